@@ -1,9 +1,40 @@
+export { decodeBase64Url, encodeBase64Url } from "./base64url.js";
+export { concatBytes, equalBytes, fromHex, fromUtf8, hex, utf8 } from "./bytes.js";
 export type { Clock } from "./clock.js";
+export { decodeMessage, encodeMessage } from "./codec.js";
+export { withDeadline } from "./deadline.js";
+export type { DeadlineOptions } from "./deadline.js";
+export { formatDuration, parseDuration } from "./duration.js";
 export { ERROR_CODES, isErrorCode, RksError } from "./errors.js";
 export type { ErrorCode, ErrorInfo, RksErrorOptions, WireError } from "./errors.js";
+export { encodeFrame, FRAME_KINDS, FrameDecoder } from "./frame.js";
+export type { Frame, FrameKind } from "./frame.js";
+export { formatJoinToken, parseJoinToken } from "./join-token.js";
+export type { JoinToken } from "./join-token.js";
+export { LIMITS } from "./limits.js";
 export { silentLogger } from "./logger.js";
 export type { LogFields, Logger } from "./logger.js";
+export { MESSAGE_SCHEMAS } from "./message.js";
+export type { Message, MessageBody, MessageType, RksMessage } from "./message.js";
+export { MessageStream } from "./message-stream.js";
+export type { Received } from "./message-stream.js";
+export { assertNodeName } from "./node.js";
+export type { Node, NodeCondition, NodeStatus } from "./node.js";
+export { container, pod, podManifest, podSpec, podStatus } from "./pod.js";
+export type {
+  Container,
+  ContainerState,
+  ContainerStatus,
+  Pod,
+  PodManifest,
+  PodSpec,
+  PodStatus,
+} from "./pod.js";
+export { assertAnswer, request } from "./request.js";
+export type { Answer, RequestOptions, StreamOpener } from "./request.js";
 export { Secret } from "./secret.js";
+export { joinProofTranscript, renewProofTranscript } from "./transcript.js";
+export type { JoinProofFields } from "./transcript.js";
 export type {
   CloseOptions,
   Connection,
@@ -19,3 +50,4 @@ export type {
   Stream,
   Transport,
 } from "./transport.js";
+export { ALPN, negotiateVersion, PROTOCOL_VERSIONS, SERVER_NAME } from "./version.js";

@@ -1,0 +1,46 @@
+import type { Clock } from "./clock.js";
+import { RksError } from "./errors.js";
+
+export interface DeadlineOptions {
+  readonly clock: Clock;
+  readonly timeoutMs: number;
+  /** What was attempted, for the message: `"rks did not answer Hello"`. */
+  readonly attempt: string;
+  readonly suggestion?: string;
+  readonly signal?: AbortSignal | undefined;
+}
+
+/**
+ * Run `work` with a deadline. The signal given to `work` is aborted when time is up, when `options.signal` is, and
+ * when `work` has settled.
+ * @throws {RksError} TIMED_OUT when time is up; the signal's reason when it is aborted.
+ */
+export async function withDeadline<T>(
+  work: (signal: AbortSignal) => Promise<T>,
+  options: DeadlineOptions,
+): Promise<T> {
+  const { clock, timeoutMs, signal: outer } = options;
+  outer?.throwIfAborted();
+  const inner = new AbortController();
+  const forward = (): void => inner.abort(outer?.reason);
+  outer?.addEventListener("abort", forward, { once: true });
+  const timeUp = clock.sleep(timeoutMs, { signal: inner.signal }).then(
+    () => {
+      const error = new RksError("TIMED_OUT", `${options.attempt} within ${timeoutMs / 1000} s`, {
+        suggestion: options.suggestion,
+      });
+      inner.abort(error);
+      throw error;
+    },
+    (reason: unknown) => {
+      throw reason;
+    },
+  );
+  try {
+    return await Promise.race([work(inner.signal), timeUp]);
+  } finally {
+    outer?.removeEventListener("abort", forward);
+    inner.abort(new RksError("INTERNAL", "the deadline's work has settled"));
+    timeUp.catch(() => undefined);
+  }
+}

@@ -1,0 +1,35 @@
+/**
+ * Every bound of the protocol in one place, each with its reason. Both sides enforce them; a peer that exceeds
+ * one gets a coded error and the connection goes on where that is safe.
+ */
+export const LIMITS = {
+  /** A pod manifest with hundreds of environment variables is 50 KB; twenty times that is room enough. */
+  maxMessageBytes: 1_048_576,
+  /** A CSR is 300 bytes to 2 KB; nobody unproven gets to make us buffer more. */
+  maxBootstrapMessageBytes: 16_384,
+  /** Log data per raw frame; small enough that another stream's packets get their turn. */
+  maxBytesFrame: 65_536,
+  /** A DER CSR with an RSA-4096 key is 1.7 KB. */
+  maxCsrBytes: 8_192,
+  /** A Welcome nonce serves one CertificateSign; a signature and a round trip on a slow link take seconds. */
+  nonceLifetimeMs: 10_000,
+  /** Same key, same answer for this long: longer than any sane retry, shorter than a coffee break. */
+  repeatAnswerMs: 600_000,
+  /** A message that takes longer than this from first to last byte is given up. */
+  requestTimeoutMs: 10_000,
+  /** QUIC handshake including the address validation round trip, at 300 ms round-trip time and some loss. */
+  handshakeTimeoutMs: 10_000,
+  /** A silent peer is gone after this; three keep-alives may be lost before. */
+  idleTimeoutMs: 15_000,
+  keepAliveIntervalMs: 5_000,
+  /** Streams a peer may have open at once on one connection. */
+  maxStreamsPerConnection: 64,
+  /** A bootstrapping connection sends Hello and CertificateSign. */
+  maxStreamsPerBootstrap: 4,
+  /** A connection without a certificate is closed after this, whatever it does. */
+  bootstrapLifetimeMs: 30_000,
+  /** Pods that one node reports at registration; Kubernetes' own default is 110. */
+  maxPodsPerNode: 250,
+  /** Bytes of a client's or server's nonce. */
+  nonceBytes: 32,
+} as const;

@@ -1,0 +1,86 @@
+import { decodeMessage, encodeMessage } from "./codec.js";
+import { RksError } from "./errors.js";
+import { encodeFrame, FrameDecoder, type Frame } from "./frame.js";
+import { LIMITS } from "./limits.js";
+import type { RksMessage } from "./message.js";
+import type { Stream } from "./transport.js";
+
+interface CallOptions {
+  readonly signal?: AbortSignal | undefined;
+}
+
+/** What came in: a message with its body's bytes as they were on the wire, or raw bytes. */
+export type Received =
+  | { readonly kind: "message"; readonly message: RksMessage; readonly body: Uint8Array }
+  | { readonly kind: "bytes"; readonly bytes: Uint8Array };
+
+/** Messages and raw bytes over one stream of a transport. One reader and one writer at a time. */
+export class MessageStream {
+  readonly #stream: Stream;
+  readonly #decoder: FrameDecoder;
+  readonly #frames: Frame[] = [];
+  #ended = false;
+
+  constructor(stream: Stream, options: { readonly maxFrameBytes?: number } = {}) {
+    this.#stream = stream;
+    this.#decoder = new FrameDecoder({ maxFrameBytes: options.maxFrameBytes ?? LIMITS.maxMessageBytes });
+  }
+
+  /** Send a message; returns its body's bytes, which proofs sign. @throws {RksError} as `Stream.write`. */
+  async send(message: RksMessage, options: CallOptions = {}): Promise<Uint8Array> {
+    const body = encodeMessage(message);
+    await this.#stream.write(encodeFrame("message", body), options);
+    return body;
+  }
+
+  /** Send raw bytes, split into frames of bounded size. @throws {RksError} as `Stream.write`. */
+  async sendBytes(bytes: Uint8Array, options: CallOptions = {}): Promise<void> {
+    for (let at = 0; at < bytes.length; at += LIMITS.maxBytesFrame) {
+      const frame = encodeFrame("bytes", bytes.subarray(at, at + LIMITS.maxBytesFrame));
+      await this.#stream.write(frame, options);
+    }
+  }
+
+  /** Say that nothing more will be sent. */
+  end(): void {
+    this.#stream.end();
+  }
+
+  /** Give the stream up in both directions. */
+  reset(code?: number): void {
+    this.#stream.reset(code);
+  }
+
+  /**
+   * The next message or bytes; undefined at the end.
+   * @throws {RksError} a coded error for whatever is malformed, and as `Stream.read`.
+   */
+  async receive(options: CallOptions = {}): Promise<Received | undefined> {
+    while (this.#frames.length === 0) {
+      if (this.#ended) return undefined;
+      const bytes = await this.#stream.read(options);
+      if (bytes === undefined) {
+        this.#ended = true;
+        this.#decoder.end();
+      } else {
+        this.#frames.push(...this.#decoder.push(bytes));
+      }
+    }
+    const frame = this.#frames.shift()!;
+    return frame.kind === "bytes"
+      ? { kind: "bytes", bytes: frame.body }
+      : { kind: "message", message: decodeMessage(frame.body), body: frame.body };
+  }
+
+  /** The next frame, which must be a message. @throws {RksError} MESSAGE_TRUNCATED at the end, MESSAGE_UNEXPECTED for bytes. */
+  async receiveMessage(options: CallOptions = {}): Promise<{ message: RksMessage; body: Uint8Array }> {
+    const received = await this.receive(options);
+    if (received === undefined) {
+      throw new RksError("MESSAGE_TRUNCATED", "the stream ended where a message was expected");
+    }
+    if (received.kind === "bytes") {
+      throw new RksError("MESSAGE_UNEXPECTED", "raw bytes came where a message was expected");
+    }
+    return received;
+  }
+}

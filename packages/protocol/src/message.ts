@@ -1,0 +1,163 @@
+import { z } from "zod";
+import { LIMITS } from "./limits.js";
+import { node, nodeStatus } from "./node.js";
+import { pod, podManifest, podStatus } from "./pod.js";
+import { bytes, label, text, timestamp } from "./schema.js";
+
+const nonce = bytes({ min: LIMITS.nonceBytes, max: LIMITS.nonceBytes });
+const features = z.array(text(64)).max(32);
+const certificate = bytes({ min: 1, max: 16_384 });
+const ed25519Signature = bytes({ min: 64, max: 64 });
+const podKey = { namespace: label, name: label };
+
+/**
+ * Every message of the protocol with its body's schema; the TypeScript types come from here. On the wire a
+ * message is externally tagged JSON: `{"Heartbeat":{…}}`, and just `"Ack"` where there is no body. SPEC.md says the
+ * same for readers who write another implementation.
+ */
+export const MESSAGE_SCHEMAS = {
+  // — every connection
+
+  /** Anyone → rks, first on every connection. Answered by `Welcome`, or `Error` VERSION_UNSUPPORTED. */
+  Hello: z.object({ versions: z.array(z.number().int().min(1).max(65_535)).min(1).max(16), features, nonce }),
+
+  /** rks → the sender of `Hello`. Says nothing about the cluster: nobody has proven anything yet. */
+  Welcome: z.object({
+    version: z.number().int().min(1).max(65_535),
+    features,
+    nonce,
+    serverTime: timestamp,
+    limits: z.object({ maxMessageBytes: z.number().int().min(1) }),
+  }),
+
+  /** Either side, instead of any answer. */
+  Error: z.object({
+    code: text(64),
+    message: z.string().max(2048),
+    suggestion: z.string().max(2048).optional(),
+    retryable: z.boolean(),
+  }),
+
+  /** Either side: done, nothing to say. */
+  Ack: z.undefined(),
+
+  // — joining
+
+  /** Bootstrapping agent → rks, once a `Welcome`. Answered by `Certificate` or `Error`. */
+  CertificateSign: z.object({
+    tokenId: z.string().regex(/^[0-9a-f]{16}$/, "expected 16 hexadecimal digits"),
+    role: z.enum(["node", "operator"]),
+    /** DER (RFC 2986). */
+    csr: bytes({ min: 1, max: LIMITS.maxCsrBytes }),
+    nodeName: z.string().min(1).max(253).optional(),
+    /** Ed25519 over the join transcript; see transcript.ts. */
+    proof: ed25519Signature,
+  }),
+
+  /** Node → rks inside its session: a certificate for a new key. Answered by `Certificate` or `Error`. */
+  CertificateRenew: z.object({
+    csr: bytes({ min: 1, max: LIMITS.maxCsrBytes }),
+    /** By the new key over the renew transcript; DER (ECDSA) or raw (Ed25519). */
+    proof: bytes({ min: 1, max: 1024 }),
+  }),
+
+  /** rks → agent. */
+  Certificate: z.object({
+    /** The name that the server gave; empty for an operator. */
+    nodeName: z.string().max(63),
+    /** DER. */
+    leaf: certificate,
+    /** DER, issuers of the leaf up to the root. */
+    chain: z.array(certificate).min(1).max(8),
+    /** DER, every root to trust from now on. */
+    trustBundle: z.array(certificate).min(1).max(8),
+    /** Two thirds of the lifetime. */
+    renewAfter: timestamp,
+    notAfter: timestamp,
+    serialNumber: text(64),
+  }),
+
+  // — a node's session
+
+  /** Node → rks, once a connection, before any other message of a node. Answered by `Registered`. */
+  RegisterNode: z.object({
+    nodeName: label,
+    version: text(64),
+    status: nodeStatus,
+    /** What runs here already, from before a restart of either side. */
+    pods: z.array(z.object({ ...podKey, uid: text(64), status: podStatus })).max(LIMITS.maxPodsPerNode),
+  }),
+
+  /** rks → node. `CreatePod` and `DeletePod` follow for what the node should and should not run. */
+  Registered: z.object({
+    heartbeatIntervalSeconds: z.number().min(0.1).max(3600),
+    heartbeatGraceSeconds: z.number().min(0.1).max(86_400),
+    serverTime: timestamp,
+  }),
+
+  /** Node → rks every heartbeat interval. Answered by `Ack`. */
+  Heartbeat: z.object({ status: nodeStatus }),
+
+  /** Node → rks when a pod's status changed. Answered by `Ack`; also when the pod is gone. */
+  UpdatePodStatus: z.object({ ...podKey, uid: text(64), status: podStatus }),
+
+  /** Node → rks: the agent ends on purpose and leaves its pods running. Answered by `Ack`. */
+  NodeStopping: z.object({ reason: z.string().max(256) }),
+
+  /** rks → node: run this. Answered by `Ack`; doing it twice is the same as once. Operators send `ApplyPod`. */
+  CreatePod: z.object({ pod }),
+
+  /**
+   * rks → node: stop and forget; answered by `Ack` when the pod is gone, also when it was never there.
+   * Operator → rks: the same for the cluster; answered by `Ack` when the deletion is recorded.
+   */
+  DeletePod: z.object({
+    ...podKey,
+    /** When given, only a pod with this uid is meant. */
+    uid: text(64).optional(),
+    gracePeriodSeconds: z.number().int().min(0).max(3600).optional(),
+  }),
+
+  /**
+   * Operator → rks, relayed rks → node. Answered by `PodLogs` and then frames of raw bytes until the end of the
+   * stream; an `Error` may come instead of any of them.
+   */
+  GetPodLogs: z.object({
+    ...podKey,
+    container: label.optional(),
+    follow: z.boolean(),
+    /** Only the last lines; all when absent. */
+    tailLines: z.number().int().min(0).max(1_000_000).optional(),
+  }),
+  PodLogs: z.object({ container: label }),
+
+  // — operators
+
+  /** Operator → rks. Answered by `Pod`; the same manifest again changes nothing, another one is ALREADY_EXISTS. */
+  ApplyPod: z.object({ manifest: podManifest }),
+  /** Operator → rks. Answered by `Pod`. */
+  GetPod: z.object(podKey),
+  Pod: z.object({ pod }),
+  /** Operator → rks; all namespaces when none is named. Answered by `PodList`. */
+  ListPods: z.object({ namespace: label.optional() }),
+  PodList: z.object({ pods: z.array(pod) }),
+  /** Operator → rks. Answered by `Node`. */
+  GetNode: z.object({ name: label }),
+  Node: z.object({ node }),
+  /** Operator → rks. Answered by `NodeList`. */
+  ListNodes: z.object({}),
+  NodeList: z.object({ nodes: z.array(node) }),
+} as const;
+
+export type MessageType = keyof typeof MESSAGE_SCHEMAS;
+
+/** The body of one kind of message. */
+export type MessageBody<T extends MessageType> = (typeof MESSAGE_SCHEMAS)[T] extends z.ZodUndefined
+  ? unknown
+  : z.output<(typeof MESSAGE_SCHEMAS)[T]>;
+
+/** A message of one type: its tag and its body's fields side by side. */
+export type Message<T extends MessageType> = { readonly type: T } & MessageBody<T>;
+
+/** Any message, discriminated by `type`. */
+export type RksMessage = { [T in MessageType]: Message<T> }[MessageType];

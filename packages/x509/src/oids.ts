@@ -1,0 +1,50 @@
+/** Object identifiers by the names of their RFCs. */
+export const OID = {
+  // RFC 5280 §A.1, X.520
+  commonName: "2.5.4.3",
+  surname: "2.5.4.4",
+  serialNumber: "2.5.4.5",
+  countryName: "2.5.4.6",
+  localityName: "2.5.4.7",
+  stateOrProvinceName: "2.5.4.8",
+  streetAddress: "2.5.4.9",
+  organizationName: "2.5.4.10",
+  organizationalUnitName: "2.5.4.11",
+  postalCode: "2.5.4.17",
+  domainComponent: "0.9.2342.19200300.100.1.25",
+  userId: "0.9.2342.19200300.100.1.1",
+  emailAddress: "1.2.840.113549.1.9.1",
+  // RFC 5280 §4.2
+  subjectKeyIdentifier: "2.5.29.14",
+  keyUsage: "2.5.29.15",
+  subjectAltName: "2.5.29.17",
+  basicConstraints: "2.5.29.19",
+  nameConstraints: "2.5.29.30",
+  certificatePolicies: "2.5.29.32",
+  authorityKeyIdentifier: "2.5.29.35",
+  extendedKeyUsage: "2.5.29.37",
+  // RFC 5280 §4.2.1.12
+  anyExtendedKeyUsage: "2.5.29.37.0",
+  serverAuth: "1.3.6.1.5.5.7.3.1",
+  clientAuth: "1.3.6.1.5.5.7.3.2",
+  codeSigning: "1.3.6.1.5.5.7.3.3",
+  emailProtection: "1.3.6.1.5.5.7.3.4",
+  timeStamping: "1.3.6.1.5.5.7.3.8",
+  ocspSigning: "1.3.6.1.5.5.7.3.9",
+  // RFC 2985 §5.4.2
+  extensionRequest: "1.2.840.113549.1.9.14",
+  // RFC 5480, RFC 3279, RFC 8410
+  ecPublicKey: "1.2.840.10045.2.1",
+  p256: "1.2.840.10045.3.1.7",
+  p384: "1.3.132.0.34",
+  p521: "1.3.132.0.35",
+  rsaEncryption: "1.2.840.113549.1.1.1",
+  ed25519: "1.3.101.112",
+  // RFC 5758 §3.2, RFC 8017 §A.2.4
+  ecdsaWithSha256: "1.2.840.10045.4.3.2",
+  ecdsaWithSha384: "1.2.840.10045.4.3.3",
+  ecdsaWithSha512: "1.2.840.10045.4.3.4",
+  sha256WithRsa: "1.2.840.113549.1.1.11",
+  sha384WithRsa: "1.2.840.113549.1.1.12",
+  sha512WithRsa: "1.2.840.113549.1.1.13",
+} as const;

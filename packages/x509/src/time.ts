@@ -1,0 +1,46 @@
+import { type DerReader, TAG } from "./der-reader.js";
+import { encodeElement } from "./der-writer.js";
+
+const UTC_TIME = /^(\d\d)(\d\d)(\d\d)(\d\d)(\d\d)(\d\d)Z$/;
+const GENERALIZED_TIME = /^(\d{4})(\d\d)(\d\d)(\d\d)(\d\d)(\d\d)Z$/;
+/** Before this year UTCTime, from it on GeneralizedTime (RFC 5280 §4.1.2.5). */
+const FIRST_GENERALIZED_YEAR = 2050;
+const MAX_TIME_MS = Date.UTC(9999, 11, 31, 23, 59, 59);
+
+/** Read a Time as milliseconds since the epoch: with seconds, in UTC, without fractions (RFC 5280 §4.1.2.5). */
+export function readTime(reader: DerReader): number {
+  const tag = reader.nextTag;
+  if (tag !== TAG.UTC_TIME && tag !== TAG.GENERALIZED_TIME)
+    reader.refuse("a date is neither UTCTime nor GeneralizedTime");
+  const text = String.fromCharCode(...reader.content(tag).subarray(0, 16));
+  const match = (tag === TAG.UTC_TIME ? UTC_TIME : GENERALIZED_TIME).exec(text);
+  if (match === null) reader.refuse(`"${printable(text)}" is not a date in UTC with seconds`);
+  const [year = 0, month = 0, day = 0, hour = 0, minute = 0, second = 0] = match.slice(1).map(Number);
+  const fullYear = tag === TAG.GENERALIZED_TIME ? year : year < 50 ? 2000 + year : 1900 + year;
+  const date = new Date(0);
+  date.setUTCFullYear(fullYear, month - 1, day);
+  date.setUTCHours(hour, minute, second);
+  const real = date.getUTCMonth() === month - 1 && date.getUTCDate() === day && date.getUTCHours() === hour;
+  if (!real || date.getUTCMinutes() !== minute || date.getUTCSeconds() !== second) {
+    reader.refuse(`"${text}" is not a date that exists`);
+  }
+  return date.getTime();
+}
+
+/** Write a Time; parts of a second are cut off. @throws {TypeError} outside the years 1950–9999. */
+export function encodeTime(timeMs: number): Uint8Array {
+  if (!(timeMs >= Date.UTC(1950, 0, 1) && timeMs <= MAX_TIME_MS + 999))
+    throw new TypeError(`${timeMs} is not a date that X.509 can hold`);
+  const date = new Date(timeMs);
+  const utc = date.getUTCFullYear() < FIRST_GENERALIZED_YEAR;
+  const digits = date.toISOString().slice(0, 19).replaceAll(/[-:T]/g, "");
+  const text = `${utc ? digits.slice(2) : digits}Z`;
+  return encodeElement(
+    utc ? TAG.UTC_TIME : TAG.GENERALIZED_TIME,
+    Uint8Array.from(text, (c) => c.charCodeAt(0)),
+  );
+}
+
+function printable(text: string): string {
+  return text.replaceAll(/[^ -~]/g, "?");
+}

@@ -1,0 +1,171 @@
+import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { stringify } from "yaml";
+import { type CommandResult, Daemon, RKL, RKS, runCommand, type SpawnOptions } from "./process.js";
+
+/** One entry of `rks node list --json`. */
+export interface ListedNode {
+  readonly name: string;
+  readonly status: string;
+  readonly address: string;
+  readonly certificateSerial: string;
+  readonly certificateNotAfter: string;
+  readonly lastHeartbeat: string | null;
+  readonly joinedAt: string;
+  readonly version: string;
+}
+
+/** `rks gen join-token --json`. */
+export interface MintedToken {
+  readonly token: string;
+  readonly id: string;
+  readonly expiresAt: string;
+  readonly uses: number;
+  readonly node: string | null;
+  readonly cidr: string | null;
+  readonly role: "node" | "operator";
+  readonly rootCertPath: string;
+}
+
+/** A control plane in a folder of its own, with the verbs of the two programs. */
+export class Cluster implements AsyncDisposable {
+  readonly folder: string;
+  readonly configFile: string;
+  #rks: Daemon | undefined;
+  #address = "";
+  readonly #agents: Daemon[] = [];
+  readonly #spawnOptions: SpawnOptions;
+
+  private constructor(folder: string, spawnOptions: SpawnOptions) {
+    this.folder = folder;
+    this.configFile = join(folder, "config.yaml");
+    this.#spawnOptions = spawnOptions;
+  }
+
+  /** A folder with a config and a CA; nothing runs yet. `config` is merged over what tests need. */
+  static async create(config: object = {}, spawnOptions: SpawnOptions = {}): Promise<Cluster> {
+    const cluster = new Cluster(await mkdtemp(join(tmpdir(), "rk8s-e2e-")), spawnOptions);
+    const defaults = {
+      addr: "127.0.0.1:0",
+      http_addr: "127.0.0.1:0",
+      tls_config: { vault_folder: "./data" },
+      heartbeat: { interval: "1s", grace: "4s" },
+    };
+    await writeFile(cluster.configFile, stringify({ ...defaults, ...config }));
+    assertDone(await cluster.rks(["gen", "certs", "--config", cluster.configFile]));
+    return cluster;
+  }
+
+  /** A cluster whose control plane is ready. */
+  static async start(config: object = {}, spawnOptions: SpawnOptions = {}): Promise<Cluster> {
+    const cluster = await Cluster.create(config, spawnOptions);
+    try {
+      await cluster.startControlPlane();
+      return cluster;
+    } catch (error) {
+      await cluster[Symbol.asyncDispose]();
+      throw error;
+    }
+  }
+
+  /** Start `rks`; on the same port as before when it ran already. */
+  async startControlPlane(): Promise<Daemon> {
+    const config = await readFile(this.configFile, "utf8");
+    if (this.#address !== "") {
+      await writeFile(this.configFile, config.replace(/^addr: .*$/m, `addr: "${this.#address}"`));
+    }
+    this.#rks = new Daemon(RKS, ["start", "--config", this.configFile, "--json"], this.#spawnOptions);
+    const ready = await this.#rks.line((line) => line["ready"] === true);
+    this.#address = String(ready["quic"]);
+    return this.#rks;
+  }
+
+  /** `host:port` of QUIC. */
+  get address(): string {
+    return this.#address;
+  }
+
+  get controlPlane(): Daemon {
+    if (this.#rks === undefined) throw new Error("rks is not running");
+    return this.#rks;
+  }
+
+  get vaultFolder(): string {
+    return join(this.folder, "data");
+  }
+
+  get rootCertPath(): string {
+    return join(this.vaultFolder, "root.pem");
+  }
+
+  get socket(): string {
+    return join(this.vaultFolder, "rks.sock");
+  }
+
+  async rks(args: readonly string[], options: SpawnOptions = {}): Promise<CommandResult> {
+    return runCommand(RKS, args, { ...this.#spawnOptions, ...options });
+  }
+
+  async rkl(args: readonly string[], options: SpawnOptions = {}): Promise<CommandResult> {
+    return runCommand(RKL, args, options);
+  }
+
+  /** `rkl … --socket`, as an operator on the host of rks. */
+  async operator(args: readonly string[]): Promise<CommandResult> {
+    return runCommand(RKL, [...args, "--socket", this.socket], this.#spawnOptions);
+  }
+
+  async mintToken(args: readonly string[] = []): Promise<MintedToken> {
+    const result = await this.rks(["gen", "join-token", "--config", this.configFile, "--json", ...args]);
+    return JSON.parse(assertDone(result).stdout) as MintedToken;
+  }
+
+  async nodes(): Promise<readonly ListedNode[]> {
+    const result = await this.rks(["node", "list", "--config", this.configFile, "--json"]);
+    return JSON.parse(assertDone(result).stdout) as ListedNode[];
+  }
+
+  /** Start `rkl pod daemon`; the token goes in through stdin. */
+  startAgent(
+    name: string,
+    token: string,
+    options: SpawnOptions & { readonly args?: readonly string[] } = {},
+  ): Daemon {
+    const { args = [], ...spawnOptions } = options;
+    const agent = new Daemon(
+      RKL,
+      [
+        ...["pod", "daemon", "--node-name", name, "--data-dir", join(this.folder, name), "--json"],
+        ...["--rks-address", this.address, "--root-cert-path", this.rootCertPath, "--join-token-file", "-"],
+        ...args,
+      ],
+      { ...spawnOptions, stdin: `${token}\n` },
+    );
+    this.#agents.push(agent);
+    return agent;
+  }
+
+  /** Start an agent with a token of its own and wait until it has registered. */
+  async joinNode(
+    name: string,
+    options: SpawnOptions & { readonly args?: readonly string[] } = {},
+  ): Promise<Daemon> {
+    const { token } = await this.mintToken(["--node", name]);
+    const agent = this.startAgent(name, token, options);
+    await agent.event("registered");
+    return agent;
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    for (const agent of this.#agents) await agent[Symbol.asyncDispose]();
+    await this.#rks?.[Symbol.asyncDispose]();
+    await rm(this.folder, { recursive: true, force: true });
+  }
+}
+
+/** The result, when the command succeeded. @throws Error with what it said. */
+export function assertDone(result: CommandResult): CommandResult {
+  if (result.status === 0) return result;
+  throw new Error(`exit ${result.status}\n${result.stdout}\n${result.stderr}`);
+}

@@ -1,0 +1,27 @@
+import { spawnSync } from "node:child_process";
+import { describe } from "vitest";
+
+/** What a suite may need beyond Node, and whether it is here. */
+const AVAILABLE = {
+  root: () => process.getuid?.() === 0,
+  linux: () => process.platform === "linux",
+  openssl: () => runs("openssl", ["version"]),
+  strace: () => runs("strace", ["-f", "true"]),
+  "network namespaces": () =>
+    process.getuid?.() === 0 && runs("ip", ["netns", "list"]) && runs("nft", ["--version"]),
+} as const;
+
+/** A suite that needs more than Node. Where that is missing it is skipped, loudly: `SKIPPED (needs strace)`. */
+export function suiteThatNeeds(
+  needs: readonly (keyof typeof AVAILABLE)[],
+  name: string,
+  define: () => void,
+): void {
+  const missing = needs.filter((need) => !AVAILABLE[need]());
+  if (missing.length === 0) describe(name, define);
+  else describe.skip(`${name} (needs ${missing.join(", ")})`, define);
+}
+
+function runs(program: string, args: readonly string[]): boolean {
+  return spawnSync(program, args, { stdio: "ignore" }).status === 0;
+}

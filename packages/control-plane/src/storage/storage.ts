@@ -73,6 +73,8 @@ export interface Change {
   readonly revision: number;
 }
 
+/** LMDB's limit is 1978 bytes of UTF-8; less here, so that views and the barrier can put a prefix before a key. */
+export const MAX_KEY_BYTES = 1024;
 /** As etcd's default: a transaction is one log entry there. */
 export const MAX_TRANSACTION_WRITES = 128;
 /** Keeps one page's memory small; callers page on. */

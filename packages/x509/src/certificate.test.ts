@@ -14,7 +14,6 @@ import {
   encodeKeyUsage,
   encodeSubjectKeyIdentifier,
 } from "./extension.js";
-import { fromHex } from "./hex.js";
 import { encodeName, formatName, nameValues } from "./name.js";
 import { OID } from "./oids.js";
 import { encodeSignatureAlgorithm } from "./signature-algorithm.js";
@@ -25,6 +24,10 @@ const subject = encodeName([
   { type: OID.organizationName, value: "rk8s, Überall" },
   { type: OID.commonName, value: "worker-1" },
 ]);
+
+function fromHex(digits: string): Uint8Array {
+  return Uint8Array.from(Buffer.from(digits, "hex"));
+}
 
 function aCertificate(): Uint8Array {
   const { publicKey, privateKey } = generateKeyPairSync("ec", { namedCurve: "P-256" });

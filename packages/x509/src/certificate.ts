@@ -1,3 +1,4 @@
+import { equalBytes, hex } from "@rk8s/protocol";
 import { contextConstructed, contextPrimitive, DerReader, TAG } from "./der-reader.js";
 import {
   encodeBitString,
@@ -8,7 +9,6 @@ import {
 } from "./der-writer.js";
 import { type Extension, type KeyUsage, readExtensions } from "./extension.js";
 import { interpretExtensions } from "./extension-values.js";
-import { toHex } from "./hex.js";
 import { type Name, readName } from "./name.js";
 import { type PublicKeyInfo, readPublicKey } from "./public-key.js";
 import { readSignatureAlgorithm, type SignatureAlgorithmIdentifier } from "./signature-algorithm.js";
@@ -78,7 +78,7 @@ export function parseCertificate(der: Uint8Array): Certificate {
   const fields = outer.nested(tbs).sequence();
   const version = readVersion(fields);
   const serialNumber = readSerialNumber(fields);
-  if (!sameBytes(fields.element(TAG.SEQUENCE), signatureAlgorithm.der)) {
+  if (!equalBytes(fields.element(TAG.SEQUENCE), signatureAlgorithm.der)) {
     fields.refuse("its two signature algorithms differ");
   }
   const issuer = readName(fields);
@@ -155,9 +155,5 @@ function readSerialNumber(fields: DerReader): string {
   const bytes = fields.integer();
   if (bytes.length > MAX_SERIAL_BYTES) fields.refuse(`its serial number has ${bytes.length} bytes`);
   if ((bytes[0] ?? 0) >= 0x80) fields.refuse("its serial number is negative");
-  return toHex(bytes[0] === 0 && bytes.length > 1 ? bytes.subarray(1) : bytes);
-}
-
-function sameBytes(a: Uint8Array, b: Uint8Array): boolean {
-  return a.length === b.length && a.every((byte, i) => byte === b[i]);
+  return hex(bytes[0] === 0 && bytes.length > 1 ? bytes.subarray(1) : bytes);
 }

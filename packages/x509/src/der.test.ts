@@ -1,4 +1,4 @@
-import { RksError } from "@rk8s/protocol";
+import { hex as toHex, RksError } from "@rk8s/protocol";
 import fc from "fast-check";
 import { expect, test } from "vitest";
 import { DerReader, TAG } from "./der-reader.js";
@@ -10,8 +10,11 @@ import {
   encodeSmallInteger,
   encodeUnsignedInteger,
 } from "./der-writer.js";
-import { fromHex, toHex } from "./hex.js";
 import { encodeTime, readTime } from "./time.js";
+
+function fromHex(digits: string): Uint8Array {
+  return Uint8Array.from(Buffer.from(digits, "hex"));
+}
 
 function reader(hex: string): DerReader {
   return DerReader.over(fromHex(hex), { code: "CERTIFICATE_INVALID" });

@@ -36,7 +36,6 @@ export {
 } from "./extension.js";
 export type { BasicConstraints, Extension, KeyUsage } from "./extension.js";
 export type { ExtensionValues } from "./extension-values.js";
-export { fromHex, toHex } from "./hex.js";
 export { formatIpAddress, parseIpAddress } from "./ip-address.js";
 export { encodeName, encodeRdnSequence, formatName, nameValues } from "./name.js";
 export type { Name, NameAttribute } from "./name.js";

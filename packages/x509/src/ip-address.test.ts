@@ -1,7 +1,7 @@
 import { isIPv4, isIPv6 } from "node:net";
+import { hex as toHex } from "@rk8s/protocol";
 import fc from "fast-check";
 import { expect, test } from "vitest";
-import { toHex } from "./hex.js";
 import { formatIpAddress, parseIpAddress } from "./ip-address.js";
 
 test.each([

@@ -1,0 +1,45 @@
+/** What `rks` runs on: the config file with every default filled in and every path absolute. */
+export interface ControlPlaneConfig {
+  /** Where agents connect over QUIC. Port 0 picks one. */
+  readonly quicAddress: HostPort;
+  /** Reserved for the Vault-compatible API over HTTPS; nothing listens there yet. */
+  readonly httpAddress: HostPort;
+  /** Host names and IP addresses for the server certificate besides those of `quicAddress`. */
+  readonly advertise: readonly string[];
+  /** SPIFFE trust domain, the authority part of every identity's URI. */
+  readonly trustDomain: string;
+  /** Absolute. */
+  readonly vaultFolder: string;
+  /** Whether `gen certs` also writes the root token and the root key in clear. */
+  readonly keepDangerousFiles: boolean;
+  readonly seal: SealConfig;
+  readonly certificates: CertificateConfig;
+  readonly heartbeat: HeartbeatConfig;
+}
+
+export interface HostPort {
+  /** A host name or an IP address without brackets. */
+  readonly host: string;
+  readonly port: number;
+}
+
+export type SealConfig =
+  | { readonly type: "shamir"; readonly shares: number; readonly threshold: number }
+  | {
+      readonly type: "keyfile";
+      /** Absolute. */
+      readonly keyFile: string;
+    };
+
+export interface CertificateConfig {
+  readonly nodeTtlSeconds: number;
+  readonly serverTtlSeconds: number;
+  /** Takes effect when the cluster CA is made. */
+  readonly rootTtlSeconds: number;
+}
+
+export interface HeartbeatConfig {
+  readonly intervalSeconds: number;
+  /** A node that was silent for longer is NotReady. */
+  readonly graceSeconds: number;
+}

@@ -1,0 +1,151 @@
+import { RksError } from "@rk8s/protocol";
+import { expect, test } from "vitest";
+import { parseConfig, type ParsedConfig } from "./parse-config.js";
+import { SAMPLE_CONFIG } from "./sample-config.js";
+
+const parse = (text: string): ParsedConfig => parseConfig(text, "/etc/rks/config.yaml");
+
+function refusalOf(text: string): string {
+  try {
+    parse(text);
+  } catch (error) {
+    expect(error).toBeInstanceOf(RksError);
+    expect(RksError.from(error).code).toBe("CONFIG_INVALID");
+    return RksError.from(error).message;
+  }
+  throw new Error("the config was accepted");
+}
+
+const DEFAULTS = {
+  quicAddress: { host: "127.0.0.1", port: 50_051 },
+  httpAddress: { host: "127.0.0.1", port: 8200 },
+  advertise: [],
+  trustDomain: "rk8s.local",
+  vaultFolder: "/etc/rks/rks-data",
+  keepDangerousFiles: false,
+  seal: { type: "shamir", shares: 1, threshold: 1 },
+  certificates: { nodeTtlSeconds: 3600, serverTtlSeconds: 86_400, rootTtlSeconds: 31_536_000 },
+  heartbeat: { intervalSeconds: 10, graceSeconds: 40 },
+};
+
+test("the sample config says exactly the defaults and warns of nothing", () => {
+  expect(parse(SAMPLE_CONFIG)).toEqual({ config: DEFAULTS, warnings: [] });
+});
+
+test.each([
+  { name: "an empty file", text: "" },
+  { name: "a file of comments", text: "# nothing\n" },
+  { name: "sections whose lines are all commented out", text: "tls_config:\nseal:\nadvertise:\n" },
+])("$name gives the defaults", ({ text }) => {
+  expect(parse(text).config).toEqual(DEFAULTS);
+});
+
+test("what rk8s writes in its config file is accepted, with a warning for each key without effect", () => {
+  const { config, warnings } = parse(`
+addr: "10.0.0.5:50051"
+xline_config: { endpoints: [], prefix: "/coreos.com/network", subnet_lease_renew_margin: 60 }
+network_config: { Network: 10.1.0.0/16, SubnetLen: 24 }
+tls_config: { enable: true, vault_folder: /var/lib/rks, keep_dangerous_files: true }
+dns_config: { Port: 5300 }
+`);
+  expect(config).toMatchObject({
+    quicAddress: { host: "10.0.0.5", port: 50_051 },
+    vaultFolder: "/var/lib/rks",
+    keepDangerousFiles: true,
+  });
+  expect(warnings).toEqual([
+    "network_config.Network has no effect yet",
+    "network_config.SubnetLen has no effect yet",
+    "dns_config.Port has no effect yet",
+    "xline_config.subnet_lease_renew_margin has no effect yet",
+  ]);
+});
+
+test("a key file is found relative to the config file", () => {
+  expect(parse("seal: { type: keyfile, key_file: ../keys/unseal.key }").config.seal).toEqual({
+    type: "keyfile",
+    keyFile: "/etc/keys/unseal.key",
+  });
+});
+
+test("a wildcard address without advertise is warned about", () => {
+  expect(parse('addr: "0.0.0.0:50051"').warnings).toHaveLength(1);
+  expect(parse('addr: "[::]:50051"\nadvertise: [rks.example]').warnings).toEqual([]);
+});
+
+test.each([
+  { text: "adr: x", problem: 'adr: unknown key; did you mean "addr"?' },
+  {
+    text: "tls_config: { vault_foldr: x }",
+    problem: 'tls_config.vault_foldr: unknown key; did you mean "vault_folder"?',
+  },
+  { text: "tlsConfig: {}", problem: 'tlsConfig: unknown key; did you mean "tls_config"?' },
+  { text: "node_ttl: 1h", problem: 'node_ttl: unknown key; did you mean "certificates.node_ttl"?' },
+  {
+    text: "certificates: { leaf: 1h }",
+    problem: "certificates.leaf: unknown key; known here: node_ttl, server_ttl, root_ttl",
+  },
+  { text: "addr: 50051", problem: "addr: expected host:port, got 50051" },
+  { text: "addr: localhost", problem: 'addr: address "localhost" is not like' },
+  { text: 'addr: "::1:50051"', problem: 'addr: address "::1:50051" is not like' },
+  { text: 'addr: "127.0.0.1:65536"', problem: 'addr: address "127.0.0.1:65536" is not like' },
+  { text: 'addr: "10.0.0.256:1"', problem: 'addr: address "10.0.0.256:1" is not like' },
+  { text: 'advertise: ["a b"]', problem: 'advertise.0: "a b" is neither a host name nor an IP address' },
+  { text: "tls_config: { vault_folder: 3 }", problem: "tls_config.vault_folder: expected a path, got 3" },
+  { text: "tls_config: 3", problem: "tls_config: expected a section, got 3" },
+  { text: "tls_config: { enable: false }", problem: "tls_config.enable: TLS cannot be switched off" },
+  {
+    text: "xline_config: { endpoints: [http://a:2379] }",
+    problem: "xline_config.endpoints: an external store",
+  },
+  {
+    text: "certificates: { node_ttl: 4s }",
+    problem: 'certificates.node_ttl: duration "4s" is not between 5s and',
+  },
+  { text: "certificates: { server_ttl: 0s }", problem: 'certificates.server_ttl: duration "0s"' },
+  {
+    text: "certificates: { root_ttl: 29s }",
+    problem: 'certificates.root_ttl: duration "29s" is not between 30s',
+  },
+  {
+    text: "certificates: { node_ttl: 3600 }",
+    problem: "certificates.node_ttl: expected a duration like 1h30m, got 3600",
+  },
+  { text: "certificates: { node_ttl: soon }", problem: 'certificates.node_ttl: duration "soon"' },
+  {
+    text: "heartbeat: { interval: 60s }",
+    problem: "heartbeat.grace: 40s must be longer than heartbeat.interval, 1m",
+  },
+  { text: "seal: { type: hsm }", problem: 'seal.type: expected "shamir" or "keyfile", got "hsm"' },
+  { text: "seal: { type: keyfile }", problem: "seal.key_file: expected a path" },
+  { text: "seal: { key_file: x }", problem: 'seal.key_file: has no meaning with seal.type "shamir"' },
+  {
+    text: "seal: { shares: 3, threshold: 4 }",
+    problem: "seal.threshold: 4 shares are needed but only 3 exist",
+  },
+  { text: "seal: { shares: 3 }", problem: "seal.threshold: with 3 shares at least 2 must be needed" },
+  { text: "seal: { shares: 256 }", problem: "seal.shares: " },
+  { text: "trust_domain: Rk8s.Local", problem: "trust_domain: expected lower-case letters" },
+  { text: "addr: a:1\naddr: b:1", problem: "line 2: map keys must be unique" },
+  { text: "a: [1", problem: "line 1: " },
+  { text: "- 1", problem: "expected a section, got a list" },
+  { text: "hello", problem: 'expected a section, got "hello"' },
+])("refuses $text", ({ text, problem }) => {
+  expect(refusalOf(text)).toContain(`/etc/rks/config.yaml: ${problem}`);
+});
+
+test("all problems are told at once, each with its path", () => {
+  const refusal = refusalOf("adr: x\naddr: 1\ntls_config: { enable: 7 }\nheartbeat: { interval: x }");
+  expect(refusal.split("\n")).toEqual([
+    "/etc/rks/config.yaml has 4 problems:",
+    "  addr: expected host:port, got 1",
+    "  tls_config.enable: expected true or false, got 7",
+    expect.stringContaining('  heartbeat.interval: duration "x"'),
+    '  adr: unknown key; did you mean "addr"?',
+  ]);
+});
+
+test("a bomb of aliases is refused", () => {
+  const levels = Array.from({ length: 12 }, (_, i) => `a${i + 1}: &a${i + 1} [${`*a${i},`.repeat(9)}]`);
+  expect(refusalOf(`a0: &a0 [x]\n${levels.join("\n")}`)).toContain("more aliases than a config needs");
+});

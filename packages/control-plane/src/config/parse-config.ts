@@ -1,0 +1,171 @@
+import { dirname, resolve } from "node:path";
+import { formatDuration, RksError } from "@rk8s/protocol";
+import { LineCounter, parseDocument } from "yaml";
+import type { z } from "zod";
+import { formatHostPort, isWildcard, parseHostPort } from "./address.js";
+import { configFile, type ConfigFile, KNOWN_KEYS, SECTIONS_WITHOUT_EFFECT } from "./config-schema.js";
+import type { ControlPlaneConfig, SealConfig } from "./config.js";
+import { nearestKey } from "./nearest-key.js";
+
+/** A config and what its author should know about it. */
+export interface ParsedConfig {
+  readonly config: ControlPlaneConfig;
+  readonly warnings: readonly string[];
+}
+
+/** A problem and where in the file it is: `certificates.node_ttl`, or "" for the whole. */
+interface Problem {
+  readonly path: string;
+  readonly text: string;
+}
+
+/**
+ * Read the text of a config file: YAML to a complete config. Relative paths are relative to the folder of `file`.
+ * @throws {RksError} CONFIG_INVALID with every problem at once, each with its path and, for an unknown key, the
+ * nearest known one.
+ */
+export function parseConfig(text: string, file: string): ParsedConfig {
+  const read = configFile.safeParse(parseYaml(text, file) ?? {});
+  if (!read.success) throw refused(file, read.error.issues.flatMap(describe));
+  const problems = contradictions(read.data);
+  if (problems.length > 0) throw refused(file, problems);
+  return { config: complete(read.data, dirname(resolve(file))), warnings: warningsOf(read.data) };
+}
+
+function parseYaml(text: string, file: string): unknown {
+  const lines = new LineCounter();
+  const document = parseDocument(text, { lineCounter: lines, prettyErrors: false });
+  if (document.errors.length > 0) {
+    throw refused(
+      file,
+      document.errors.map((error) => ({
+        path: `line ${lines.linePos(error.pos[0]).line}`,
+        text: lowerFirst(error.message),
+      })),
+    );
+  }
+  try {
+    return document.toJS({ maxAliasCount: 16 });
+  } catch (cause) {
+    throw new RksError("CONFIG_INVALID", `${file}: more aliases than a config needs`, { cause });
+  }
+}
+
+function complete(raw: ConfigFile, folder: string): ControlPlaneConfig {
+  const { tls_config: tls, certificates, heartbeat } = raw;
+  return {
+    quicAddress: raw.addr ?? parseHostPort("127.0.0.1:50051"),
+    httpAddress: raw.http_addr ?? parseHostPort("127.0.0.1:8200"),
+    advertise: raw.advertise ?? [],
+    trustDomain: raw.trust_domain ?? "rk8s.local",
+    vaultFolder: resolve(folder, tls?.vault_folder ?? "rks-data"),
+    keepDangerousFiles: tls?.keep_dangerous_files ?? false,
+    seal: completeSeal(raw.seal, folder),
+    certificates: {
+      nodeTtlSeconds: certificates?.node_ttl ?? 3600,
+      serverTtlSeconds: certificates?.server_ttl ?? 86_400,
+      rootTtlSeconds: certificates?.root_ttl ?? 8760 * 3600,
+    },
+    heartbeat: { intervalSeconds: heartbeat?.interval ?? 10, graceSeconds: heartbeat?.grace ?? 40 },
+  };
+}
+
+function completeSeal(seal: ConfigFile["seal"], folder: string): SealConfig {
+  return seal?.type === "keyfile"
+    ? { type: "keyfile", keyFile: resolve(folder, seal.key_file!) }
+    : { type: "shamir", shares: seal?.shares ?? 1, threshold: seal?.threshold ?? 1 };
+}
+
+/** What is wrong between keys that are each right by themselves. */
+function contradictions(raw: ConfigFile): Problem[] {
+  const problems: Problem[] = [];
+  const refuse = (path: string, text: string): number => problems.push({ path, text });
+  if (raw.tls_config?.enable === false) {
+    refuse(
+      "tls_config.enable",
+      "TLS cannot be switched off: nodes join over mutual TLS only; remove the key",
+    );
+  }
+  if ((raw.xline_config?.endpoints ?? []).length > 0) {
+    refuse(
+      "xline_config.endpoints",
+      "an external store is not supported yet; leave the list empty for the embedded one",
+    );
+  }
+  const { type = "shamir", shares = 1, threshold = 1, key_file: keyFile } = raw.seal ?? {};
+  if (type === "keyfile") {
+    if (keyFile === undefined) refuse("seal.key_file", 'expected a path, because seal.type is "keyfile"');
+    if (raw.seal?.shares !== undefined) refuse("seal.shares", 'has no meaning with seal.type "keyfile"');
+    if (raw.seal?.threshold !== undefined)
+      refuse("seal.threshold", 'has no meaning with seal.type "keyfile"');
+  } else {
+    if (keyFile !== undefined) refuse("seal.key_file", 'has no meaning with seal.type "shamir"');
+    if (threshold > shares)
+      refuse("seal.threshold", `${threshold} shares are needed but only ${shares} exist`);
+    else if (threshold === 1 && shares > 1) {
+      refuse(
+        "seal.threshold",
+        `with ${shares} shares at least 2 must be needed, otherwise each one is the whole key`,
+      );
+    }
+  }
+  const { interval = 10, grace = 40 } = raw.heartbeat ?? {};
+  if (grace <= interval) {
+    refuse(
+      "heartbeat.grace",
+      `${formatDuration(grace)} must be longer than heartbeat.interval, ${formatDuration(interval)}`,
+    );
+  }
+  return problems;
+}
+
+function warningsOf(raw: ConfigFile): string[] {
+  const warnings: string[] = SECTIONS_WITHOUT_EFFECT.flatMap((name) =>
+    Object.keys(raw[name] ?? {}).map((key) => `${name}.${key} has no effect yet`),
+  );
+  for (const key of ["username", "password", "subnet_lease_renew_margin"] as const) {
+    if (raw.xline_config?.[key] !== undefined) warnings.push(`xline_config.${key} has no effect yet`);
+  }
+  if (raw.addr !== undefined && isWildcard(raw.addr.host) && (raw.advertise ?? []).length === 0) {
+    warnings.push(
+      `addr ${formatHostPort(raw.addr)} stands for every address of this host: name those that agents use in advertise`,
+    );
+  }
+  return warnings;
+}
+
+function describe(issue: z.core.$ZodIssue): Problem[] {
+  const path = issue.path.map(String).join(".");
+  if (issue.code !== "unrecognized_keys") return [{ path, text: lowerFirst(issue.message) }];
+  return issue.keys.map((key) => ({
+    path: path === "" ? key : `${path}.${key}`,
+    text: unknownKey(path, key),
+  }));
+}
+
+/** Looks for the key in its own section first, then in all others: it may only be in the wrong place. */
+function unknownKey(section: string, key: string): string {
+  const here = nearestKey(key, KNOWN_KEYS[section] ?? []);
+  if (here !== undefined) return `unknown key; did you mean "${here}"?`;
+  for (const [other, keys] of Object.entries(KNOWN_KEYS)) {
+    const there = nearestKey(key, keys);
+    if (there !== undefined)
+      return `unknown key; did you mean "${other === "" ? there : `${other}.${there}`}"?`;
+  }
+  return `unknown key; known here: ${(KNOWN_KEYS[section] ?? []).join(", ")}`;
+}
+
+function refused(file: string, problems: readonly Problem[]): RksError {
+  const lines = problems.map(({ path, text }) => (path === "" ? text : `${path}: ${text}`));
+  const message =
+    lines.length === 1
+      ? `${file}: ${lines[0]!}`
+      : `${file} has ${lines.length} problems:\n  ${lines.join("\n  ")}`;
+  return new RksError("CONFIG_INVALID", message, {
+    suggestion: "Correct the file; `rks config init FILE` writes one that works, with every key explained.",
+  });
+}
+
+function lowerFirst(text: string): string {
+  return text.charAt(0).toLowerCase() + text.slice(1);
+}

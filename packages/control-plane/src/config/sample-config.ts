@@ -1,0 +1,56 @@
+/** What `rks config init` writes: every key with its default and what it is for. It works as it is. */
+export const SAMPLE_CONFIG = `# Configuration of rks, the control plane of rk8s.
+# Every key may be left out; what is written here are the defaults.
+# Durations: 90s, 10m, 1h30m, 24h, 30d. Relative paths are relative to this file's folder.
+
+# Where agents connect (QUIC, UDP). Host name, IPv4 or [IPv6]; port 0 picks a free one.
+addr: "127.0.0.1:50051"
+
+# Where the Vault-compatible API will be served over HTTPS. Nothing listens here yet.
+http_addr: "127.0.0.1:8200"
+
+# Host names and addresses put into the server certificate besides those of addr.
+# Needed when addr is 0.0.0.0 or [::]: name what agents connect to.
+advertise: []
+
+# The authority part of every identity: spiffe://rk8s.local/node/worker-1
+trust_domain: "rk8s.local"
+
+tls_config:
+  # Always on; false is refused.
+  enable: true
+  # All state of rks: the encrypted store, the root certificate, the operator socket.
+  vault_folder: ./rks-data
+  # true: "rks gen certs" also writes the root token and the root key in clear. For experiments only.
+  keep_dangerous_files: false
+
+# How the vault is opened. shamir: from unseal shares; "rks gen certs" leaves them in keys.json for an
+# unattended start. keyfile: from a file that can live on another disk or in memory.
+seal:
+  type: shamir
+  shares: 1
+  threshold: 1
+  # type: keyfile
+  # key_file: /run/rks/unseal.key
+
+certificates:
+  # Lifetimes; certificates are renewed at two thirds of it.
+  node_ttl: 1h
+  server_ttl: 24h
+  # Takes effect when the cluster CA is made by "rks gen certs".
+  root_ttl: 8760h
+
+heartbeat:
+  # How often a node reports, and after how long a silence it is NotReady.
+  interval: 10s
+  grace: 40s
+
+xline_config:
+  # Empty: the embedded store in vault_folder. External stores are not supported yet.
+  endpoints: []
+  prefix: /rk8s
+
+# Sections of rk8s' own file. Their keys are accepted; none has an effect yet.
+network_config: {}
+# dns_config: { Port: 5300 }
+`;

@@ -18,7 +18,7 @@ function show(value: unknown): string {
 }
 
 /** A text that `parse` turns into a value; its refusal becomes the problem's text. */
-function parsed<T>(what: string, parse: (text: string) => T): z.ZodType<T, unknown> {
+function parsed<T>(what: string, parse: (text: string) => T): z.ZodType<T> {
   return z.string(expected(what)).transform((text, context) => {
     try {
       return parse(text);
@@ -29,7 +29,7 @@ function parsed<T>(what: string, parse: (text: string) => T): z.ZodType<T, unkno
   });
 }
 
-function duration(minimum: string, maxSeconds: number): z.ZodType<number, unknown> {
+function duration(minimum: string, maxSeconds: number): z.ZodType<number> {
   return parsed("a duration like 1h30m", (text) => {
     const seconds = parseDuration(text);
     if (seconds < parseDuration(minimum) || seconds > maxSeconds) {
@@ -44,9 +44,7 @@ const path = z.string(expected("a path")).min(1, "expected a path, got an empty 
 const anything = z.unknown().optional();
 
 /** A section of the file; one that is there but empty (all its lines commented out) counts as absent. */
-function section<S extends z.ZodRawShape>(
-  shape: S,
-): z.ZodType<z.output<z.ZodObject<S>> | undefined, unknown> {
+function section<S extends z.ZodRawShape>(shape: S): z.ZodType<z.output<z.ZodObject<S>> | undefined> {
   return z.preprocess((value) => value ?? undefined, z.strictObject(shape, expected("a section")).optional());
 }
 

@@ -33,7 +33,7 @@ test("an agent that is told to stop says goodbye and exits 0", async () => {
 test("a token joins by its pin alone, without a root certificate file", async () => {
   await using cluster = await Cluster.start();
   const { token } = await cluster.mintToken();
-  await using agent = cluster.startAgent("worker-1", token, { args: ["--root-cert-path="] });
+  await using agent = cluster.startAgent("worker-1", token, { rootCertPath: false });
 
   expect(await agent.event("registered")).toMatchObject({ node: "worker-1" });
 });

@@ -28,6 +28,13 @@ export interface MintedToken {
   readonly rootCertPath: string;
 }
 
+export interface AgentOptions extends SpawnOptions {
+  /** Default: one by the node's name. */
+  readonly dataFolder?: string;
+  /** Default: the cluster's own; false to join by the token's pin alone. */
+  readonly rootCertPath?: string | false;
+}
+
 /** A control plane in a folder of its own, with the verbs of the two programs. */
 export class Cluster implements AsyncDisposable {
   readonly folder: string;
@@ -127,18 +134,18 @@ export class Cluster implements AsyncDisposable {
   }
 
   /** Start `rkl pod daemon`; the token goes in through stdin. */
-  startAgent(
-    name: string,
-    token: string,
-    options: SpawnOptions & { readonly args?: readonly string[] } = {},
-  ): Daemon {
-    const { args = [], ...spawnOptions } = options;
+  startAgent(name: string, token: string, options: AgentOptions = {}): Daemon {
+    const {
+      dataFolder = join(this.folder, name),
+      rootCertPath = this.rootCertPath,
+      ...spawnOptions
+    } = options;
     const agent = new Daemon(
       RKL,
       [
-        ...["pod", "daemon", "--node-name", name, "--data-dir", join(this.folder, name), "--json"],
-        ...["--rks-address", this.address, "--root-cert-path", this.rootCertPath, "--join-token-file", "-"],
-        ...args,
+        ...["pod", "daemon", "--node-name", name, "--data-dir", dataFolder, "--json"],
+        ...["--rks-address", this.address, "--join-token-file", "-"],
+        ...(rootCertPath === false ? [] : ["--root-cert-path", rootCertPath]),
       ],
       { ...spawnOptions, stdin: `${token}\n` },
     );
@@ -147,10 +154,7 @@ export class Cluster implements AsyncDisposable {
   }
 
   /** Start an agent with a token of its own and wait until it has registered. */
-  async joinNode(
-    name: string,
-    options: SpawnOptions & { readonly args?: readonly string[] } = {},
-  ): Promise<Daemon> {
+  async joinNode(name: string, options: AgentOptions = {}): Promise<Daemon> {
     const { token } = await this.mintToken(["--node", name]);
     const agent = this.startAgent(name, token, options);
     await agent.event("registered");

@@ -26,3 +26,8 @@ interface TextDecoder {
 declare var TextDecoder: {
   new (label?: string, options?: { fatal?: boolean; ignoreBOM?: boolean }): TextDecoder;
 };
+
+/** Only named in zod's declarations; neither package makes one. */
+declare class URL {
+  readonly href: string;
+}

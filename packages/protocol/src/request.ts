@@ -31,13 +31,13 @@ export interface Answer<T extends MessageType> {
  * @throws {RksError} the peer's own error when it answers with `Error`; MESSAGE_UNEXPECTED when the answer is of
  * another type than `expected`; TIMED_OUT; and as the transport and the codec do.
  */
-export async function request<T extends MessageType>(
+export function request<T extends MessageType>(
   peer: StreamOpener,
   message: RksMessage,
   expected: T,
   options: RequestOptions,
 ): Promise<Answer<T>> {
-  return await withDeadline(
+  return withDeadline(
     async (signal) => {
       const stream = new MessageStream(await peer.openStream({ signal }));
       try {

@@ -1,1 +1,9 @@
-export {};
+export type { TransportHarness } from "./contract-server.js";
+export { FakeClock } from "./fake-clock.js";
+export type { MemoryFault } from "./memory-fault.js";
+export { createMemoryTransport } from "./memory-transport.js";
+export type { MemoryTransport, MemoryTransportOptions } from "./memory-transport.js";
+export { transportContract } from "./transport-contract.js";
+export type { TestRunner } from "./transport-contract.js";
+export { presentsRoot } from "./verify-chain.js";
+export type { PresentedChain, VerifyChain } from "./verify-chain.js";

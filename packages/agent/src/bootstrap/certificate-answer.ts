@@ -1,0 +1,130 @@
+import { X509Certificate } from "node:crypto";
+import { equalBytes, RksError, type Message } from "@rk8s/protocol";
+import { parseCertificate, parseClientLeaf, type Certificate, type ClientIdentity } from "@rk8s/x509";
+import { Identity } from "../identity/identity.js";
+import type { KeyPair } from "../identity/key-pair.js";
+
+export interface CertificateExpectation {
+  readonly role: "node" | "operator";
+  readonly keyPair: KeyPair;
+  readonly tokenId: string;
+  /** The name that was asked for, if one was. */
+  readonly nodeName: string | undefined;
+  /** DER, the roots trusted so far. */
+  readonly roots: readonly Uint8Array[];
+  readonly nowMs: number;
+}
+
+/**
+ * Check a `Certificate` answer and make an identity of it, which owns the key pair from then on. The leaf must be
+ * for our key and our role, carry the name that the message gives (and that we asked for), be valid now, and chain
+ * to a root that is already trusted.
+ * @throws {RksError} CERTIFICATE_INVALID when any of that does not hold; CLOCK_SKEW when the clocks are too far
+ * apart for the certificate to be used.
+ */
+export function readCertificateAnswer(
+  answer: Message<"Certificate">,
+  expected: CertificateExpectation,
+): Identity {
+  const leaf = parseOr(answer.leaf);
+  if (!equalBytes(leaf.spki, expected.keyPair.spki)) throw refused("it is for another key");
+  if (answer.serialNumber.toLowerCase().replaceAll(/[:-]/g, "") !== leaf.serialNumber) {
+    throw refused(`its serial number is ${leaf.serialNumber}, the answer says "${answer.serialNumber}"`);
+  }
+  assertDates(leaf, expected.nowMs);
+  assertName(readLeaf(answer.leaf, leaf), answer, expected);
+  assertChain([answer.leaf, ...answer.chain], expected.roots);
+  for (const root of answer.trustBundle) {
+    if (!parseOr(root).isCa) throw refused("its trust bundle holds a certificate that is no authority's");
+  }
+  return new Identity(
+    {
+      role: expected.role,
+      nodeName: answer.nodeName,
+      certificateChain: [answer.leaf, ...answer.chain.filter((der) => !isSelfIssued(parseOr(der)))],
+      trustBundle: answer.trustBundle,
+      serialNumber: answer.serialNumber,
+      notAfter: new Date(leaf.notAfter),
+      renewAfter: new Date(answer.renewAfter),
+    },
+    expected.keyPair,
+  );
+}
+
+function readLeaf(der: Uint8Array, leaf: Certificate): ClientIdentity {
+  // Which trust domain the cluster has is the server's to say; that there is exactly one is ours to check.
+  const trustDomain = /^spiffe:\/\/([^/]+)\//.exec(leaf.uris[0] ?? "")?.[1] ?? "";
+  try {
+    return parseClientLeaf(der, { trustDomain });
+  } catch (cause) {
+    throw refused(RksError.from(cause).message, cause);
+  }
+}
+
+function assertName(
+  identity: ClientIdentity,
+  answer: Message<"Certificate">,
+  expected: CertificateExpectation,
+): void {
+  const { role, tokenId, nodeName } = expected;
+  if (identity.kind !== role) throw refused(`it is for role "${identity.kind}", "${role}" was asked for`);
+  if (identity.kind === "operator") {
+    if (identity.tokenId !== tokenId) throw refused(`it names another join token, "${identity.tokenId}"`);
+    return;
+  }
+  if (identity.name !== answer.nodeName) {
+    throw refused(`it names "${identity.name}", the answer says "${answer.nodeName}"`);
+  }
+  if (nodeName !== undefined && identity.name !== nodeName) {
+    throw refused(`it names "${identity.name}", "${nodeName}" was asked for`);
+  }
+}
+
+function assertDates(leaf: Certificate, nowMs: number): void {
+  if (nowMs >= leaf.notBefore && nowMs <= leaf.notAfter) return;
+  const [from, to, now] = [leaf.notBefore, leaf.notAfter, nowMs].map((ms) => new Date(ms).toISOString());
+  throw new RksError("CLOCK_SKEW", `the new certificate is valid from ${from} to ${to}, here it is ${now}`, {
+    suggestion: "Set this host's clock right (timedatectl set-ntp true), then try again.",
+  });
+}
+
+/** Each certificate must be signed by the next, and the last must be a trusted root or be signed by one. */
+function assertChain(chain: readonly Uint8Array[], roots: readonly Uint8Array[]): void {
+  for (const [i, der] of chain.entries()) {
+    if (roots.some((root) => equalBytes(root, der))) return;
+    const issuers = i + 1 < chain.length ? [chain[i + 1]!] : roots;
+    if (!issuers.some((issuer) => isSignedBy(der, issuer))) {
+      throw refused("its chain does not lead to a trusted root");
+    }
+  }
+}
+
+function isSignedBy(der: Uint8Array, issuerDer: Uint8Array): boolean {
+  const issuer = parseOr(issuerDer);
+  if (!issuer.isCa || issuer.keyUsage?.includes("keyCertSign") === false) return false;
+  if (!equalBytes(parseOr(der).issuer.der, issuer.subject.der)) return false;
+  return new X509Certificate(der).verify(new X509Certificate(issuerDer).publicKey);
+}
+
+function isSelfIssued(certificate: Certificate): boolean {
+  return equalBytes(certificate.issuer.der, certificate.subject.der);
+}
+
+function parseOr(der: Uint8Array): Certificate {
+  try {
+    return parseCertificate(der);
+  } catch (cause) {
+    throw refused(RksError.from(cause).message, cause);
+  }
+}
+
+function refused(problem: string, cause?: unknown): RksError {
+  return new RksError(
+    "CERTIFICATE_INVALID",
+    `the control plane's certificate for us is refused: ${problem}`,
+    {
+      cause,
+      suggestion: "Please report this with the log of the control plane.",
+    },
+  );
+}

@@ -1,0 +1,111 @@
+import { randomBytes } from "node:crypto";
+import {
+  ALPN,
+  LIMITS,
+  PROTOCOL_VERSIONS,
+  request,
+  RksError,
+  SERVER_NAME,
+  type Connection,
+  type Credentials,
+  type Message,
+  type SocketAddress,
+} from "@rk8s/protocol";
+import { assertServerLeaf, type Certificate } from "@rk8s/x509";
+import type { AgentPorts } from "../ports.js";
+import { formatAddress } from "./address.js";
+
+export interface OpenConnectionInit {
+  readonly address: SocketAddress;
+  /** DER; the only certificates trusted. */
+  readonly roots: readonly Uint8Array[];
+  /** What to present; nothing when bootstrapping. */
+  readonly credentials?: Credentials;
+}
+
+/** A connection on which both sides have greeted each other. */
+export interface OpenedConnection {
+  readonly connection: Connection;
+  readonly serverLeaf: Certificate;
+  readonly welcome: Message<"Welcome">;
+  /** The body of Hello as sent. */
+  readonly helloBody: Uint8Array;
+  /** The body of Welcome as received. */
+  readonly welcomeBody: Uint8Array;
+}
+
+/** Clocks further apart than this are worth a warning; certificates are backdated by a minute. */
+const MAX_CLOCK_SKEW_MS = 30_000;
+
+/**
+ * Dial the control plane, check what TLS leaves open about its certificate, and exchange Hello and Welcome. The
+ * round trip also confirms that the server took the client certificate: in TLS 1.3 the handshake ends on this
+ * side before the server has judged it.
+ * @throws {RksError} UNREACHABLE, TIMED_OUT, CONNECTION_LOST; SERVER_UNTRUSTED, SERVER_NAME_MISMATCH;
+ * CLIENT_CERTIFICATE_REFUSED; VERSION_UNSUPPORTED; and whatever the server answers.
+ */
+export async function openConnection(
+  init: OpenConnectionInit,
+  options: { readonly ports: AgentPorts; readonly signal: AbortSignal | undefined },
+): Promise<OpenedConnection> {
+  const { ports, signal } = options;
+  const connection = await ports.transport.dial({
+    ...init.address,
+    alpn: ALPN,
+    serverName: SERVER_NAME,
+    roots: init.roots,
+    ...(init.credentials === undefined ? {} : { credentials: init.credentials }),
+    limits: { maxIncomingStreams: LIMITS.maxStreamsPerConnection },
+    signal,
+  });
+  try {
+    const serverLeaf = assertServer(connection, ports.clock.now());
+    const hello: Message<"Hello"> = {
+      type: "Hello",
+      versions: [...PROTOCOL_VERSIONS],
+      features: [],
+      nonce: new Uint8Array(randomBytes(LIMITS.nonceBytes)),
+    };
+    const answer = await request(connection, hello, "Welcome", { clock: ports.clock, signal });
+    assertVersion(answer.message.version);
+    warnOfSkew(answer.message, init.address, ports);
+    return {
+      connection,
+      serverLeaf,
+      welcome: answer.message,
+      helloBody: answer.sentBody,
+      welcomeBody: answer.body,
+    };
+  } catch (error) {
+    await connection.close();
+    throw error;
+  }
+}
+
+function assertServer(connection: Connection, nowMs: number): Certificate {
+  const [leaf] = connection.peerCertificates;
+  if (leaf === undefined) {
+    throw new RksError("SERVER_UNTRUSTED", "the server presented no certificate");
+  }
+  return assertServerLeaf(leaf, { dnsName: SERVER_NAME, now: nowMs });
+}
+
+function assertVersion(version: number): void {
+  if (PROTOCOL_VERSIONS.includes(version)) return;
+  throw new RksError(
+    "VERSION_UNSUPPORTED",
+    `the control plane chose version ${version}, which was not offered`,
+    {
+      suggestion: "Update the older side.",
+    },
+  );
+}
+
+function warnOfSkew(welcome: Message<"Welcome">, address: SocketAddress, ports: AgentPorts): void {
+  const skewMs = ports.clock.now() - Date.parse(welcome.serverTime);
+  if (Math.abs(skewMs) <= MAX_CLOCK_SKEW_MS) return;
+  ports.logger.warn("Clock differs from the control plane's", {
+    rksAddress: formatAddress(address),
+    skewSeconds: Math.round(skewMs / 1000),
+  });
+}

@@ -1,0 +1,62 @@
+import type { Credentials } from "@rk8s/protocol";
+import type { KeyPair } from "./key-pair.js";
+
+/** What the control plane issued; checked by `readCertificateAnswer`. */
+export interface IdentityInit {
+  readonly role: "node" | "operator";
+  readonly nodeName: string;
+  readonly certificateChain: readonly Uint8Array[];
+  readonly trustBundle: readonly Uint8Array[];
+  readonly serialNumber: string;
+  readonly notAfter: Date;
+  readonly renewAfter: Date;
+}
+
+/**
+ * Who this process is to the cluster: a key pair with the certificate that the control plane issued for it, and
+ * the roots to trust. It exists in memory only; disposal overwrites the private key.
+ */
+export class Identity implements Disposable {
+  readonly role: "node" | "operator";
+  /** The name that the control plane gave; empty for an operator. */
+  readonly nodeName: string;
+  /** DER, leaf first, each followed by its issuer; without the root, which the server has. */
+  readonly certificateChain: readonly Uint8Array[];
+  /** DER, the roots that a server's certificate must chain to. */
+  readonly trustBundle: readonly Uint8Array[];
+  readonly serialNumber: string;
+  readonly notAfter: Date;
+  /** When two thirds of the lifetime are over. */
+  readonly renewAfter: Date;
+  readonly #keyPair: KeyPair;
+
+  /** The identity owns the key pair from now on. */
+  constructor(init: IdentityInit, keyPair: KeyPair) {
+    this.role = init.role;
+    this.nodeName = init.nodeName;
+    this.certificateChain = init.certificateChain;
+    this.trustBundle = init.trustBundle;
+    this.serialNumber = init.serialNumber;
+    this.notAfter = init.notAfter;
+    this.renewAfter = init.renewAfter;
+    this.#keyPair = keyPair;
+  }
+
+  /**
+   * What a transport presents. Each call copies the private key; the transport overwrites its copy.
+   * @throws TypeError after disposal.
+   */
+  credentials(): Credentials {
+    return { certificateChain: this.certificateChain, privateKey: this.#keyPair.exportPrivateKey() };
+  }
+
+  /** Whether the certificate's time is over. */
+  isExpired(nowMs: number): boolean {
+    return nowMs > this.notAfter.getTime();
+  }
+
+  /** Overwrite the private key. Idempotent. */
+  [Symbol.dispose](): void {
+    this.#keyPair[Symbol.dispose]();
+  }
+}

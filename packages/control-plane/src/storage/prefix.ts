@@ -1,3 +1,5 @@
+import { assertTransaction } from "./assert-request.js";
+import { assertKey } from "./key.js";
 import type {
   Change,
   Comparison,
@@ -27,6 +29,7 @@ class PrefixedStorage implements Storage {
   }
 
   async get(key: string): Promise<Entry | undefined> {
+    assertKey(key);
     const entry = await this.#storage.get(this.#prefix + key);
     return entry === undefined ? undefined : { ...entry, key };
   }
@@ -37,12 +40,16 @@ class PrefixedStorage implements Storage {
     return { ...page, entries: page.entries.map((entry) => ({ ...entry, key: this.#short(entry.key) })) };
   }
 
-  transaction(comparisons: readonly Comparison[], writes: readonly Write[]): Promise<TransactionResult> {
+  async transaction(
+    comparisons: readonly Comparison[],
+    writes: readonly Write[],
+  ): Promise<TransactionResult> {
+    assertTransaction(comparisons, writes);
     const long = <T extends { readonly key: string }>(item: T): T => ({
       ...item,
       key: this.#prefix + item.key,
     });
-    return this.#storage.transaction(comparisons.map(long), writes.map(long));
+    return await this.#storage.transaction(comparisons.map(long), writes.map(long));
   }
 
   async *watch(

@@ -1,0 +1,210 @@
+import { RksError } from "@rk8s/protocol";
+
+import { assertTransaction } from "../storage/assert-request.js";
+import { assertKey } from "../storage/key.js";
+import { MAX_TRANSACTION_WRITES } from "../storage/storage.js";
+import type {
+  Change,
+  Comparison,
+  Entry,
+  ListRange,
+  Page,
+  Storage,
+  TransactionResult,
+  Write,
+} from "../storage/storage.js";
+import type { Keyring } from "./keyring.js";
+import { recordHeader } from "./sealed-record.js";
+
+/** Where the barrier's entries live in the store below; what is not under it is the seal's. */
+const PREFIX = "barrier/";
+/** The record that counts the barrier's transactions. */
+const SEQUENCE_KEY = "core/sequence";
+/** One write of every transaction is the counter's. */
+export const MAX_BARRIER_WRITES = MAX_TRANSACTION_WRITES - 1;
+
+/** What the counter said when the barrier was unsealed, and at which revision of the store it was written. */
+interface Baseline {
+  readonly sequence: number;
+  readonly revision: number;
+}
+
+/**
+ * A store whose values are encrypted; keys stay readable, as in Vault. A value decrypts only under the key it was
+ * written to and unchanged.
+ *
+ * Every transaction has a sequence number, authenticated in each record it writes and, in the same transaction (no
+ * further synchronisation of the disk), in a counter record. Of a record and the counter, whichever was put back to
+ * an older state gives the other the lie. A store that was put back as a whole is consistent in itself: only a
+ * sequence number kept elsewhere (`minimumSequence`) tells. Deleting a record behind the barrier's back is not seen.
+ *
+ * The store below must apply transactions in the order of the calls and have no other writer.
+ */
+export class Barrier implements Storage {
+  readonly #storage: Storage;
+  readonly #baseline: Baseline;
+  readonly #sealing = new AbortController();
+  #keyring: Keyring;
+  #sequence: number;
+
+  private constructor(storage: Storage, keyring: Keyring, baseline: Baseline) {
+    this.#storage = storage;
+    this.#keyring = keyring;
+    this.#baseline = baseline;
+    this.#sequence = baseline.sequence;
+  }
+
+  /** A barrier over a store that holds nothing of it yet. */
+  static create(storage: Storage, keyring: Keyring): Barrier {
+    return new Barrier(storage, keyring, { sequence: 0, revision: 0 });
+  }
+
+  /**
+   * Open a barrier that was written before. It owns the keyring from then on.
+   * @throws {RksError} STORAGE_CORRUPT when the counter is missing, damaged or below `minimumSequence`.
+   */
+  static async unseal(storage: Storage, keyring: Keyring, minimumSequence = 0): Promise<Barrier> {
+    const counter = await storage.get(SEQUENCE_KEY);
+    const bytes = counter === undefined ? undefined : keyring.decrypt(SEQUENCE_KEY, counter.value);
+    if (counter === undefined || bytes?.byteLength !== 6) {
+      throw corrupt(`the storage's transaction counter is ${counter === undefined ? "missing" : "damaged"}`);
+    }
+    const sequence = Buffer.from(bytes).readUIntBE(0, 6);
+    if (sequence < minimumSequence) {
+      throw corrupt(
+        `the storage was put back to transaction ${sequence}, at least ${minimumSequence} was expected`,
+      );
+    }
+    return new Barrier(storage, keyring, { sequence, revision: counter.modRevision });
+  }
+
+  /** Number of the last transaction; kept elsewhere, it proves later that the store was not put back. */
+  get sequence(): number {
+    return this.#sequence;
+  }
+
+  get isSealed(): boolean {
+    return this.#sealing.signal.aborted;
+  }
+
+  /** @throws {RksError} VAULT_SEALED, STORAGE_CORRUPT naming the path */
+  async get(key: string): Promise<Entry | undefined> {
+    this.#assertUnsealed();
+    assertKey(key);
+    const entry = await this.#storage.get(PREFIX + key);
+    return entry === undefined ? undefined : this.#open(entry);
+  }
+
+  /** @throws {RksError} VAULT_SEALED, STORAGE_CORRUPT naming the path */
+  async list(prefix: string, options: ListRange = {}): Promise<Page> {
+    this.#assertUnsealed();
+    const after = options.after === undefined ? {} : { after: PREFIX + options.after };
+    const page = await this.#storage.list(PREFIX + prefix, { ...options, ...after });
+    return { ...page, entries: page.entries.map((entry) => this.#open(entry)) };
+  }
+
+  /**
+   * At most `MAX_BARRIER_WRITES` writes.
+   * @throws {RksError} VAULT_SEALED
+   */
+  async transaction(
+    comparisons: readonly Comparison[],
+    writes: readonly Write[],
+  ): Promise<TransactionResult> {
+    this.#assertUnsealed();
+    assertTransaction(comparisons, writes, MAX_BARRIER_WRITES);
+    const encrypted = writes.length === 0 ? [] : this.encryptedWrites(writes);
+    return await this.#storage.transaction(
+      comparisons.map(({ key, modRevision }) => ({ key: PREFIX + key, modRevision })),
+      encrypted,
+    );
+  }
+
+  /** @throws {RksError} VAULT_SEALED, also when the barrier is sealed while the watch runs */
+  async *watch(
+    prefix: string,
+    fromRevision: number,
+    options: { readonly signal: AbortSignal },
+  ): AsyncGenerator<Change, void, void> {
+    this.#assertUnsealed();
+    const signal = AbortSignal.any([options.signal, this.#sealing.signal]);
+    for await (const change of this.#storage.watch(PREFIX + prefix, fromRevision, { signal })) {
+      this.#assertUnsealed();
+      const { key, value, revision } = change;
+      if (value === undefined) yield { key: key.slice(PREFIX.length), value, revision };
+      else yield { ...this.#open({ key, value, createRevision: 0, modRevision: revision }), revision };
+    }
+    if (!options.signal.aborted) this.#assertUnsealed();
+  }
+
+  /**
+   * The writes that `transaction` would do, counter included, for a transaction of the store below that also writes
+   * outside the barrier. They must be written in the order in which they were asked for.
+   * @throws {RksError} VAULT_SEALED
+   */
+  encryptedWrites(writes: readonly Write[]): Write[] {
+    this.#assertUnsealed();
+    assertTransaction([], writes, MAX_BARRIER_WRITES);
+    this.#sequence += 1;
+    const counter = Buffer.alloc(6);
+    counter.writeUIntBE(this.#sequence, 0, 6);
+    return [
+      ...writes.map((write): Write => {
+        const key = PREFIX + write.key;
+        if (write.type === "delete") return { type: "delete", key };
+        return { type: "put", key, value: this.#keyring.encrypt(key, this.#sequence, write.value) };
+      }),
+      { type: "put", key: SEQUENCE_KEY, value: this.#keyring.encrypt(SEQUENCE_KEY, this.#sequence, counter) },
+    ];
+  }
+
+  /** Encrypt with another keyring from now on, one that holds the terms of the present one; the old one is wiped. */
+  replaceKeyring(keyring: Keyring): void {
+    this.#assertUnsealed();
+    this.#keyring.zero();
+    this.#keyring = keyring;
+  }
+
+  /** Wipe the keys. Every later call says VAULT_SEALED; running watches end with it. */
+  seal(): void {
+    if (this.isSealed) return;
+    this.#sealing.abort();
+    this.#keyring.zero();
+  }
+
+  /** Seal; the store below stays open. */
+  [Symbol.asyncDispose](): Promise<void> {
+    this.seal();
+    return Promise.resolve();
+  }
+
+  #assertUnsealed(): void {
+    if (this.isSealed) throw vaultSealed();
+  }
+
+  #open(entry: Entry): Entry {
+    this.#assertUnsealed();
+    const value = this.#keyring.decrypt(entry.key, entry.value);
+    const key = entry.key.slice(PREFIX.length);
+    if (value === undefined) throw corrupt(`the entry at "${key}" is not what was written there`);
+    const sequence = recordHeader(entry.value)?.sequence ?? 0;
+    const isOld = entry.modRevision <= this.#baseline.revision;
+    if (isOld !== sequence <= this.#baseline.sequence) {
+      throw corrupt(`the entry at "${key}" or the transaction counter was put back to an older state`);
+    }
+    return { ...entry, key, value };
+  }
+}
+
+/** The error of everything that needs the vault unsealed. */
+export function vaultSealed(): RksError {
+  return new RksError("VAULT_SEALED", "the vault is sealed", {
+    suggestion: "Unseal it with rks unseal.",
+  });
+}
+
+function corrupt(message: string): RksError {
+  return new RksError("STORAGE_CORRUPT", message, {
+    suggestion: "Check the disk and restore the data folder from the newest backup.",
+  });
+}

@@ -1,4 +1,5 @@
 import { contextConstructed, contextPrimitive, TAG } from "./der-reader.js";
+import { OID } from "./oids.js";
 
 const encoder = new TextEncoder();
 
@@ -90,6 +91,10 @@ export function encodePrintableString(text: string): Uint8Array {
 
 /** @throws {TypeError} when the text is not a dotted object identifier. */
 export function encodeOid(dotted: string): Uint8Array {
+  return KNOWN_OIDS.get(dotted)?.slice() ?? encodeArcs(dotted);
+}
+
+function encodeArcs(dotted: string): Uint8Array {
   const arcs = dotted.split(".").map(Number);
   const [root, second, ...rest] = arcs;
   const valid =
@@ -116,3 +121,8 @@ function compareBytes(a: Uint8Array, b: Uint8Array): number {
   }
   return a.length - b.length;
 }
+
+/** What every certificate is made of is encoded once. */
+const KNOWN_OIDS: ReadonlyMap<string, Uint8Array> = new Map(
+  Object.values(OID).map((dotted) => [dotted, encodeArcs(dotted)]),
+);

@@ -1,0 +1,328 @@
+import { execFileSync, spawnSync } from "node:child_process";
+import { createHash, createPrivateKey, generateKeyPairSync, sign, X509Certificate } from "node:crypto";
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { RksError } from "@rk8s/protocol";
+import {
+  assembleCertificateRequest,
+  assertServerLeaf,
+  buildCertificateRequestInfo,
+  encodeBasicConstraints,
+  encodeExtendedKeyUsage,
+  encodeExtension,
+  encodeKeyUsage,
+  encodeName,
+  encodePem,
+  encodeSignatureAlgorithm,
+  encodeSubjectAlternativeName,
+  OID,
+  parseCertificate,
+  parseClientLeaf,
+} from "@rk8s/x509";
+import { expect, onTestFinished, test } from "vitest";
+import { memoryStorage } from "../storage/memory-storage.js";
+import type { Storage } from "../storage/storage.js";
+import type { BackendRequest, Operation } from "../vault/backend.js";
+import { ClusterCa } from "./cluster-ca.js";
+
+const now = Date.UTC(2026, 5, 1, 12);
+const clock = { now: () => now, monotonicMs: () => 0, sleep: () => Promise.resolve() };
+const mount = {
+  path: "rk8s-pki/",
+  type: "pki",
+  storagePrefix: "logical/cluster/",
+  defaultTtlSeconds: 3600,
+  maxTtlSeconds: 86_400,
+};
+
+async function aClusterCa(rootTtlSeconds = 86_400): Promise<{ ca: ClusterCa; barrier: Storage }> {
+  const barrier = memoryStorage();
+  const ca = await ClusterCa.open(mount, barrier, { clock });
+  const { writes, wipe } = ca.initialize({
+    trustDomain: "rk8s.local",
+    rootTtlSeconds,
+    commonName: "rk8s cluster root",
+  });
+  await barrier.transaction([], writes);
+  wipe();
+  await ca.reload();
+  return { ca, barrier };
+}
+
+interface CsrOptions {
+  readonly cn?: string;
+  readonly extensions?: readonly Uint8Array[];
+}
+
+const nodeKey = generateKeyPairSync("ec", { namedCurve: "P-256" });
+
+function aCsr(options: CsrOptions = {}): Uint8Array {
+  const tbs = buildCertificateRequestInfo({
+    subject: encodeName(options.cn === undefined ? [] : [{ type: OID.commonName, value: options.cn }]),
+    spki: nodeKey.publicKey.export({ type: "spki", format: "der" }),
+    extensions: options.extensions ?? [],
+  });
+  return assembleCertificateRequest(
+    tbs,
+    encodeSignatureAlgorithm("ecdsa-sha256"),
+    sign("sha256", tbs, nodeKey.privateKey),
+  );
+}
+
+function names(value: Parameters<typeof encodeSubjectAlternativeName>[0]): Uint8Array {
+  return encodeExtension({
+    oid: OID.subjectAltName,
+    critical: false,
+    value: encodeSubjectAlternativeName(value),
+  });
+}
+
+function codeOf(run: () => unknown): string {
+  try {
+    run();
+    return "accepted";
+  } catch (error) {
+    return error instanceof RksError ? error.code : String(error);
+  }
+}
+
+test("a server certificate is what agents expect, and its key is its own", async () => {
+  const { ca } = await aClusterCa();
+  const prepared = ca.prepareServerCertificate({
+    dnsNames: ["RKS.example", "rks-cluster"],
+    ipAddresses: ["127.0.0.1", "::1"],
+    ttlSeconds: 3600,
+  });
+  const leaf = assertServerLeaf(prepared.certificate, { dnsName: "rks-cluster", now });
+  expect(leaf).toMatchObject({
+    dnsNames: ["rks-cluster", "rks.example"],
+    ipAddresses: ["127.0.0.1", "::1"],
+    uris: [],
+    extendedKeyUsage: [OID.serverAuth],
+    keyUsage: ["digitalSignature"],
+    isCa: false,
+    notBefore: now - 3_600_000,
+    notAfter: now + 3_600_000,
+    serialNumber: prepared.serialNumber,
+  });
+  expect(leaf.serialNumber).toMatch(/^[4-7][0-9a-f]{39}$/);
+  const node = new X509Certificate(prepared.certificate);
+  const key = createPrivateKey({ key: Buffer.from(prepared.privateKey), format: "der", type: "pkcs8" });
+  expect(node.checkPrivateKey(key)).toBe(true);
+  expect(node.verify(new X509Certificate(ca.root).publicKey)).toBe(true);
+  expect(prepared.chain).toEqual([ca.root]);
+});
+
+test("a node certificate says what the server decided, not what the CSR asked for", async () => {
+  const { ca } = await aClusterCa();
+  const csr = aCsr({
+    cn: "worker-1",
+    extensions: [
+      names({ ipAddresses: ["10.9.9.9"], dnsNames: ["worker-1.example"], emails: ["x@example.org"] }),
+      encodeExtendedKeyUsage([OID.serverAuth, OID.anyExtendedKeyUsage]),
+      encodeKeyUsage(["keyEncipherment"]),
+    ],
+  });
+  const prepared = ca.prepareNodeCertificate({ csr, nodeName: "worker-1", ttlSeconds: 600, now });
+  const identity = parseClientLeaf(prepared.certificate, { trustDomain: "rk8s.local", now });
+  expect(identity).toMatchObject({ kind: "node", name: "worker-1" });
+  expect(identity.certificate).toMatchObject({
+    extendedKeyUsage: [OID.clientAuth],
+    keyUsage: ["digitalSignature"],
+    notBefore: now - 60_000,
+    notAfter: now + 600_000,
+    dnsNames: [],
+    ipAddresses: [],
+    emails: [],
+  });
+  expect(prepared.spki).toEqual(identity.certificate.spki);
+});
+
+test("an operator certificate lives 10 minutes at most", async () => {
+  const { ca } = await aClusterCa();
+  const prepared = ca.prepareOperatorCertificate({ csr: aCsr(), tokenId: "k3y1d", ttlSeconds: 86_400 });
+  expect(parseClientLeaf(prepared.certificate, { trustDomain: "rk8s.local" })).toMatchObject({
+    kind: "operator",
+    tokenId: "k3y1d",
+  });
+  expect(prepared.notAfter).toBe(now + 600_000);
+});
+
+test("no certificate outlives the root or begins before it", async () => {
+  const { ca } = await aClusterCa(30);
+  const prepared = ca.prepareServerCertificate({
+    dnsNames: [],
+    ipAddresses: [],
+    ttlSeconds: 86_400,
+    now: now + 1500,
+  });
+  expect(prepared.notAfter).toBe(now + 30_000);
+  expect(prepared.notBefore).toBe(now - 3_599_000 + 0);
+  expect(
+    codeOf(() =>
+      ca.prepareServerCertificate({ dnsNames: [], ipAddresses: [], ttlSeconds: 5, now: now + 30_000 }),
+    ),
+  ).toBe("CERTIFICATE_EXPIRED");
+});
+
+test.each<{ name: string; csr: CsrOptions }>([
+  { name: "someone else's CN", csr: { cn: "worker-2" } },
+  { name: "the server's name as CN", csr: { cn: "rks-cluster" } },
+  { name: "someone else's DNS name", csr: { extensions: [names({ dnsNames: ["worker-1", "worker-2"] })] } },
+  { name: "the server's DNS name", csr: { extensions: [names({ dnsNames: ["rks-cluster"] })] } },
+  { name: "a DNS name that only begins alike", csr: { extensions: [names({ dnsNames: ["worker-10"] })] } },
+  {
+    name: "someone else's SPIFFE id",
+    csr: { extensions: [names({ uris: ["spiffe://rk8s.local/node/worker-2"] })] },
+  },
+  {
+    name: "an operator's SPIFFE id",
+    csr: { extensions: [names({ uris: ["spiffe://rk8s.local/operator/worker-1"] })] },
+  },
+  { name: "CA:TRUE", csr: { extensions: [encodeBasicConstraints({ isCa: true, pathLength: undefined })] } },
+  { name: "the right to sign certificates", csr: { extensions: [encodeKeyUsage(["keyCertSign"])] } },
+])("a node's CSR that asks for $name is refused", async ({ csr }) => {
+  const { ca } = await aClusterCa();
+  const prepare = () => ca.prepareNodeCertificate({ csr: aCsr(csr), nodeName: "worker-1", ttlSeconds: 600 });
+  expect(codeOf(prepare)).toBe("CSR_INVALID");
+});
+
+test("a CSR with a changed byte is refused, whichever byte it is", async () => {
+  const { ca } = await aClusterCa();
+  const csr = aCsr({ cn: "worker-1" });
+  for (let i = 0; i < csr.length; i++) {
+    const changed = csr.slice();
+    changed[i] = (changed[i] ?? 0) ^ 1;
+    const prepare = () => ca.prepareNodeCertificate({ csr: changed, nodeName: "worker-1", ttlSeconds: 600 });
+    expect(codeOf(prepare)).toMatch(/^(CSR_INVALID|KEY_TOO_WEAK)$/);
+  }
+});
+
+test("preparing commits nothing; the record is in the writes and can be read by its serial number afterwards", async () => {
+  const { ca, barrier } = await aClusterCa();
+  const before = await barrier.list("");
+  const prepared = ca.prepareNodeCertificate({ csr: aCsr(), nodeName: "worker-1", ttlSeconds: 600 });
+  expect((await barrier.list("")).entries).toEqual(before.entries);
+  const path = `cert/${prepared.serialNumber.toUpperCase().match(/../g)?.join("-")}`;
+  await expect(ca.handle(aRequest("read", path))).resolves.toBeUndefined();
+  await barrier.transaction([], prepared.writes);
+  const answer = await ca.handle(aRequest("read", path));
+  const pem = encodePem("CERTIFICATE", prepared.certificate).trimEnd();
+  expect(answer?.data).toMatchObject({ certificate: pem, revocation_time: 0, revocation_time_rfc3339: "" });
+});
+
+function aRequest(operation: Operation, path: string, data = {}): BackendRequest {
+  return { operation, path, data, token: { accessor: "a", policies: ["root"] } };
+}
+
+test.each<{ operation: Operation; path: string }>([
+  { operation: "update", path: "roles/rkl-node" },
+  { operation: "create", path: "roles/mine" },
+  { operation: "delete", path: "roles/rkl-node" },
+  { operation: "update", path: "issue/rkl-node" },
+  { operation: "update", path: "issue/rks-node" },
+  { operation: "update", path: "sign/rkl-node" },
+  { operation: "update", path: "sign-verbatim" },
+  { operation: "update", path: "sign-verbatim/rkl-node" },
+  { operation: "update", path: "root/generate/internal" },
+  { operation: "update", path: "root/generate/exported" },
+  { operation: "update", path: "root/sign-intermediate" },
+  { operation: "update", path: "root/sign-self-issued" },
+  { operation: "delete", path: "root" },
+  { operation: "update", path: "config/ca" },
+  { operation: "update", path: "issuers/import/bundle" },
+  { operation: "update", path: "intermediate/set-signed" },
+  { operation: "update", path: "keys/import" },
+  { operation: "update", path: "ca" },
+])("$operation of $path is refused even to root", async ({ operation, path }) => {
+  const { ca, barrier } = await aClusterCa();
+  const before = await barrier.list("");
+  await expect(ca.handle(aRequest(operation, path))).rejects.toMatchObject({ code: "PERMISSION_DENIED" });
+  expect((await barrier.list("")).entries).toEqual(before.entries);
+});
+
+test("roles can be listed and read, the CA in every form; nothing else is there", async () => {
+  const { ca } = await aClusterCa();
+  const read = async (path: string) => (await ca.handle(aRequest("read", path)))?.data;
+  const pem = encodePem("CERTIFICATE", ca.root).trimEnd();
+  await expect(ca.handle(aRequest("list", "roles/"))).resolves.toEqual({
+    data: { keys: ["rks-node", "rkl-node", "xline-node", "operator"] },
+  });
+  expect(await read("roles/rkl-node")).toMatchObject({
+    ext_key_usage_oids: [OID.clientAuth],
+    not_before_duration: 60,
+  });
+  expect(await read("roles/mine")).toBeUndefined();
+  expect(await read("ca")).toMatchObject({
+    http_raw_body: ca.root,
+    http_content_type: "application/pkix-cert",
+  });
+  expect(await read("ca/pem")).toMatchObject({ http_raw_body: pem, certificate: pem });
+  expect(await read("ca_chain")).toMatchObject({ http_raw_body: pem, ca_chain: [pem] });
+  expect(await read("cert/ca")).toMatchObject({ certificate: pem });
+  expect(await read(`cert/${parseCertificate(ca.root).serialNumber}/raw`)).toMatchObject({
+    http_raw_body: ca.root,
+  });
+  expect(await read("cert/..%2f..%2fissuer/key")).toBeUndefined();
+  expect(await read("issuer/key")).toBeUndefined();
+  expect(JSON.stringify(await read("roles/operator"))).not.toContain("PRIVATE");
+});
+
+test("before it has a root the CA says so; a second root is refused; a reopened CA has the same root", async () => {
+  const empty = await ClusterCa.open(mount, memoryStorage(), { clock });
+  expect(empty.initialized).toBe(false);
+  expect(codeOf(() => empty.root)).toBe("VAULT_NOT_INITIALIZED");
+  expect(codeOf(() => empty.prepareNodeCertificate({ csr: aCsr(), nodeName: "w", ttlSeconds: 5 }))).toBe(
+    "VAULT_NOT_INITIALIZED",
+  );
+  const { ca, barrier } = await aClusterCa();
+  const again = { trustDomain: "rk8s.local", rootTtlSeconds: 60, commonName: "x" };
+  expect(codeOf(() => ca.initialize(again))).toBe("ALREADY_EXISTS");
+  expect(codeOf(() => empty.initialize({ ...again, trustDomain: "a/b" }))).toBe("INPUT_INVALID");
+  const reopened = await ClusterCa.open(mount, barrier, { clock });
+  expect(reopened.root).toEqual(ca.root);
+  expect(reopened.trustDomain).toBe("rk8s.local");
+  const spki = new X509Certificate(ca.root).publicKey.export({ type: "spki", format: "der" });
+  expect(Buffer.from(reopened.rootSpkiSha256)).toEqual(createHash("sha256").update(spki).digest());
+});
+
+test("names that no certificate can carry are refused with a code", async () => {
+  const { ca } = await aClusterCa();
+  const bad = { ttlSeconds: 60, dnsNames: [], ipAddresses: [] };
+  expect(codeOf(() => ca.prepareServerCertificate({ ...bad, ipAddresses: ["not-an-ip"] }))).toBe(
+    "INPUT_INVALID",
+  );
+  expect(codeOf(() => ca.prepareServerCertificate({ ...bad, dnsNames: ["bücher.example"] }))).toBe(
+    "INPUT_INVALID",
+  );
+});
+
+const hasOpenssl = spawnSync("openssl", ["version"]).status === 0;
+const skipped = hasOpenssl ? "" : "SKIPPED (needs openssl): ";
+
+test.skipIf(!hasOpenssl)(`${skipped}openssl verify -x509_strict accepts what was issued`, async () => {
+  const { ca } = await aClusterCa();
+  const server = ca.prepareServerCertificate({
+    dnsNames: ["rks.example"],
+    ipAddresses: ["10.0.0.1"],
+    ttlSeconds: 3600,
+  });
+  const node = ca.prepareNodeCertificate({ csr: aCsr(), nodeName: "worker-1", ttlSeconds: 3600 });
+  const folder = mkdtempSync(join(tmpdir(), "cluster-ca-"));
+  onTestFinished(() => rmSync(folder, { recursive: true }));
+  const file = (name: string, der: Uint8Array): string => {
+    const path = join(folder, name);
+    writeFileSync(path, encodePem("CERTIFICATE", der));
+    return path;
+  };
+  const root = file("root.pem", ca.root);
+  const verify = (purpose: string, leaf: string): string =>
+    execFileSync(
+      "openssl",
+      ["verify", "-x509_strict", "-attime", String(now / 1000), "-purpose", purpose, "-CAfile", root, leaf],
+      { encoding: "utf8" },
+    );
+  expect(verify("sslserver", file("server.pem", server.certificate))).toContain(": OK");
+  expect(verify("sslclient", file("node.pem", node.certificate))).toContain(": OK");
+});

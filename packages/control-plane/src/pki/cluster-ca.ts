@@ -1,0 +1,270 @@
+import { createHash } from "node:crypto";
+import { type Clock, RksError, SERVER_NAME } from "@rk8s/protocol";
+import { encodeName, OID } from "@rk8s/x509";
+import type { Storage, Write } from "../storage/storage.js";
+import type { Backend, BackendRequest, BackendResponse, MountInit } from "../vault/backend.js";
+import {
+  type CertificateAuthority,
+  createRootCertificate,
+  type IssuedCertificate,
+} from "./certificate-authority.js";
+import { acceptClusterRequest } from "./cluster-request.js";
+import type {
+  ClusterCaInit,
+  NodeCertificateRequest,
+  OperatorCertificateRequest,
+  PreparedCertificate,
+  PreparedRoot,
+  PreparedServerCertificate,
+  ServerCertificateRequest,
+} from "./cluster-certificate.js";
+import { CLUSTER_ROLE_NAMES, CLUSTER_ROLES, type ClusterRoleName } from "./cluster-roles.js";
+import { certificateWrite, issuerWrites, readIssuer } from "./issuer-store.js";
+import { createFastKeyPair, exportPkcs8 } from "./key-pair.js";
+import { PUBLIC_PATHS, readPublic } from "./public-reads.js";
+
+/** Where the cluster's CA is mounted; users cannot mount anything there. */
+export const CLUSTER_CA_MOUNT = "rk8s-pki/";
+
+/** Room for one cross-signed successor of the root, nothing below it. */
+const ROOT_PATH_LENGTH = 1;
+const ROOT_BACKDATE_SECONDS = 3600;
+const TRUST_DOMAIN_KEY = "trust-domain";
+const TRUST_DOMAIN = /^[a-z0-9._-]{1,253}$/;
+const ROLES_PATH = "roles";
+
+interface ClusterState {
+  readonly issuer: CertificateAuthority;
+  readonly trustDomain: string;
+  readonly spkiSha256: Uint8Array;
+}
+
+/**
+ * The cluster's own CA on the reserved mount `rk8s-pki/` (architecture.md, laws 3 and 4). Over `handle` it can only be
+ * read, whoever asks. The control plane itself uses the typed methods: they sign at once and hand the records back as
+ * writes, so that certificate, token and node are committed in one transaction or not at all.
+ */
+export class ClusterCa implements Backend {
+  readonly unauthenticatedPaths = PUBLIC_PATHS;
+  readonly #mount: MountInit;
+  readonly #barrier: Storage;
+  readonly #clock: Clock;
+  #state: ClusterState | undefined;
+
+  private constructor(mount: MountInit, barrier: Storage, clock: Clock) {
+    this.#mount = mount;
+    this.#barrier = barrier;
+    this.#clock = clock;
+  }
+
+  /** Open the mount; it may not be initialised yet. @throws {RksError} STORAGE_CORRUPT. */
+  static async open(
+    mount: MountInit,
+    barrier: Storage,
+    ports: { readonly clock: Clock },
+  ): Promise<ClusterCa> {
+    const ca = new ClusterCa(mount, barrier, ports.clock);
+    await ca.reload();
+    return ca;
+  }
+
+  /** Whether the CA has a root. */
+  get initialized(): boolean {
+    return this.#state !== undefined;
+  }
+
+  /** The root certificate, DER. @throws {RksError} VAULT_NOT_INITIALIZED. */
+  get root(): Uint8Array {
+    return this.#open().issuer.certificate.der;
+  }
+
+  /** SHA-256 of the root's SubjectPublicKeyInfo: what join tokens pin. @throws {RksError} VAULT_NOT_INITIALIZED. */
+  get rootSpkiSha256(): Uint8Array {
+    return this.#open().spkiSha256;
+  }
+
+  /** @throws {RksError} VAULT_NOT_INITIALIZED. */
+  get trustDomain(): string {
+    return this.#open().trustDomain;
+  }
+
+  /** Read the state again; to be called once the writes of `initialize` are committed. */
+  async reload(): Promise<void> {
+    const { storagePrefix } = this.#mount;
+    const issuer = await readIssuer(this.#barrier, storagePrefix);
+    const trustDomain = await this.#barrier.get(storagePrefix + TRUST_DOMAIN_KEY);
+    if (issuer === undefined || trustDomain === undefined) return;
+    const spkiSha256 = createHash("sha256").update(issuer.certificate.spki).digest();
+    this.#state = { issuer, trustDomain: new TextDecoder().decode(trustDomain.value), spkiSha256 };
+  }
+
+  /**
+   * Make the root (EC P-256). Commit the writes, wipe the key among them (`wipe`), then `reload`.
+   * @throws {RksError} ALREADY_EXISTS when there is a root, INPUT_INVALID for a trust domain that is none (SPIFFE-ID §2.1).
+   */
+  initialize(init: ClusterCaInit): PreparedRoot {
+    if (this.#state !== undefined) {
+      throw new RksError("ALREADY_EXISTS", `the cluster's CA in "${this.#mount.path}" has a root already`);
+    }
+    if (!TRUST_DOMAIN.test(init.trustDomain)) {
+      throw new RksError(
+        "INPUT_INVALID",
+        `trust domain ${JSON.stringify(init.trustDomain.slice(0, 80))} is not a SPIFFE trust domain`,
+        {
+          suggestion: "Use lower-case letters, digits, dots, hyphens and underscores.",
+        },
+      );
+    }
+    const now = init.now ?? this.#clock.now();
+    const keyPair = createFastKeyPair({ type: "ec", bits: 256 });
+    const root = createRootCertificate(keyPair, {
+      subject: encodeName([{ type: OID.commonName, value: init.commonName }]),
+      notBefore: now - ROOT_BACKDATE_SECONDS * 1000,
+      notAfter: now + init.rootTtlSeconds * 1000,
+      pathLength: ROOT_PATH_LENGTH,
+    });
+    const { storagePrefix } = this.#mount;
+    const privateKey = exportPkcs8(keyPair.privateKey);
+    const trustDomain = new TextEncoder().encode(init.trustDomain);
+    const writes: Write[] = [
+      ...issuerWrites(storagePrefix, root.der, privateKey),
+      { type: "put", key: storagePrefix + TRUST_DOMAIN_KEY, value: trustDomain },
+      certificateWrite(storagePrefix, root.serialNumber, { der: root.der, role: "" }),
+    ];
+    return { root: root.der, writes, wipe: () => void privateKey.fill(0) };
+  }
+
+  /** Make the server's next key and certificate: role `rks-node`. @throws {RksError} VAULT_NOT_INITIALIZED, INPUT_INVALID for a name that no certificate can carry. */
+  prepareServerCertificate(request: ServerCertificateRequest): PreparedServerCertificate {
+    const keyPair = createFastKeyPair({ type: "ec", bits: 256 });
+    const dnsNames = [...new Set([SERVER_NAME, ...request.dnsNames.map((name) => name.toLowerCase())])];
+    const prepared = this.#prepare("rks-node", request, {
+      name: SERVER_NAME,
+      spki: keyPair.spki,
+      names: { dnsNames, ipAddresses: [...new Set(request.ipAddresses)] },
+    });
+    return { ...prepared, privateKey: exportPkcs8(keyPair.privateKey) };
+  }
+
+  /**
+   * Sign a node's CSR: role `rkl-node`. Subject, name, usage and lifetime come from the parameters and the role alone.
+   * @throws {RksError} CSR_INVALID, KEY_TOO_WEAK, VAULT_NOT_INITIALIZED.
+   */
+  prepareNodeCertificate(request: NodeCertificateRequest): PreparedCertificate {
+    return this.#prepareClient("rkl-node", "node", request.nodeName, request);
+  }
+
+  /** Sign an operator's CSR: role `operator`, at most 10 minutes. @throws {RksError} CSR_INVALID, KEY_TOO_WEAK, VAULT_NOT_INITIALIZED. */
+  prepareOperatorCertificate(request: OperatorCertificateRequest): PreparedCertificate {
+    return this.#prepareClient("operator", "operator", request.tokenId, request);
+  }
+
+  async handle(request: BackendRequest): Promise<BackendResponse | undefined> {
+    const { operation, path } = request;
+    if (operation === "read") {
+      if (path.startsWith(`${ROLES_PATH}/`)) return this.#readRole(path.slice(ROLES_PATH.length + 1));
+      const source = {
+        barrier: this.#barrier,
+        prefix: this.#mount.storagePrefix,
+        issuer: this.#state?.issuer,
+      };
+      return readPublic(path, source);
+    }
+    if (operation === "list") {
+      return path.replace(/\/$/, "") === ROLES_PATH ? { data: { keys: [...CLUSTER_ROLE_NAMES] } } : undefined;
+    }
+    throw new RksError(
+      "PERMISSION_DENIED",
+      `"${operation}" of "${this.#mount.path}${path}" is refused to everyone: the cluster's CA is closed`,
+      {
+        suggestion: "Mount a PKI engine of your own with `rks secrets enable pki` for other certificates.",
+      },
+    );
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    this.#state = undefined;
+    return Promise.resolve();
+  }
+
+  #prepareClient(
+    role: "rkl-node" | "operator",
+    kind: "node" | "operator",
+    name: string,
+    request: { readonly csr: Uint8Array; readonly ttlSeconds: number; readonly now?: number },
+  ): PreparedCertificate {
+    const uri = `spiffe://${this.#open().trustDomain}/${kind}/${name}`;
+    const { spki } = acceptClusterRequest(request.csr, { name, uri });
+    return this.#prepare(role, request, { name, spki: spki.slice(), names: { uris: [uri] } });
+  }
+
+  #prepare(
+    roleName: ClusterRoleName,
+    { ttlSeconds, now = this.#clock.now() }: { readonly ttlSeconds: number; readonly now?: number },
+    leaf: {
+      readonly name: string;
+      readonly spki: Uint8Array;
+      readonly names: Parameters<CertificateAuthority["issue"]>[0]["names"];
+    },
+  ): PreparedCertificate {
+    const { issuer } = this.#open();
+    const role = CLUSTER_ROLES[roleName];
+    const { notBefore, notAfter } = issuer.certificate;
+    if (now >= notAfter) {
+      const date = new Date(notAfter).toISOString();
+      throw new RksError("CERTIFICATE_EXPIRED", `the cluster's root certificate expired at ${date}`, {
+        suggestion: "Make a new root and let the nodes join again.",
+      });
+    }
+    let issued: IssuedCertificate;
+    try {
+      issued = issuer.issue({
+        subject: encodeName([{ type: OID.commonName, value: leaf.name }]),
+        spki: leaf.spki,
+        notBefore: Math.max(now - role.backdateSeconds * 1000, notBefore),
+        notAfter: Math.min(now + Math.min(ttlSeconds, role.maxTtlSeconds) * 1000, notAfter),
+        keyUsage: role.keyUsage,
+        extendedKeyUsage: role.extendedKeyUsage,
+        names: leaf.names,
+        basicConstraints: true,
+      });
+    } catch (cause) {
+      if (!(cause instanceof TypeError)) throw cause;
+      throw new RksError("INPUT_INVALID", `a certificate cannot carry what was asked for: ${cause.message}`, {
+        cause,
+      });
+    }
+    const record = { der: issued.der, role: roleName };
+    return {
+      certificate: issued.der,
+      chain: [issuer.certificate.der],
+      serialNumber: issued.serialNumber,
+      notBefore: issued.notBefore,
+      notAfter: issued.notAfter,
+      spki: leaf.spki,
+      writes: [certificateWrite(this.#mount.storagePrefix, issued.serialNumber, record)],
+    };
+  }
+
+  #readRole(name: string): BackendResponse | undefined {
+    const known = CLUSTER_ROLE_NAMES.find((role) => role === name);
+    if (known === undefined) return undefined;
+    const role = CLUSTER_ROLES[known];
+    return {
+      data: {
+        names: role.names,
+        key_usage: role.keyUsage,
+        ext_key_usage_oids: role.extendedKeyUsage,
+        max_ttl: role.maxTtlSeconds,
+        not_before_duration: role.backdateSeconds,
+      },
+    };
+  }
+
+  #open(): ClusterState {
+    if (this.#state !== undefined) return this.#state;
+    throw new RksError("VAULT_NOT_INITIALIZED", `the cluster's CA in "${this.#mount.path}" has no root yet`, {
+      suggestion: "Run `rks gen certs` first.",
+    });
+  }
+}

@@ -1,0 +1,95 @@
+import { encodePem, parseCertificate } from "@rk8s/x509";
+import type { Storage } from "../storage/storage.js";
+import type { BackendResponse } from "../vault/backend.js";
+import type { CertificateAuthority } from "./certificate-authority.js";
+import { readCertificateRecord } from "./issuer-store.js";
+import { parseSerialNumber } from "./serial-number.js";
+
+/** Paths of a PKI mount that everyone may read. */
+export const PUBLIC_PATHS = ["ca", "ca/pem", "ca_chain", "cert/*"] as const;
+
+/** A DER certificate as Vault writes PEM: without a newline at the end. */
+export function certificatePem(der: Uint8Array): string {
+  return encodePem("CERTIFICATE", der).trimEnd();
+}
+
+/**
+ * Answer a read of `ca`, `ca/pem`, `ca_chain` or `cert/…`; undefined when there is no such thing or `path` is none of them. Raw
+ * answers carry Vault's keys `http_raw_body`, `http_content_type` and `http_status_code` for the HTTP layer, and
+ * the PEM in `certificate` or `ca_chain` for everyone else.
+ */
+export async function readPublic(
+  path: string,
+  source: {
+    readonly barrier: Storage;
+    readonly prefix: string;
+    readonly issuer: CertificateAuthority | undefined;
+  },
+): Promise<BackendResponse | undefined> {
+  const root = source.issuer?.certificate.der;
+  const pem = root === undefined ? "" : certificatePem(root);
+  switch (path) {
+    case "ca":
+      return raw("application/pkix-cert", root ?? new Uint8Array(), { certificate: pem });
+    case "ca/pem":
+      return raw("application/pem-certificate-chain", pem, { certificate: pem });
+    case "ca_chain":
+      return raw("application/pem-certificate-chain", pem, { ca_chain: pem === "" ? [] : [pem] });
+    case "cert/ca":
+      return root === undefined ? undefined : certificateData(root);
+    case "cert/ca_chain":
+      return root === undefined ? undefined : { data: { ...certificateData(root).data, ca_chain: pem } };
+    default:
+      return path.startsWith("cert/") ? readBySerial(path.slice("cert/".length), source) : undefined;
+  }
+}
+
+async function readBySerial(
+  rest: string,
+  source: {
+    readonly barrier: Storage;
+    readonly prefix: string;
+    readonly issuer: CertificateAuthority | undefined;
+  },
+): Promise<BackendResponse | undefined> {
+  const [text = "", ...form] = rest.split("/");
+  const serialNumber = parseSerialNumber(text);
+  if (serialNumber === undefined) return undefined;
+  const issuer = source.issuer?.certificate;
+  const record = await readCertificateRecord(source.barrier, source.prefix, serialNumber);
+  const der = record?.der ?? (issuer?.serialNumber === serialNumber ? issuer.der : undefined);
+  if (der === undefined) return undefined;
+  switch (form.join("/")) {
+    case "":
+      return certificateData(der);
+    case "raw":
+      return raw("application/pkix-cert", der, { certificate: certificatePem(der) });
+    case "raw/pem":
+      return raw("application/pem-certificate-chain", certificatePem(der), {
+        certificate: certificatePem(der),
+      });
+    default:
+      return undefined;
+  }
+}
+
+function certificateData(der: Uint8Array): { readonly data: NonNullable<BackendResponse["data"]> } {
+  const { notAfter } = parseCertificate(der);
+  return {
+    data: {
+      certificate: certificatePem(der),
+      expiration: Math.floor(notAfter / 1000),
+      revocation_time: 0,
+      revocation_time_rfc3339: "",
+    },
+  };
+}
+
+function raw(
+  contentType: string,
+  body: string | Uint8Array,
+  data: NonNullable<BackendResponse["data"]>,
+): BackendResponse {
+  const status = body.length === 0 ? 204 : 200;
+  return { data: { ...data, http_content_type: contentType, http_raw_body: body, http_status_code: status } };
+}

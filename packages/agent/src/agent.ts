@@ -1,0 +1,216 @@
+import { RksError, type JoinToken } from "@rk8s/protocol";
+import { AGENT_VERSION } from "./version.js";
+import { errorEvent, EventLog, type AgentEvent, type AgentEventBody } from "./agent-events.js";
+import { formatAddress } from "./bootstrap/address.js";
+import { backoffMs } from "./bootstrap/backoff.js";
+import { prepareEnrolment, type Enrolment } from "./bootstrap/enrolment.js";
+import type { Identity } from "./identity/identity.js";
+import type { KeyPair } from "./identity/key-pair.js";
+import type { TrustOptions } from "./identity/trust.js";
+import type { PodHost, PodReport } from "./pods/pod-host.js";
+import { completePorts, type AgentPorts, type PortOptions } from "./ports.js";
+import type { Handlers } from "./session/handlers.js";
+import { createHostFacts } from "./session/host-facts.js";
+import type { NodeFacts } from "./session/node-facts.js";
+import { createPodHandlers, NO_POD_HANDLERS } from "./session/pod-handlers.js";
+import { runSession, type SessionState } from "./session/session.js";
+
+export interface CreateAgentOptions extends TrustOptions, PortOptions {
+  /** `host:port` of the control plane. */
+  readonly rksAddress: string;
+  /** As `rks gen join-token` printed it, or parsed. */
+  readonly joinToken: string | JoinToken;
+  /** Default: the name bound to the token, else this host's name in lower case. */
+  readonly nodeName?: string | undefined;
+  /** Default: a new P-256 key pair. It belongs to the agent from the moment that `createAgent` resolves. */
+  readonly keyPair?: KeyPair | undefined;
+  /** A certification request (DER) made with `keyPair`. */
+  readonly csr?: Uint8Array | undefined;
+  /** Runs the pods that the control plane sends. Without one the node takes no pods. It stays the caller's. */
+  readonly pods?: PodHost | undefined;
+  /** Answers to messages of the control plane, instead of or besides the agent's own. */
+  readonly handlers?: Handlers | undefined;
+  /** What the node says of itself; default: what the operating system says. */
+  readonly facts?: NodeFacts | undefined;
+  /** Ends the agent like `stop`. */
+  readonly signal?: AbortSignal | undefined;
+}
+
+/** A node's agent at work. */
+export interface Agent extends AsyncDisposable {
+  /** The node's name: as asked for until the control plane has given one, undefined when none was. */
+  readonly nodeName: string | undefined;
+  /**
+   * What happens, from the beginning, until `stopped` or `error`. One reader; the newest 1024 events wait for it.
+   */
+  events(): AsyncIterable<AgentEvent>;
+  /** Tell the control plane, close, leave the pods running. Resolves when that is done, 10 s at most. Idempotent. */
+  stop(): Promise<void>;
+  /** Resolves when the agent was stopped. @throws {RksError} what it was refused with for good. */
+  readonly finished: Promise<void>;
+}
+
+/** Pods that a node takes, Kubernetes' own default. */
+const POD_CAPACITY = 110;
+
+/**
+ * Make this process a node of the cluster: join with the token, connect by mutual TLS, register, send heartbeats,
+ * answer the control plane. It goes on until it is stopped: whatever passes (nothing answers, a busy or sealed
+ * control plane, a lost connection) is tried again with back-off; what it is refused with for good ends it.
+ *
+ * Resolves when everything is ready on this side, before anything was sent; follow `events()`, and `finished` for
+ * the outcome.
+ * @throws {RksError} USAGE_INVALID, JOIN_TOKEN_MALFORMED, NODE_NAME_INVALID, CONFIG_INVALID, CSR_INVALID,
+ * CA_PIN_MISMATCH for options that cannot work. `finished` rejects with the codes of `requestCertificate` and
+ * `connect`.
+ */
+export async function createAgent(options: CreateAgentOptions): Promise<Agent> {
+  const enrolment = await prepareEnrolment({ ...options, role: "node" });
+  const ports = await completePorts(options);
+  return new RunningAgent(enrolment, ports, options);
+}
+
+class RunningAgent implements Agent {
+  readonly finished: Promise<void>;
+  readonly #enrolment: Enrolment;
+  readonly #ports: AgentPorts;
+  readonly #options: CreateAgentOptions;
+  readonly #events = new EventLog();
+  readonly #stop = new AbortController();
+  #identity: Identity | undefined;
+
+  constructor(enrolment: Enrolment, ports: AgentPorts, options: CreateAgentOptions) {
+    this.#enrolment = enrolment;
+    this.#ports = ports;
+    this.#options = options;
+    this.finished = this.#run();
+    // Who does not look at `finished` sees the failure as the last event.
+    this.finished.catch(() => undefined);
+  }
+
+  get nodeName(): string | undefined {
+    return this.#identity?.nodeName ?? this.#options.nodeName;
+  }
+
+  events(): AsyncIterable<AgentEvent> {
+    return this.#events.read();
+  }
+
+  async stop(): Promise<void> {
+    this.#stop.abort();
+    await this.finished.catch(() => undefined);
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.stop();
+  }
+
+  async #run(): Promise<void> {
+    const { signal: outer } = this.#options;
+    const signal = outer === undefined ? this.#stop.signal : AbortSignal.any([outer, this.#stop.signal]);
+    try {
+      await this.#work(signal);
+      this.#emit({ event: "stopped" });
+    } catch (reason) {
+      const error = RksError.from(reason);
+      this.#emit(errorEvent(error));
+      throw error;
+    } finally {
+      this.#events.end();
+      this.#identity?.[Symbol.dispose]();
+      this.#enrolment[Symbol.dispose]();
+    }
+  }
+
+  async #work(signal: AbortSignal): Promise<void> {
+    const identity = await this.#join(signal);
+    if (identity === undefined) return;
+    this.#identity = identity;
+    this.#emit({ event: "joined", ...describe(identity) });
+    const { pods, handlers, facts } = this.#options;
+    const init = {
+      identity,
+      rksAddress: formatAddress(this.#enrolment.address),
+      handlers: { ...(pods === undefined ? NO_POD_HANDLERS : createPodHandlers(pods)), ...handlers },
+      version: AGENT_VERSION,
+    };
+    const sessionPorts = { ...this.#ports, pods, facts: facts ?? this.#hostFacts() };
+    await runSession(init, sessionPorts, {
+      signal,
+      onState: (state) => this.#onState(state, identity),
+      onPodStatus: (report) => this.#emit(podEvent(report)),
+    });
+  }
+
+  /** Ask for a certificate until there is one; always with the same key. Undefined when stopped. */
+  async #join(signal: AbortSignal): Promise<Identity | undefined> {
+    const { clock, random } = this.#ports;
+    for (let attempt = 1; ; attempt++) {
+      try {
+        return await this.#enrolment.enrol(this.#ports, { signal });
+      } catch (reason) {
+        if (signal.aborted) return undefined;
+        const error = RksError.from(reason);
+        if (!error.retryable) throw error;
+        const delayMs = backoffMs(attempt - 1, random);
+        this.#emitReconnecting(attempt, delayMs, error);
+        await clock.sleep(delayMs, { signal }).catch(() => undefined);
+        if (signal.aborted) return undefined;
+      }
+    }
+  }
+
+  #onState(state: SessionState, identity: Identity): void {
+    switch (state.kind) {
+      case "registering":
+        this.#emit({ event: "connected", rksAddress: formatAddress(state.remoteAddress) });
+        break;
+      case "ready":
+        this.#emit({ event: "registered", ...describe(identity) });
+        break;
+      case "waiting": {
+        const { error, wasConnected } = state;
+        if (wasConnected) this.#emit({ event: "disconnected", code: error.code, message: error.message });
+        this.#emitReconnecting(state.attempt, state.delayMs, error);
+        break;
+      }
+      case "connecting":
+      case "stopped":
+        break;
+    }
+  }
+
+  #emitReconnecting(attempt: number, delayMs: number, { code, message }: RksError): void {
+    this.#emit({ event: "reconnecting", attempt, delaySeconds: delayMs / 1000, code, message });
+  }
+
+  #emit(body: AgentEventBody): void {
+    this.#events.push({ time: new Date(this.#ports.clock.now()).toISOString(), ...body });
+  }
+
+  #hostFacts(): NodeFacts {
+    return createHostFacts(
+      {
+        podCapacity: this.#options.pods === undefined ? 0 : POD_CAPACITY,
+        runtimeVersion: "",
+        agentVersion: AGENT_VERSION,
+        diskPath: process.cwd(),
+      },
+      this.#ports,
+    );
+  }
+}
+
+function describe(identity: Identity): { node: string; serial: string; notAfter: string } {
+  return {
+    node: identity.nodeName,
+    serial: identity.serialNumber,
+    notAfter: identity.notAfter.toISOString(),
+  };
+}
+
+function podEvent(report: PodReport): AgentEventBody {
+  const { namespace, name, uid, status } = report;
+  const reason = status.reason === undefined ? {} : { reason: status.reason };
+  return { event: "pod", namespace, name, uid, phase: status.phase, ...reason };
+}

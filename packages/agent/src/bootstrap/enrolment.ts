@@ -1,0 +1,156 @@
+import { hostname } from "node:os";
+import {
+  ALPN,
+  assertNodeName,
+  parseJoinToken,
+  request,
+  SERVER_NAME,
+  type JoinToken,
+  type SocketAddress,
+} from "@rk8s/protocol";
+import { assertRequestFor, createCertificateRequest } from "../identity/csr.js";
+import type { Identity } from "../identity/identity.js";
+import { signJoinProof } from "../identity/join-proof.js";
+import { KeyPair } from "../identity/key-pair.js";
+import {
+  assertPinnedRoot,
+  findPinnedRoot,
+  loadRootCertificates,
+  type TrustOptions,
+} from "../identity/trust.js";
+import type { AgentPorts } from "../ports.js";
+import { parseRksAddress } from "./address.js";
+import { readCertificateAnswer } from "./certificate-answer.js";
+import { openConnection } from "./open-connection.js";
+
+export interface EnrolmentOptions extends TrustOptions {
+  /** `host:port` of the control plane. */
+  readonly rksAddress: string;
+  /** As `rks gen join-token` printed it, or parsed. */
+  readonly joinToken: string | JoinToken;
+  /** Default: the name bound to the token, else this host's name in lower case. */
+  readonly nodeName?: string | undefined;
+  /** What the token is for; default `node`. */
+  readonly role?: "node" | "operator" | undefined;
+  /** Default: a new P-256 key pair. */
+  readonly keyPair?: KeyPair | undefined;
+  /** A certification request (DER) made with `keyPair`; default: one made here. */
+  readonly csr?: Uint8Array | undefined;
+}
+
+interface EnrolmentInit {
+  readonly address: SocketAddress;
+  readonly token: JoinToken;
+  readonly role: "node" | "operator";
+  /** Undefined: the root that the token pins, whatever its certificate. */
+  readonly roots: readonly Uint8Array[] | undefined;
+  readonly keyPair: KeyPair;
+  readonly csr: Uint8Array;
+  readonly nodeName: string | undefined;
+}
+
+/** A request for a certificate that is ready to be made, as often as it takes: always the same key and request. */
+export class Enrolment implements Disposable {
+  readonly #init: EnrolmentInit;
+  #keyPairIsOurs: boolean;
+
+  constructor(init: EnrolmentInit, options: { readonly keyPairIsOurs: boolean }) {
+    this.#init = init;
+    this.#keyPairIsOurs = options.keyPairIsOurs;
+  }
+
+  get address(): SocketAddress {
+    return this.#init.address;
+  }
+
+  /**
+   * Make the request once, on a connection and with nonces of its own. The identity owns the key pair.
+   * @throws {RksError} as `requestCertificate`.
+   */
+  async enrol(ports: AgentPorts, options: { readonly signal: AbortSignal | undefined }): Promise<Identity> {
+    const { address, token, role, keyPair, csr, nodeName } = this.#init;
+    const { signal } = options;
+    const roots = this.#init.roots ?? [await this.#fetchPinnedRoot(ports, signal)];
+    const opened = await openConnection({ address, roots }, { ports, signal });
+    await using connection = opened.connection;
+    const proof = signJoinProof(token, {
+      alpn: ALPN,
+      hello: opened.helloBody,
+      welcome: opened.welcomeBody,
+      serverLeafSpki: opened.serverLeaf.spki,
+      csr,
+      nodeName: nodeName ?? "",
+      role,
+    });
+    const { message } = await request(
+      connection,
+      {
+        type: "CertificateSign",
+        tokenId: token.id,
+        role,
+        csr,
+        ...(nodeName === undefined ? {} : { nodeName }),
+        proof,
+      },
+      "Certificate",
+      { clock: ports.clock, signal },
+    );
+    const identity = readCertificateAnswer(message, {
+      role,
+      keyPair,
+      tokenId: token.id,
+      nodeName,
+      roots,
+      nowMs: ports.clock.now(),
+    });
+    this.#keyPairIsOurs = false;
+    return identity;
+  }
+
+  /** Overwrite the key pair, unless it is the caller's or has become an identity's. */
+  [Symbol.dispose](): void {
+    if (this.#keyPairIsOurs) this.#init.keyPair[Symbol.dispose]();
+  }
+
+  async #fetchPinnedRoot(ports: AgentPorts, signal: AbortSignal | undefined): Promise<Uint8Array> {
+    const { address, token } = this.#init;
+    const chain = await ports.transport.probe({ ...address, alpn: ALPN, serverName: SERVER_NAME, signal });
+    return findPinnedRoot(chain, { pin: token.rootSpkiSha256, nowMs: ports.clock.now() });
+  }
+}
+
+/**
+ * Check the options and make what they leave out. Nothing is sent.
+ * @throws {RksError} USAGE_INVALID, JOIN_TOKEN_MALFORMED, NODE_NAME_INVALID, CONFIG_INVALID, CA_PIN_MISMATCH, CSR_INVALID.
+ */
+export async function prepareEnrolment(options: EnrolmentOptions): Promise<Enrolment> {
+  const { nodeName, role = "node" } = options;
+  if (role === "operator" && nodeName !== undefined) throw new TypeError("an operator has no node name");
+  if (options.csr !== undefined && options.keyPair === undefined) {
+    throw new TypeError("a request of your own needs the key pair that signed it");
+  }
+  const address = parseRksAddress(options.rksAddress);
+  const token = typeof options.joinToken === "string" ? parseJoinToken(options.joinToken) : options.joinToken;
+  if (nodeName !== undefined) assertNodeName(nodeName);
+  const roots = await loadRootCertificates(options);
+  if (roots !== undefined) assertPinnedRoot(roots, token.rootSpkiSha256);
+
+  const keyPair = options.keyPair ?? KeyPair.create();
+  const keyPairIsOurs = options.keyPair === undefined;
+  try {
+    const commonName = role === "operator" ? "operator" : (nodeName ?? ownHostName());
+    const csr = options.csr ?? (await createCertificateRequest(keyPair, { commonName }));
+    assertRequestFor(csr, keyPair);
+    return new Enrolment({ address, token, role, roots, keyPair, csr, nodeName }, { keyPairIsOurs });
+  } catch (error) {
+    if (keyPairIsOurs) keyPair[Symbol.dispose]();
+    throw error;
+  }
+}
+
+/**
+ * The name to wish for in the request when none was given: the server takes it unless the token is bound to another.
+ */
+function ownHostName(): string {
+  return hostname().split(".", 1)[0]!.toLowerCase();
+}

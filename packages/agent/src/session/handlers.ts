@@ -1,0 +1,38 @@
+import { RksError, type Message, type MessageType, type RksMessage } from "@rk8s/protocol";
+
+export interface HandlerContext {
+  /** Aborted when the connection that asked has ended, or the agent stops. */
+  readonly signal: AbortSignal;
+}
+
+/** What a handler answers: a message, or a message and raw bytes after it; nothing means `Ack`. */
+export type Reply =
+  RksMessage | { readonly message: RksMessage; readonly bytes: AsyncIterable<Uint8Array> } | undefined;
+
+/**
+ * Answers one kind of message from the control plane. What it throws is sent as a coded error: throw `RksError`;
+ * anything else becomes `INTERNAL` and is logged.
+ */
+export type Handler<T extends MessageType> = (
+  message: Message<T>,
+  context: HandlerContext,
+) => Promise<Reply> | Reply;
+
+/** Handlers by message. What has none is answered with MESSAGE_UNEXPECTED. */
+export type Handlers = { readonly [T in MessageType]?: Handler<T> };
+
+/**
+ * Let the handler of the message's type answer it.
+ * @throws {RksError} MESSAGE_UNEXPECTED when there is none; whatever the handler throws.
+ */
+export async function handleMessage(
+  handlers: Handlers,
+  message: RksMessage,
+  context: HandlerContext,
+): Promise<Reply> {
+  const handler = handlers[message.type] as Handler<MessageType> | undefined;
+  if (handler === undefined) {
+    throw new RksError("MESSAGE_UNEXPECTED", `this node does not answer ${message.type}`);
+  }
+  return handler(message, context);
+}

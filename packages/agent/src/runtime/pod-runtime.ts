@@ -13,17 +13,22 @@ export interface PodRuntime extends AsyncDisposable {
   /** Forget it with its containers and logs. Removing what is not there is fine. */
   removeSandbox(sandboxId: string): Promise<void>;
   listSandboxes(): Promise<readonly Sandbox[]>;
+  /** The same name and attempt again gives the same id. @throws {RksError} NOT_FOUND, RUNTIME_FAILED. */
   createContainer(sandboxId: string, config: ContainerConfig): Promise<string>;
-  /** @throws {RksError} RUNTIME_FAILED when the command cannot be started. */
+  /**
+   * @throws {RksError} RUNTIME_FAILED when the command cannot be started (the container has then exited with 128 and
+   * `StartError`) or was started before.
+   */
   startContainer(containerId: string): Promise<void>;
-  /** SIGTERM, then SIGKILL after the grace period. Resolves when the container has exited. */
+  /** SIGTERM, then SIGKILL after the grace period. Resolves when the container has exited; stopping twice is fine. */
   stopContainer(containerId: string, graceSeconds: number): Promise<void>;
+  /** Forget it and its logs; stops it first. Removing what is not there is fine. */
   removeContainer(containerId: string): Promise<void>;
   /** Of one sandbox or of all. */
   listContainers(sandboxId?: string): Promise<readonly ContainerRecord[]>;
-  /** Resolves when the container has exited; at once when it has already. */
+  /** Resolves when the container has exited; at once when it has already. @throws {RksError} NOT_FOUND. */
   waitContainer(containerId: string, options: { readonly signal: AbortSignal }): Promise<ContainerRecord>;
-  /** What the container wrote, oldest first. With `follow` it goes on until the container exits. */
+  /** What the container wrote, oldest first. With `follow` it goes on until the container exits. @throws {RksError} NOT_FOUND. */
   readLogs(containerId: string, options: LogOptions): AsyncIterable<Uint8Array>;
 }
 
@@ -71,8 +76,10 @@ export interface ContainerRecord {
   readonly finishedAtMs: number | undefined;
   /** 128 + signal when a signal ended it. Undefined until it has exited. */
   readonly exitCode: number | undefined;
-  /** `Completed`, `Error`, or what kept it from starting. */
+  /** `Completed`, `Error`, `StartError` when it could not be started, `ContainerStatusUnknown` when nobody saw it end. */
   readonly reason: string | undefined;
+  /** What a person should know about the reason. */
+  readonly message: string | undefined;
 }
 
 export interface LogOptions {

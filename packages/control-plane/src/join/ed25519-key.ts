@@ -1,0 +1,27 @@
+import { createPrivateKey, createPublicKey, type KeyObject, verify } from "node:crypto";
+
+/** RFC 8410 §10.3 and §4: everything before the 32 bytes of the key. */
+const PKCS8_PREFIX = Buffer.from("302e020100300506032b657004220420", "hex");
+const SPKI_PREFIX = Buffer.from("302a300506032b6570032100", "hex");
+
+/** The public key, 32 bytes, of an Ed25519 seed (RFC 8032 §5.1.5). */
+export function ed25519PublicKey(seed: Uint8Array): Uint8Array {
+  const pkcs8 = Buffer.concat([PKCS8_PREFIX, seed]);
+  try {
+    const key = createPrivateKey({ key: pkcs8, format: "der", type: "pkcs8" });
+    const spki = createPublicKey(key).export({ format: "der", type: "spki" });
+    return Uint8Array.from(spki.subarray(SPKI_PREFIX.length));
+  } finally {
+    pkcs8.fill(0);
+  }
+}
+
+/** The key to verify with, of its 32 bytes. */
+export function importEd25519PublicKey(publicKey: Uint8Array): KeyObject {
+  return createPublicKey({ key: Buffer.concat([SPKI_PREFIX, publicKey]), format: "der", type: "spki" });
+}
+
+/** Whether the signature over the bytes is the key's. */
+export function verifyEd25519(key: KeyObject, bytes: Uint8Array, signature: Uint8Array): boolean {
+  return verify(null, bytes, key, signature);
+}

@@ -1,0 +1,305 @@
+import { createHash, randomUUID } from "node:crypto";
+import {
+  type Clock,
+  decodeMessage,
+  encodeMessage,
+  fromHex,
+  joinProofTranscript,
+  type Logger,
+  type Message,
+  RksError,
+  withDeadline,
+} from "@rk8s/protocol";
+import { parseCertificateRequest } from "@rk8s/x509";
+import type { AuditEvent, AuditFields, AuditLog } from "../audit/audit-log.js";
+import { audited } from "../audit/audited.js";
+import { type NodeRecord, nodeRecords } from "../nodes/node-record.js";
+import type { RecordCollection } from "../nodes/record-collection.js";
+import type { Comparison, Storage, Write } from "../storage/storage.js";
+import type { CertificateIssuer, PreparedCertificate } from "./certificate-issuer.js";
+import { importEd25519PublicKey, verifyEd25519 } from "./ed25519-key.js";
+import type { JoinCheck } from "./join-check.js";
+import {
+  answerName,
+  type Applicant,
+  checkRequest,
+  invalidToken,
+  type JoinPlan,
+  JoinPlanner,
+  type SignRequest,
+} from "./join-plan.js";
+import { type JoinTokenRecord, joinTokenRecords, withUse } from "./join-token-record.js";
+import { KeyedQueue } from "./keyed-queue.js";
+import { ProofBudget } from "./proof-budget.js";
+import { isRepeatable, type RepeatAnswer, repeatAnswers } from "./repeat-answer.js";
+
+/** Times that a join is thought through again because a record changed meanwhile. */
+const MAX_ATTEMPTS = 8;
+const JOIN_CHECK_TIMEOUT_MS = 5_000;
+/** An operator's certificate serves one command. */
+const MAX_OPERATOR_TTL_SECONDS = 600;
+/** RFC 8032 §7.1, test 1: a public key whose private half everybody knows. Never accepted, only verified with. */
+const DUMMY_KEY = fromHex("d75a980182b10ab7d54bfed3c964073a0ee172f3daa62325af021a68f707511a")!;
+
+export interface EnrolmentPorts {
+  readonly barrier: Storage;
+  readonly issuer: CertificateIssuer;
+  readonly audit: AuditLog;
+  readonly clock: Clock;
+  readonly logger: Logger;
+  /** Conditions beyond the token's own. */
+  readonly joinChecks?: readonly JoinCheck[];
+  /** Called when a node has a new certificate in place of an old one: whoever holds the old one must go. */
+  readonly onReplaced?: (nodeName: string) => void;
+  /** Makes uids of nodes. Default: random UUIDs. */
+  readonly newUid?: () => string;
+}
+
+/**
+ * Turns the proof of a join token and a certification request into a certificate, in the order that architecture.md states. Nothing is
+ * consumed until it is committed: the token's use, the node and the certificate are one transaction.
+ */
+export class Enrolment {
+  readonly #nodeTtlSeconds: number;
+  readonly #ports: EnrolmentPorts;
+  readonly #tokens: RecordCollection<JoinTokenRecord>;
+  readonly #nodes: RecordCollection<NodeRecord>;
+  readonly #planner: JoinPlanner;
+  readonly #answers: RecordCollection<RepeatAnswer>;
+  readonly #budget: ProofBudget;
+  readonly #queue = new KeyedQueue();
+
+  constructor(init: { readonly nodeTtlSeconds: number }, ports: EnrolmentPorts) {
+    this.#nodeTtlSeconds = init.nodeTtlSeconds;
+    this.#ports = ports;
+    this.#tokens = joinTokenRecords(ports.barrier);
+    this.#nodes = nodeRecords(ports.barrier);
+    this.#answers = repeatAnswers(ports.barrier);
+    this.#planner = new JoinPlanner(ports);
+    this.#budget = new ProofBudget(ports);
+  }
+
+  /**
+   * Answer a CertificateSign. The caller has made sure that the Welcome's nonce was fresh and serves nothing else.
+   * @throws {RksError} CSR_INVALID for what is no request; JOIN_TOKEN_INVALID for an unknown token and for a bad proof alike; then, for the
+   * token's holder only, CSR_INVALID, KEY_TOO_WEAK, JOIN_TOKEN_REVOKED, JOIN_TOKEN_EXPIRED, JOIN_TOKEN_USED, JOIN_TOKEN_SCOPE,
+   * NODE_NAME_INVALID, NODE_NAME_TAKEN, NODE_BANNED, ALREADY_EXISTS, or what a JoinCheck throws. Retryable, with nothing consumed: BUSY,
+   * CONFLICT, AUDIT_UNWRITABLE, STORAGE_FULL, STORAGE_UNWRITABLE, VAULT_SEALED.
+   */
+  async sign(
+    request: SignRequest,
+    options: { readonly signal?: AbortSignal } = {},
+  ): Promise<Message<"Certificate">> {
+    return this.#budget.admit(async () => {
+      const csr = parseCertificateRequest(request.message.csr);
+      await this.#assertProof(request);
+      const spkiSha256 = createHash("sha256").update(csr.spki).digest("hex");
+      const signal = options.signal ?? new AbortController().signal;
+      const applicant = { ...request, csr, spkiSha256, signal };
+      try {
+        await this.#runJoinChecks(applicant);
+        return await this.#queue.run(request.message.tokenId, () => this.#enrol(applicant));
+      } catch (reason) {
+        throw await this.#refused(applicant, RksError.from(reason));
+      }
+    });
+  }
+
+  /** Forget answers that are no longer repeated. Returns how many. */
+  async tidy(): Promise<number> {
+    let count = 0;
+    const now = this.#ports.clock.now();
+    for await (const stored of this.#answers.list()) {
+      if (isRepeatable(stored.record, now)) continue;
+      const { name } = stored;
+      const { succeeded } = await this.#ports.barrier.transaction(
+        [this.#answers.unchanged(name, stored)],
+        [this.#answers.delete(name)],
+      );
+      if (succeeded) count += 1;
+    }
+    return count;
+  }
+
+  /** An unknown token costs the same time and gives the same error as a bad proof. */
+  async #assertProof(request: SignRequest): Promise<void> {
+    const { message } = request;
+    const token = await this.#tokens.read(message.tokenId);
+    const publicKey = (token === undefined ? undefined : fromHex(token.record.publicKey)) ?? DUMMY_KEY;
+    const isProven = this.#budget.verify(token === undefined ? "unknown" : "known", () => {
+      const transcript = joinProofTranscript({
+        alpn: request.alpn,
+        hello: request.hello,
+        welcome: request.welcome,
+        tokenId: message.tokenId,
+        serverLeafSpki: request.serverLeafSpki,
+        csr: message.csr,
+        nodeName: message.nodeName ?? "",
+        role: message.role,
+      });
+      return verifyEd25519(importEd25519PublicKey(publicKey), transcript, message.proof);
+    });
+    if (token === undefined || !isProven) throw invalidToken(message.tokenId);
+  }
+
+  /** Outside the token's queue, because they may take their time. */
+  async #runJoinChecks(applicant: Applicant): Promise<void> {
+    const { joinChecks = [], clock } = this.#ports;
+    if (joinChecks.length === 0) return;
+    const plan = await this.#planner.plan(applicant);
+    if ("repeat" in plan) return;
+    const request = checkRequest(applicant, plan.nodeName, plan.token.record);
+    for (const check of joinChecks) {
+      const attempt = `join check "${check.name}" did not answer`;
+      const deadline = { clock, timeoutMs: JOIN_CHECK_TIMEOUT_MS, attempt, signal: applicant.signal };
+      await withDeadline(async (signal) => check.check(request, { signal }), deadline);
+    }
+  }
+
+  async #enrol(applicant: Applicant): Promise<Message<"Certificate">> {
+    for (let attempt = 0; attempt < MAX_ATTEMPTS; attempt++) {
+      const plan = await this.#planner.plan(applicant);
+      const answer =
+        "repeat" in plan
+          ? await this.#answerAgain(applicant, plan.repeat)
+          : await this.#commit(applicant, plan);
+      if (answer !== undefined) return answer;
+    }
+    throw new RksError("CONFLICT", "the records of this join are changing at this moment", {
+      suggestion: "Try again.",
+    });
+  }
+
+  async #answerAgain(applicant: Applicant, answer: RepeatAnswer): Promise<Message<"Certificate">> {
+    const fields = { serialNumber: answer.serialNumber, repeated: true };
+    await this.#ports.audit.result(eventOf(applicant, answer.nodeName), { outcome: "done", fields });
+    return decodeMessage(Buffer.from(answer.answer, "base64")) as Message<"Certificate">;
+  }
+
+  /** Undefined when a record changed since it was read; then nothing was written. */
+  async #commit(applicant: Applicant, plan: JoinPlan): Promise<Message<"Certificate"> | undefined> {
+    const now = this.#ports.clock.now();
+    const prepared = this.#prepare(applicant, plan, now);
+    const answer = certificateMessage(prepared, plan.nodeName, this.#ports.issuer.root, now);
+    const { comparisons, writes } = this.#transaction(applicant, plan, { prepared, answer, now });
+    const { serialNumber } = prepared;
+    const event = eventOf(applicant, plan.nodeName, { serialNumber, rejoin: plan.node !== undefined });
+    const isCommitted = await audited(this.#ports.audit, event, async () => {
+      const { succeeded } = await this.#ports.barrier.transaction(comparisons, writes);
+      // Whoever holds the certificate before this one must go, whatever becomes of the audit record.
+      if (succeeded && plan.node !== undefined) this.#ports.onReplaced?.(plan.nodeName);
+      return { value: succeeded, fields: succeeded ? {} : { conflict: true } };
+    });
+    return isCommitted ? answer : undefined;
+  }
+
+  #prepare({ message }: Applicant, { nodeName, token }: JoinPlan, now: number): PreparedCertificate {
+    const { issuer } = this.#ports;
+    if (message.role === "node") {
+      return issuer.prepareNodeCertificate({
+        csr: message.csr,
+        nodeName,
+        ttlSeconds: this.#nodeTtlSeconds,
+        now,
+      });
+    }
+    const leftSeconds = Math.ceil((Date.parse(token.record.expiresAt) - now) / 1000);
+    const ttlSeconds = Math.min(MAX_OPERATOR_TTL_SECONDS, leftSeconds);
+    return issuer.prepareOperatorCertificate({ csr: message.csr, tokenId: message.tokenId, ttlSeconds, now });
+  }
+
+  /** Everything that comes true with this join, and what must not have changed since it was read. */
+  #transaction(
+    applicant: Applicant,
+    plan: JoinPlan,
+    issued: {
+      readonly prepared: PreparedCertificate;
+      readonly answer: Message<"Certificate">;
+      readonly now: number;
+    },
+  ): { readonly comparisons: Comparison[]; readonly writes: Write[] } {
+    const { message, spkiSha256 } = applicant;
+    const { nodeName, token, node, answered } = plan;
+    const { prepared, answer } = issued;
+    const at = new Date(issued.now).toISOString();
+    const { serialNumber } = prepared;
+    const name = answerName(applicant);
+    const repeat: RepeatAnswer = {
+      requestedName: message.nodeName ?? "",
+      nodeName,
+      serialNumber,
+      answer: Buffer.from(encodeMessage(answer)).toString("base64"),
+      answeredAt: at,
+      notAfter: answer.notAfter,
+    };
+    const comparisons = [this.#tokens.unchanged(token.name, token), this.#answers.unchanged(name, answered)];
+    const writes = [...prepared.writes, this.#answers.put(name, repeat)];
+    if (message.role === "node") {
+      const record: NodeRecord = {
+        ...(node?.record ?? {
+          name: nodeName,
+          uid: (this.#ports.newUid ?? randomUUID)(),
+          joinedAt: at,
+          labels: {},
+        }),
+        serialNumber,
+        spkiSha256,
+        notAfter: answer.notAfter,
+        tokenId: token.name,
+      };
+      comparisons.push(this.#nodes.unchanged(nodeName, node));
+      writes.push(
+        this.#nodes.put(nodeName, record),
+        this.#tokens.put(token.name, withUse(token.record, { node: nodeName, at })),
+      );
+    }
+    return { comparisons, writes };
+  }
+
+  /** Record a refusal of somebody who holds the token; returns what they are told. */
+  async #refused(applicant: Applicant, error: RksError): Promise<RksError> {
+    if (error.retryable || error.code === "INTERNAL") return error;
+    const { audit, logger } = this.#ports;
+    try {
+      this.#budget.chargeRefusal(applicant.message.tokenId);
+    } catch (busy) {
+      return RksError.from(busy);
+    }
+    const { code, message } = error;
+    const event = eventOf(applicant, applicant.message.nodeName ?? "");
+    try {
+      await audit.result(event, { outcome: "refused", code, message });
+    } catch (cause) {
+      logger.error("Refused join could not be recorded", { tokenId: applicant.message.tokenId, code, cause });
+    }
+    return error;
+  }
+}
+
+function eventOf(applicant: Applicant, nodeName: string, fields: AuditFields = {}): AuditEvent {
+  const { message, spkiSha256, remoteAddress } = applicant;
+  return {
+    operation: "join",
+    actor: `join token ${message.tokenId}`,
+    fields: { role: message.role, nodeName, spkiSha256, remoteAddress: remoteAddress.host, ...fields },
+  };
+}
+
+function certificateMessage(
+  prepared: PreparedCertificate,
+  nodeName: string,
+  root: Uint8Array,
+  now: number,
+): Message<"Certificate"> {
+  const renewAfter = now + Math.floor(((prepared.notAfter - now) * 2) / 3);
+  return {
+    type: "Certificate",
+    nodeName,
+    leaf: prepared.certificate,
+    chain: [...prepared.chain],
+    trustBundle: [root],
+    renewAfter: new Date(renewAfter).toISOString(),
+    notAfter: new Date(prepared.notAfter).toISOString(),
+    serialNumber: prepared.serialNumber,
+  };
+}

@@ -1,0 +1,63 @@
+import { z } from "zod";
+import { RecordCollection } from "../nodes/record-collection.js";
+import type { Storage } from "../storage/storage.js";
+
+const joinTokenRecord = z.object({
+  id: z.string(),
+  /** Ed25519, 32 bytes as hexadecimal digits. The private half exists in the token's text only. */
+  publicKey: z.string(),
+  role: z.enum(["node", "operator"]),
+  /** How many joins it is good for; null: any number until it expires. */
+  uses: z.number().int().nullable(),
+  /** How many joins it was good for so far. */
+  usedCount: z.number().int(),
+  /** The latest of them. */
+  usedBy: z.array(z.object({ node: z.string(), at: z.iso.datetime() })),
+  /** The only name it is good for. */
+  node: z.string().nullable(),
+  /** The only network it is good from. */
+  cidr: z.string().nullable(),
+  /** Uid of the node that may come back with it under another key. */
+  rejoins: z.string().nullable(),
+  createdAt: z.iso.datetime(),
+  expiresAt: z.iso.datetime(),
+  revokedAt: z.iso.datetime().nullable(),
+});
+
+/** What the control plane keeps of a join token: enough to check it, nothing to make one. */
+export type JoinTokenRecord = z.infer<typeof joinTokenRecord>;
+
+/** The join tokens and, for some time, what is left of spent ones, by id. */
+export function joinTokenRecords(storage: Storage): RecordCollection<JoinTokenRecord> {
+  return new RecordCollection(storage, "cluster/join-tokens/", joinTokenRecord);
+}
+
+/** Users of one token that are remembered by name; the rest is only counted. */
+const MAX_REMEMBERED_USERS = 100;
+
+/** The record after one more use. */
+export function withUse(
+  token: JoinTokenRecord,
+  use: { readonly node: string; readonly at: string },
+): JoinTokenRecord {
+  return {
+    ...token,
+    usedCount: token.usedCount + 1,
+    usedBy: [...token.usedBy, { node: use.node, at: use.at }].slice(-MAX_REMEMBERED_USERS),
+  };
+}
+
+/** Whether every use of the token was made. */
+export function isUsedUp(token: JoinTokenRecord): boolean {
+  return token.uses !== null && token.usedCount >= token.uses;
+}
+
+/** What a token can still do, for people: what was used up stays `used` when its time is over. */
+export function joinTokenState(
+  token: JoinTokenRecord,
+  now: number,
+): "usable" | "revoked" | "expired" | "used" {
+  if (token.revokedAt !== null) return "revoked";
+  if (isUsedUp(token)) return "used";
+  return now >= Date.parse(token.expiresAt) ? "expired" : "usable";
+}

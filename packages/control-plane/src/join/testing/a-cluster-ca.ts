@@ -1,0 +1,26 @@
+import type { Clock } from "@rk8s/protocol";
+import { CLUSTER_CA_MOUNT, ClusterCa } from "../../pki/cluster-ca.js";
+import type { Storage } from "../../storage/storage.js";
+
+export const TRUST_DOMAIN = "test.local";
+
+/** A cluster's certificate authority with a fresh root in the store. */
+export async function aClusterCa(storage: Storage, clock: Clock): Promise<ClusterCa> {
+  const mount = {
+    path: CLUSTER_CA_MOUNT,
+    type: "rk8s-pki",
+    storagePrefix: "logical/test/",
+    defaultTtlSeconds: 3600,
+    maxTtlSeconds: 86_400,
+  };
+  const ca = await ClusterCa.open(mount, storage, { clock });
+  const { writes, wipe } = ca.initialize({
+    trustDomain: TRUST_DOMAIN,
+    rootTtlSeconds: 86_400 * 365,
+    commonName: "test root",
+  });
+  await storage.transaction([], writes);
+  wipe();
+  await ca.reload();
+  return ca;
+}

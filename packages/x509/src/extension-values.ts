@@ -45,13 +45,19 @@ export function interpretExtensions(extensions: readonly Extension[], reader: De
     else if (oid === OID.authorityKeyIdentifier) authorityKeyId = readAuthorityKeyIdentifier(content);
     else if (critical) unknownCriticalExtensions.push(oid);
   }
+  // Field by field: spreading is several times slower, and this runs for every certificate.
   return {
-    ...names,
-    ...constraints,
+    isCa: constraints.isCa,
+    pathLength: constraints.pathLength,
     keyUsage,
     extendedKeyUsage,
     subjectKeyId,
     authorityKeyId,
     unknownCriticalExtensions,
+    dnsNames: names.dnsNames,
+    ipAddresses: names.ipAddresses,
+    uris: names.uris,
+    emails: names.emails,
+    otherNames: names.otherNames,
   };
 }

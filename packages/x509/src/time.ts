@@ -1,10 +1,11 @@
 import { type DerReader, TAG } from "./der-reader.js";
-import { encodeElement } from "./der-writer.js";
 
 const UTC_TIME = /^(\d\d)(\d\d)(\d\d)(\d\d)(\d\d)(\d\d)Z$/;
 const GENERALIZED_TIME = /^(\d{4})(\d\d)(\d\d)(\d\d)(\d\d)(\d\d)Z$/;
 /** Before this year UTCTime, from it on GeneralizedTime (RFC 5280 §4.1.2.5). */
 const FIRST_GENERALIZED_YEAR = 2050;
+const DIGIT_0 = 0x30;
+const LETTER_Z = 0x5a;
 const MAX_TIME_MS = Date.UTC(9999, 11, 31, 23, 59, 59);
 
 /** Read a Time as milliseconds since the epoch: with seconds, in UTC, without fractions (RFC 5280 §4.1.2.5). */
@@ -32,13 +33,26 @@ export function encodeTime(timeMs: number): Uint8Array {
   if (!(timeMs >= Date.UTC(1950, 0, 1) && timeMs <= MAX_TIME_MS + 999))
     throw new TypeError(`${timeMs} is not a date that X.509 can hold`);
   const date = new Date(timeMs);
-  const utc = date.getUTCFullYear() < FIRST_GENERALIZED_YEAR;
-  const digits = date.toISOString().slice(0, 19).replaceAll(/[-:T]/g, "");
-  const text = `${utc ? digits.slice(2) : digits}Z`;
-  return encodeElement(
-    utc ? TAG.UTC_TIME : TAG.GENERALIZED_TIME,
-    Uint8Array.from(text, (c) => c.charCodeAt(0)),
-  );
+  const year = date.getUTCFullYear();
+  const utc = year < FIRST_GENERALIZED_YEAR;
+  const out = new Uint8Array(utc ? 15 : 17);
+  out[0] = utc ? TAG.UTC_TIME : TAG.GENERALIZED_TIME;
+  out[1] = out.length - 2;
+  if (!utc) writeTwoDigits(out, 2, Math.floor(year / 100));
+  const at = utc ? 2 : 4;
+  writeTwoDigits(out, at, year % 100);
+  writeTwoDigits(out, at + 2, date.getUTCMonth() + 1);
+  writeTwoDigits(out, at + 4, date.getUTCDate());
+  writeTwoDigits(out, at + 6, date.getUTCHours());
+  writeTwoDigits(out, at + 8, date.getUTCMinutes());
+  writeTwoDigits(out, at + 10, date.getUTCSeconds());
+  out[at + 12] = LETTER_Z;
+  return out;
+}
+
+function writeTwoDigits(out: Uint8Array, at: number, value: number): void {
+  out[at] = DIGIT_0 + Math.floor(value / 10);
+  out[at + 1] = DIGIT_0 + (value % 10);
 }
 
 function printable(text: string): string {

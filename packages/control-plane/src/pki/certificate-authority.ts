@@ -1,4 +1,4 @@
-import { createHash, createPrivateKey, createPublicKey, type KeyObject } from "node:crypto";
+import { createPrivateKey, createPublicKey, hash, type KeyObject } from "node:crypto";
 import { equalBytes, hex, RksError } from "@rk8s/protocol";
 import {
   assembleCertificate,
@@ -177,7 +177,7 @@ export function createRootCertificate(keyPair: KeyPair, root: RootFields): Issue
 function keyIdentifier(spki: Uint8Array): Uint8Array {
   const fields = DerReader.over(spki, { code: "CERTIFICATE_INVALID" }).sequence();
   fields.element();
-  return createHash("sha256").update(fields.wholeBitString()).digest().subarray(0, KEY_IDENTIFIER_BYTES);
+  return hash("sha256", fields.wholeBitString(), "buffer").subarray(0, KEY_IDENTIFIER_BYTES);
 }
 
 function wholeSeconds(timeMs: number): number {

@@ -1,1 +1,2 @@
-export {};
+export { createQuicTransport } from "./transport.js";
+export type { QuicTransportPorts } from "./transport.js";

@@ -1,0 +1,207 @@
+import { isIPv6 } from "node:net";
+import { RksError } from "@rk8s/protocol";
+import type { ConnectionEnd, ConnectionLimits, Logger, SocketAddress } from "@rk8s/protocol";
+import { QuicConnection } from "./connection.js";
+import { Endpoint } from "./endpoint.js";
+import { addressText, dialError, handshakeTimedOut, unreachable } from "./error.js";
+import type { NativeEnd } from "./error.js";
+import { firstSuccess } from "./first-success.js";
+import type { EndpointConfig } from "./native-config.js";
+import type { NativeConnection, NativeQuiche } from "./native-binding.js";
+import { CONNECTION_ID_BYTES } from "./packet-header.js";
+import { resolveHost } from "./resolve-host.js";
+import { asError, onAbort } from "./stream.js";
+
+export interface DialerPorts {
+  readonly quiche: NativeQuiche;
+  readonly randomBytes: (length: number) => Uint8Array;
+  readonly scratch: Uint8Array;
+  readonly logger: Logger;
+}
+
+export interface DialInit {
+  readonly host: string;
+  readonly port: number;
+  readonly serverName: string;
+  readonly config: EndpointConfig;
+  readonly limits: Required<ConnectionLimits>;
+  readonly signal?: AbortSignal | undefined;
+}
+
+/** RFC 8305 §5 recommends 250 ms between the attempts at the addresses of one name. */
+const ATTEMPT_STAGGER_MS = 250;
+
+/** Open connections; those to the same address share one UDP socket, which goes with the last of them. */
+export class Dialer {
+  readonly #ports: DialerPorts;
+  readonly #endpoints = new Map<string, Promise<Endpoint>>();
+
+  constructor(ports: DialerPorts) {
+    this.#ports = ports;
+  }
+
+  /** @throws {RksError} as `Transport.dial` says; the reason of `init.signal` when it is aborted. */
+  async dial(init: DialInit): Promise<QuicConnection> {
+    const { signal: outer, limits } = init;
+    outer?.throwIfAborted();
+    const target = addressText(init.host, init.port);
+    const deadline = new AbortController();
+    const timer = setTimeout(
+      () => deadline.abort(handshakeTimedOut(target, limits.handshakeTimeoutMs)),
+      limits.handshakeTimeoutMs,
+    );
+    const signal = outer === undefined ? deadline.signal : AbortSignal.any([outer, deadline.signal]);
+    try {
+      return await this.#connect(init, target, signal);
+    } catch (reason) {
+      if (signal.aborted) throw signal.reason;
+      throw reason;
+    } finally {
+      clearTimeout(timer);
+    }
+  }
+
+  async #connect(init: DialInit, target: string, signal: AbortSignal): Promise<QuicConnection> {
+    const addresses = await untilAborted(resolveHost(init.host), signal).catch((cause: unknown) => {
+      throw unreachable(target, cause);
+    });
+    const attempt = (host: string, attemptSignal: AbortSignal): Promise<QuicConnection> =>
+      this.#handshake(init, { host, port: init.port }, target, attemptSignal);
+    const discard = (connection: QuicConnection): void => connection.closeNow();
+    try {
+      return await firstSuccess(addresses, attempt, { staggerMs: ATTEMPT_STAGGER_MS, signal, discard });
+    } catch (reason) {
+      throw reason instanceof AggregateError ? mostTelling(reason.errors) : reason;
+    }
+  }
+
+  async #handshake(
+    init: DialInit,
+    remote: SocketAddress,
+    target: string,
+    signal: AbortSignal,
+  ): Promise<QuicConnection> {
+    const endpoint = await this.#endpointFor(remote).catch((cause: unknown) => {
+      throw unreachable(target, cause);
+    });
+    try {
+      signal.throwIfAborted();
+      return await this.#handshakeOn(endpoint, init, remote, target, signal);
+    } finally {
+      endpoint.closeIfEmpty();
+    }
+  }
+
+  #handshakeOn(
+    endpoint: Endpoint,
+    init: DialInit,
+    remote: SocketAddress,
+    target: string,
+    signal: AbortSignal,
+  ): Promise<QuicConnection> {
+    const scid = this.#ports.randomBytes(CONNECTION_ID_BYTES);
+    const native = this.#connectNative(init, scid, endpoint.local, remote);
+    return new Promise((resolve, reject) => {
+      const connection = new QuicConnection({
+        native,
+        endpoint,
+        id: Buffer.from(scid).toString("latin1"),
+        role: "client",
+        remote,
+        serverName: init.serverName,
+        localCertificates: init.config.localCertificates,
+        limits: init.limits,
+        scratch: this.#ports.scratch,
+        logger: this.#ports.logger,
+        onEstablished: (established) => {
+          detach();
+          resolve(established);
+        },
+        onEnded: (_connection, end, nativeEnd) => {
+          detach();
+          reject(handshakeError(end, nativeEnd, target, init));
+        },
+      });
+      const detach = onAbort(signal, () => {
+        connection.drop(new RksError("TIMED_OUT", "the dial was given up"));
+        reject(asError(signal.reason));
+      });
+      connection.flush();
+    });
+  }
+
+  #connectNative(
+    init: DialInit,
+    scid: Uint8Array,
+    local: SocketAddress,
+    remote: SocketAddress,
+  ): NativeConnection {
+    try {
+      return this.#ports.quiche.Connection.connect(
+        init.serverName,
+        scid,
+        { ...local },
+        { ...remote },
+        init.config.native,
+      );
+    } catch (cause) {
+      throw new RksError("CONFIG_INVALID", `the server name "${init.serverName}" cannot be used`, {
+        cause,
+        suggestion: "Use the DNS name that the server's certificate carries.",
+      });
+    }
+  }
+
+  async #endpointFor(remote: SocketAddress): Promise<Endpoint> {
+    const key = `${remote.host}|${remote.port}`;
+    for (;;) {
+      const opening = this.#endpoints.get(key) ?? this.#open(key, remote);
+      const endpoint = await opening;
+      // The last connection may have left, and the endpoint closed, while we waited.
+      if (!endpoint.isClosed) return endpoint;
+    }
+  }
+
+  #open(key: string, remote: SocketAddress): Promise<Endpoint> {
+    const forget = (): void => {
+      if (this.#endpoints.get(key) === opening) this.#endpoints.delete(key);
+    };
+    const opening = Endpoint.open({
+      host: isIPv6(remote.host) ? "::" : "0.0.0.0",
+      port: 0,
+      peer: remote,
+      closesWhenEmpty: true,
+      onClosed: forget,
+    });
+    opening.catch(forget);
+    this.#endpoints.set(key, opening);
+    return opening;
+  }
+}
+
+function handshakeError(end: ConnectionEnd, native: NativeEnd, target: string, init: DialInit): Error {
+  if (native.local !== undefined || native.peer !== undefined)
+    return dialError(native, target, init.serverName);
+  if (end.error instanceof RksError && end.error.code === "UNREACHABLE")
+    return unreachable(target, end.error.cause);
+  return handshakeTimedOut(target, Math.min(init.limits.handshakeTimeoutMs, init.limits.idleTimeoutMs));
+}
+
+/** Of the failures at several addresses, one that says something about the server before those of the network. */
+function mostTelling(reasons: readonly unknown[]): unknown {
+  const isOfNetwork = (reason: unknown): boolean =>
+    reason instanceof RksError && (reason.code === "UNREACHABLE" || reason.code === "TIMED_OUT");
+  return reasons.find((reason) => !isOfNetwork(reason)) ?? reasons[0];
+}
+
+async function untilAborted<T>(work: Promise<T>, signal: AbortSignal): Promise<T> {
+  let detach = (): void => undefined;
+  const aborted = new Promise<never>((_resolve, reject) => {
+    detach = onAbort(signal, () => reject(asError(signal.reason)));
+  });
+  try {
+    return await Promise.race([work, aborted]);
+  } finally {
+    detach();
+  }
+}

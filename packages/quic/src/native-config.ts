@@ -1,0 +1,139 @@
+import { createPrivateKey, X509Certificate } from "node:crypto";
+import { RksError } from "@rk8s/protocol";
+import type { ConnectionLimits, Credentials } from "@rk8s/protocol";
+import {
+  CONNECTION_WINDOW_BYTES,
+  MAX_CONNECTION_WINDOW_BYTES,
+  MAX_STREAM_WINDOW_BYTES,
+  MAX_UDP_PAYLOAD_BYTES,
+  STREAM_WINDOW_BYTES,
+} from "./limits.js";
+import type { NativeConfig, NativeQuiche } from "./native-binding.js";
+import { certificatesToPem, derToPem } from "./pem.js";
+
+/** RFC 9000 §18.2: the largest UDP payload there is; whatever the peer sends is taken. */
+const MAX_RECEIVED_PAYLOAD_BYTES = 65_527;
+
+/** A native configuration, shared by all connections that begin with it, and what it makes this side present. */
+export interface EndpointConfig {
+  readonly native: NativeConfig;
+  readonly localCertificates: readonly Uint8Array[];
+}
+
+export interface EndpointConfigInit {
+  /**
+   * `require`: a peer without a certificate that chains to `roots` is refused; `ask`: one without is let in, a bad
+   * one is refused; `ignore`: anything is taken.
+   */
+  readonly verify: "require" | "ask" | "ignore";
+  readonly roots: readonly Uint8Array[];
+  readonly credentials?: Credentials | undefined;
+  readonly alpn: readonly string[];
+  readonly limits: Required<ConnectionLimits>;
+}
+
+/**
+ * Build the native configuration: one TLS context, with the key and certificates parsed once for all connections.
+ * When it succeeds, `credentials.privateKey` is all zeros; when it fails it is untouched. Our own PEM copy of the
+ * key is wiped in both cases. BoringSSL's copy lives as long as the configuration and its connections.
+ * @throws {RksError} CONFIG_INVALID for certificates or keys that cannot be read or do not belong together. Dates
+ * and names are not checked.
+ */
+export function buildEndpointConfig(quiche: NativeQuiche, init: EndpointConfigInit): EndpointConfig {
+  const { credentials, limits } = init;
+  init.roots.forEach((der, index) => readCertificate(der, `root ${index + 1}`));
+  if (credentials !== undefined) assertCredentials(credentials);
+  const native = buildTls(quiche, init);
+  credentials?.privateKey.fill(0);
+  // The factory's own "verify" also demands a certificate; this one only asks for it.
+  if (init.verify === "ask") native.verifyPeer(true);
+  try {
+    native.setApplicationProtos([...init.alpn]);
+  } catch (cause) {
+    throw new RksError("CONFIG_INVALID", `ALPN "${init.alpn.join(", ")}" cannot be used`, {
+      cause,
+      suggestion: "Name at least one protocol of 1 to 255 bytes.",
+    });
+  }
+  native.setMaxIdleTimeout(limits.idleTimeoutMs);
+  native.setMaxRecvUdpPayloadSize(MAX_RECEIVED_PAYLOAD_BYTES);
+  native.setMaxSendUdpPayloadSize(MAX_UDP_PAYLOAD_BYTES);
+  native.setInitialMaxData(CONNECTION_WINDOW_BYTES);
+  native.setMaxConnectionWindow(MAX_CONNECTION_WINDOW_BYTES);
+  native.setInitialMaxStreamDataBidiLocal(STREAM_WINDOW_BYTES);
+  native.setInitialMaxStreamDataBidiRemote(STREAM_WINDOW_BYTES);
+  native.setMaxStreamWindow(MAX_STREAM_WINDOW_BYTES);
+  native.setInitialMaxStreamsBidi(limits.maxIncomingStreams);
+  native.setInitialMaxStreamDataUni(0);
+  native.setInitialMaxStreamsUni(0);
+  native.setDisableActiveMigration(true);
+  native.enablePacing(false); // Node cannot send at a given microsecond; bursts are capped instead
+  native.grease(true);
+  return { native, localCertificates: credentials?.certificateChain ?? [] };
+}
+
+function buildTls(quiche: NativeQuiche, init: EndpointConfigInit): NativeConfig {
+  const { credentials, roots } = init;
+  const keyPem = credentials === undefined ? undefined : derToPem("PRIVATE KEY", credentials.privateKey);
+  try {
+    return quiche.Config.withBoringSslCtx(
+      init.verify === "require",
+      false,
+      roots.length === 0 ? undefined : certificatesToPem(roots),
+      keyPem === undefined ? undefined : [keyPem],
+      credentials === undefined ? undefined : [certificatesToPem(credentials.certificateChain)],
+      undefined,
+    );
+  } catch (cause) {
+    throw new RksError("CONFIG_INVALID", "the TLS stack refuses the certificates or the key", {
+      cause,
+      suggestion: "Use X.509 certificates in DER and a PKCS#8 key of a kind that TLS 1.3 knows.",
+    });
+  } finally {
+    keyPem?.fill(0);
+  }
+}
+
+/** BoringSSL silently drops a key that does not belong to the certificate, so this is looked at here. */
+function assertCredentials(credentials: Credentials): void {
+  const [leaf] = credentials.certificateChain;
+  if (leaf === undefined) {
+    throw new RksError("CONFIG_INVALID", "the certificate chain is empty", {
+      suggestion: "Pass the leaf certificate first, followed by its issuers.",
+    });
+  }
+  credentials.certificateChain.forEach((der, index) => readCertificate(der, `certificate ${index + 1}`));
+  if (!isKeyOf(leaf, credentials.privateKey)) {
+    throw new RksError("CONFIG_INVALID", "the private key does not belong to the certificate", {
+      suggestion: "Pass the key that the first certificate of the chain was issued for.",
+    });
+  }
+}
+
+function isKeyOf(leaf: Uint8Array, pkcs8: Uint8Array): boolean {
+  let key;
+  try {
+    key = createPrivateKey({
+      key: Buffer.from(pkcs8.buffer, pkcs8.byteOffset, pkcs8.byteLength),
+      format: "der",
+      type: "pkcs8",
+    });
+  } catch {
+    // The cause is left out on purpose: it is about key material.
+    throw new RksError("CONFIG_INVALID", "the private key cannot be read", {
+      suggestion: "Pass an unencrypted PKCS#8 key in DER; one that was used before has been wiped.",
+    });
+  }
+  return new X509Certificate(leaf).checkPrivateKey(key);
+}
+
+function readCertificate(der: Uint8Array, which: string): X509Certificate {
+  try {
+    return new X509Certificate(der);
+  } catch (cause) {
+    throw new RksError("CONFIG_INVALID", `${which} is not an X.509 certificate in DER`, {
+      cause,
+      suggestion: "Pass DER, not PEM, one certificate per array.",
+    });
+  }
+}

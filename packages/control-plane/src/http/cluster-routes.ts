@@ -1,0 +1,89 @@
+import { z } from "zod";
+import type { CreatedJoinToken } from "../join/join-token-store.js";
+import { VERSION } from "../version.js";
+import { HttpStream } from "./http-stream.js";
+import type { OperatorApi } from "./operator-api.js";
+import { readJsonBody } from "./request-body.js";
+import type { Route, RouteAnswer, RouteRequest } from "./router.js";
+
+/** How the audit log names whoever uses the socket. */
+const ACTOR = { actor: "operator (socket)" };
+
+const seconds = z.number().int();
+const joinTokenBody = z.strictObject({
+  ttlSeconds: seconds.optional(),
+  uses: z.number().int().optional(),
+  node: z.string().max(253).optional(),
+  cidr: z.string().max(64).optional(),
+  role: z.enum(["node", "operator"]).optional(),
+});
+const noBody = z.strictObject({});
+
+/** The cluster's own API: what `rks` asks of the control plane that runs. Documents are `{"data": …}`. */
+export function clusterRoutes(api: OperatorApi): readonly Route[] {
+  const operator = (
+    method: string,
+    pattern: string,
+    handle: (exchange: RouteRequest) => Promise<RouteAnswer>,
+  ): Route => ({ methods: [method], pattern, allows: "operator", handle });
+  return [
+    operator("GET", "/v1/rk8s/status", async () => data(await statusOf(api))),
+    operator("POST", "/v1/rk8s/join-tokens", async ({ request }) => {
+      const body = await readJsonBody(request, joinTokenBody);
+      return data(withAddress(api, await api.cluster().joinTokens.create(body, ACTOR)));
+    }),
+    operator("GET", "/v1/rk8s/join-tokens", async () =>
+      data({ joinTokens: await api.cluster().joinTokens.list() }),
+    ),
+    operator("DELETE", "/v1/rk8s/join-tokens/:id", async ({ parameters }) =>
+      data(await api.cluster().joinTokens.revoke(parameters["id"]!, ACTOR)),
+    ),
+    operator("GET", "/v1/rk8s/nodes", async () => data({ nodes: await api.cluster().nodes.list() })),
+    operator("GET", "/v1/rk8s/nodes/:name", async ({ parameters }) =>
+      data(await api.cluster().nodes.show(parameters["name"]!)),
+    ),
+    operator("POST", "/v1/rk8s/nodes/:name/rejoin", async ({ request, parameters }) => {
+      await readJsonBody(request, noBody);
+      return data(withAddress(api, await api.cluster().nodes.rejoin(parameters["name"]!, ACTOR)));
+    }),
+    operator("POST", "/v1/rk8s/nodes/:name/evict", async ({ request, parameters }) => {
+      await readJsonBody(request, noBody);
+      await api.cluster().nodes.evict(parameters["name"]!, ACTOR);
+      return { status: 204 };
+    }),
+    operator("POST", "/v1/rk8s/messages", async ({ request, response, signal }) => {
+      await api.cluster().serveStream(new HttpStream(request, response), signal);
+      return "streamed";
+    }),
+  ];
+}
+
+function data(document: unknown): RouteAnswer {
+  return { status: 200, body: { data: document } };
+}
+
+async function statusOf(api: OperatorApi): Promise<object> {
+  const seal = await api.sealStatus();
+  return {
+    version: VERSION,
+    pid: process.pid,
+    startedAt: api.startedAt,
+    initialized: seal.initialized,
+    sealed: seal.sealed,
+    sealType: seal.type,
+    threshold: seal.threshold,
+    shares: seal.shares,
+    progress: seal.progress,
+    ...api.endpoints,
+  };
+}
+
+/** A new token, with what a worker needs besides it. The one answer that carries its secret. */
+function withAddress(api: OperatorApi, created: CreatedJoinToken): object {
+  return {
+    ...created,
+    token: created.token.reveal(),
+    rootCertPath: api.rootCertificateFile,
+    address: api.agentAddress(),
+  };
+}

@@ -1,0 +1,64 @@
+import type { Stream } from "@rk8s/protocol";
+import type { CreatedJoinToken, JoinTokenRequest, JoinTokenSummary } from "../join/join-token-store.js";
+
+/** How a vault is sealed at this moment. */
+export interface SealStatus {
+  readonly initialized: boolean;
+  readonly sealed: boolean;
+  readonly type: "shamir" | "keyfile";
+  /** Shares needed to unseal. */
+  readonly threshold: number;
+  /** Shares that exist. */
+  readonly shares: number;
+  /** Shares given so far towards the next unsealing. */
+  readonly progress: number;
+  /** Names the current unsealing; empty when none is under way. */
+  readonly nonce: string;
+}
+
+/** Where a running control plane serves. Null: it does not serve there now. */
+export interface Endpoints {
+  readonly quic: string | null;
+  readonly http: string | null;
+  readonly socket: string;
+}
+
+/** Who asks, for the audit log. */
+interface ActorOption {
+  readonly actor: string;
+}
+
+/** What the routes ask of the cluster, which exists while the vault is unsealed. `Cluster` is one. */
+export interface OperatorCluster {
+  readonly joinTokens: {
+    create(request: JoinTokenRequest, options: ActorOption): Promise<CreatedJoinToken>;
+    list(): Promise<readonly JoinTokenSummary[]>;
+    revoke(id: string, options: ActorOption): Promise<JoinTokenSummary>;
+  };
+  readonly nodes: {
+    list(): Promise<readonly object[]>;
+    show(name: string): Promise<object>;
+    rejoin(name: string, options: ActorOption): Promise<CreatedJoinToken>;
+    evict(name: string, options: ActorOption): Promise<unknown>;
+  };
+  /** Answer the messages of one stream as an operator's. */
+  serveStream(stream: Stream, signal: AbortSignal): Promise<void>;
+}
+
+/** What the HTTP routes ask of the control plane. */
+export interface OperatorApi {
+  readonly endpoints: Endpoints;
+  readonly startedAt: string;
+  readonly rootCertificateFile: string;
+  /** `host:port` that an agent on another host can use. @throws {RksError} VAULT_SEALED. */
+  agentAddress(): string;
+  sealStatus(): Promise<SealStatus>;
+  /** Give one share. @throws {RksError} UNSEAL_KEY_INVALID. */
+  unseal(share: string): Promise<SealStatus>;
+  /** Forget the shares given so far. */
+  resetUnseal(): Promise<SealStatus>;
+  /** Disconnect the agents and forget the keys. */
+  seal(): Promise<void>;
+  /** @throws {RksError} VAULT_SEALED. */
+  cluster(): OperatorCluster;
+}

@@ -1,0 +1,52 @@
+import { join } from "node:path";
+
+/** Where everything in the vault folder is. The folder itself is 0700. */
+export interface VaultFolder {
+  readonly folder: string;
+  /** The encrypted store. It exists exactly when the vault is initialised. */
+  readonly store: string;
+  /** Where initialisation builds what it then moves into place; see initialize.ts. */
+  readonly staging: string;
+  /** Who uses the folder; see folder-lock.ts. */
+  readonly lock: string;
+  /** The root certificate, PEM; public. */
+  readonly rootCertificate: string;
+  /** Unseal shares of an unattended start. */
+  readonly keys: string;
+  /** In clear, only with `keep_dangerous_files`. */
+  readonly rootToken: string;
+  /** In clear, only with `keep_dangerous_files`. */
+  readonly rootKey: string;
+  readonly audit: string;
+  /** The operator socket. */
+  readonly socket: string;
+}
+
+/** Names of the files that initialisation leaves in the vault folder besides the store. */
+export const FILE_NAMES = {
+  rootCertificate: "root.pem",
+  keys: "keys.json",
+  rootToken: "root_token.txt",
+  rootKey: "root.key",
+} as const;
+
+/** The layout of a vault folder. */
+export function vaultFolderAt(folder: string): VaultFolder {
+  return {
+    folder,
+    store: join(folder, "store"),
+    staging: join(folder, ".initializing"),
+    lock: join(folder, "lock"),
+    rootCertificate: join(folder, FILE_NAMES.rootCertificate),
+    keys: join(folder, FILE_NAMES.keys),
+    rootToken: join(folder, FILE_NAMES.rootToken),
+    rootKey: join(folder, FILE_NAMES.rootKey),
+    audit: join(folder, "audit.log"),
+    socket: socketPathOf(folder),
+  };
+}
+
+/** The operator socket of the rks that runs on a vault folder. */
+export function socketPathOf(folder: string): string {
+  return join(folder, "rks.sock");
+}

@@ -12,17 +12,16 @@ const WEB_ALGORITHMS = {
 } as const satisfies Record<KeyAlgorithm, unknown>;
 
 export interface CertificateRequestInit {
-  /** Common name to ask for. It is a wish: the server names the certificate. */
-  readonly commonName: string;
+  /** Common name to ask for; none when absent. It is a wish: the server names the certificate. */
+  readonly commonName?: string | undefined;
 }
 
 /**
- * Make a PKCS#10 request (RFC 2986) in DER, signed by the key pair's own key. It asks for a common name and nothing
- * else: usages and names come from the server.
+ * Make a PKCS#10 request (RFC 2986) in DER, signed by the key pair's own key. It asks for a common name at most: usages and names come from the server.
  */
 export async function createCertificateRequest(
   keyPair: KeyPair,
-  init: CertificateRequestInit,
+  init: CertificateRequestInit = {},
 ): Promise<Uint8Array> {
   // Loading takes 200 ms, which commands that need no request must not pay.
   await import("reflect-metadata");
@@ -32,7 +31,7 @@ export async function createCertificateRequest(
   const privateKey = await importPrivateKey(keyPair, key);
   const request = await Pkcs10CertificateRequestGenerator.create(
     {
-      name: [{ CN: [init.commonName] }],
+      name: init.commonName === undefined ? [] : [{ CN: [init.commonName] }],
       keys: { publicKey, privateKey },
       signingAlgorithm: signature,
     },

@@ -42,6 +42,11 @@ export class Identity implements Disposable {
     this.#keyPair = keyPair;
   }
 
+  /** SubjectPublicKeyInfo (DER). */
+  get spki(): Uint8Array {
+    return this.#keyPair.spki;
+  }
+
   /**
    * What a transport presents. Each call copies the private key; the transport overwrites its copy.
    * @throws TypeError after disposal.

@@ -1,4 +1,4 @@
-import { RksError, isErrorCode, type ConnectionEnd, type ErrorCode } from "@rk8s/protocol";
+import { closeError, RksError, type ConnectionEnd, type ErrorCode } from "@rk8s/protocol";
 
 /**
  * Answers of a control plane that has proven who it is and will not change its mind about this node. Anything else,
@@ -22,16 +22,9 @@ export function isFinalForSession(error: RksError): boolean {
   return FINAL.has(error.code);
 }
 
-/**
- * The error behind a connection's end. When the control plane closed it with the name of an error code, alone or
- * before a colon and a message, it is that error.
- */
+/** The error behind a connection's end: what the control plane closed it with, or how it was lost. */
 export function errorOfEnd(end: ConnectionEnd): RksError {
-  const match = end.by === "peer" ? /^([A-Z_]+)(?:: (.*))?$/s.exec(end.reason) : null;
-  const code = match?.[1];
-  if (code !== undefined && isErrorCode(code)) {
-    return new RksError(code, match?.[2] ?? "the control plane ended the connection");
-  }
+  if (end.by === "peer") return closeError(end.code, end.reason);
   if (end.error instanceof RksError) return end.error;
   return new RksError("CONNECTION_LOST", "the connection to the control plane ended", { cause: end.error });
 }

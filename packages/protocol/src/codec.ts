@@ -13,7 +13,9 @@ export function encodeMessage(message: RksMessage): Uint8Array {
   if (schema instanceof z.ZodUndefined) return utf8(JSON.stringify(type));
   const encoded = z.safeEncode(schema as z.ZodType, body);
   if (!encoded.success) throw invalid(type, encoded.error);
-  return utf8(JSON.stringify({ [type]: encoded.data }));
+  const json = JSON.stringify({ [type]: encoded.data });
+  assertWholeCharacters(json);
+  return utf8(json);
 }
 
 /**
@@ -30,20 +32,39 @@ export function decodeMessage(bytes: Uint8Array): RksMessage {
 }
 
 function parseJson(bytes: Uint8Array): unknown {
+  let json: string;
+  let value: unknown;
   try {
-    return JSON.parse(fromUtf8(bytes));
+    json = fromUtf8(bytes);
+    value = JSON.parse(json);
   } catch (cause) {
     throw new RksError("MESSAGE_INVALID", "a message is not JSON in UTF-8", { cause });
+  }
+  assertWholeCharacters(json);
+  return value;
+}
+
+/**
+ * JSON can spell half a character (`"\ud800"`), which no UTF-8 text can hold and other implementations refuse
+ * (RFC 8259 §8.2). Well-formed UTF-8 has no other way to spell one.
+ */
+function assertWholeCharacters(json: string): void {
+  if (!/\\u[dD][89a-fA-F]/.test(json)) return;
+  const withoutPairs = json.replaceAll(
+    /\\(?:u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|(?!u[dD][89a-fA-F])[^])/g,
+    "",
+  );
+  if (/\\u[dD][89a-fA-F]/.test(withoutPairs)) {
+    throw new RksError("MESSAGE_INVALID", "a message holds half a character (a lone surrogate)");
   }
 }
 
 function untag(value: unknown): [MessageType, unknown] {
   if (typeof value === "string") return [knownType(value), undefined];
   if (typeof value !== "object" || value === null || Array.isArray(value)) throw notTagged();
-  const entries = Object.entries(value);
-  const [first] = entries;
-  if (first === undefined || entries.length !== 1) throw notTagged();
-  return [knownType(first[0]), first[1]];
+  const [tag, ...others] = Object.keys(value);
+  if (tag === undefined || others.length > 0) throw notTagged();
+  return [knownType(tag), (value as Readonly<Record<string, unknown>>)[tag]];
 }
 
 function notTagged(): RksError {
@@ -59,8 +80,14 @@ function knownType(tag: string): MessageType {
 
 function invalid(type: MessageType, error: z.ZodError): RksError {
   const issue = error.issues[0]!;
-  const path = issue.path
-    .map((part) => (typeof part === "number" ? `[${part}]` : `.${String(part)}`))
-    .join("");
-  return new RksError("MESSAGE_INVALID", `${type}${path}: ${issue.message.toLowerCase()}`);
+  const path = issue.path.map((step) => pathStep(step)).join("");
+  const problem = issue.message.charAt(0).toLowerCase() + issue.message.slice(1);
+  return new RksError("MESSAGE_INVALID", `${type}${path}: ${problem}`.slice(0, 500));
+}
+
+/** A field as `.name`, an item as `[0]`, a map's key in quotes: it may be anything that the peer likes. */
+function pathStep(step: PropertyKey): string {
+  if (typeof step === "number") return `[${step}]`;
+  const name = String(step);
+  return /^[A-Za-z]\w{0,63}$/.test(name) ? `.${name}` : `[${JSON.stringify(name.slice(0, 64))}]`;
 }

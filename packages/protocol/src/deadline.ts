@@ -1,6 +1,9 @@
 import type { Clock } from "./clock.js";
 import { RksError } from "./errors.js";
 
+/** Ends the sleep, and what `work` may still be doing, once the result is known. Nobody gets to see it. */
+const SETTLED = new RksError("INTERNAL", "the work has settled");
+
 export interface DeadlineOptions {
   readonly clock: Clock;
   readonly timeoutMs: number;
@@ -13,7 +16,8 @@ export interface DeadlineOptions {
 /**
  * Run `work` with a deadline. The signal given to `work` is aborted when time is up, when `options.signal` is, and
  * when `work` has settled.
- * @throws {RksError} TIMED_OUT when time is up; the signal's reason when it is aborted.
+ * @throws {RksError} TIMED_OUT when time is up; the signal's reason when it is aborted, even when `work` does not heed
+ * the signal and goes on.
  */
 export async function withDeadline<T>(
   work: (signal: AbortSignal) => Promise<T>,
@@ -24,23 +28,19 @@ export async function withDeadline<T>(
   const inner = new AbortController();
   const forward = (): void => inner.abort(outer?.reason);
   outer?.addEventListener("abort", forward, { once: true });
-  const timeUp = clock.sleep(timeoutMs, { signal: inner.signal }).then(
-    () => {
-      const error = new RksError("TIMED_OUT", `${options.attempt} within ${timeoutMs / 1000} s`, {
-        suggestion: options.suggestion,
-      });
-      inner.abort(error);
-      throw error;
-    },
-    (reason: unknown) => {
-      throw reason;
-    },
-  );
+  const expire = async (): Promise<never> => {
+    await clock.sleep(timeoutMs, { signal: inner.signal });
+    const error = new RksError("TIMED_OUT", `${options.attempt} within ${timeoutMs / 1000} s`, {
+      suggestion: options.suggestion,
+    });
+    inner.abort(error);
+    throw error;
+  };
   try {
-    return await Promise.race([work(inner.signal), timeUp]);
+    // The race also handles the loser's rejection: it never becomes an unhandled one.
+    return await Promise.race([work(inner.signal), expire()]);
   } finally {
     outer?.removeEventListener("abort", forward);
-    inner.abort(new RksError("INTERNAL", "the deadline's work has settled"));
-    timeUp.catch(() => undefined);
+    inner.abort(SETTLED);
   }
 }

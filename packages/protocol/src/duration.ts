@@ -22,6 +22,7 @@ export function parseDuration(text: string): number {
 
 /** A duration in seconds as `parseDuration` reads it: `5400` is `1h30m`. Fractions are cut off. */
 export function formatDuration(seconds: number): string {
+  if (!Number.isFinite(seconds)) throw new TypeError(`cannot format ${seconds} seconds`);
   let left = Math.max(0, Math.floor(seconds));
   let formatted = "";
   for (const [unit, size] of Object.entries(UNIT_SECONDS)) {

@@ -74,8 +74,13 @@ export const ERROR_CODES = {
   RUNTIME_FAILED: { retryable: true, http: 500, exit: 70 },
 } as const satisfies Record<string, ErrorInfo>;
 
+/** One of the codes of `ERROR_CODES`. */
 export type ErrorCode = keyof typeof ERROR_CODES;
 
+/** Characters of `message` and `suggestion` in an `Error` message; see message.ts. */
+export const MAX_WIRE_TEXT = 2048;
+
+/** What an `RksError` may carry besides code and message. */
 export interface RksErrorOptions {
   /** One imperative sentence that says what to do, with the command where there is one. */
   readonly suggestion?: string | undefined;
@@ -117,12 +122,15 @@ export class RksError extends Error {
     return ERROR_CODES[this.code];
   }
 
-  /** What a peer or a `--json` reader gets to see: everything but the cause and the stack. */
+  /**
+   * What a peer or a `--json` reader gets to see: everything but the cause and the stack, cut to what an `Error`
+   * message may hold.
+   */
   toJSON(): WireError {
     return {
       code: this.code,
-      message: this.message,
-      ...(this.suggestion === undefined ? {} : { suggestion: this.suggestion }),
+      message: printable(this.message),
+      ...(this.suggestion === undefined ? {} : { suggestion: printable(this.suggestion) }),
       retryable: this.retryable,
     };
   }
@@ -136,16 +144,24 @@ export class RksError extends Error {
     });
   }
 
-  /** Rebuild an error that a peer sent. A code of a newer peer that this side does not know becomes `INTERNAL`. */
+  /**
+   * Rebuild an error that a peer sent. A code of a newer peer that this side does not know becomes UNAVAILABLE when the
+   * peer calls it retryable and INTERNAL otherwise. Control characters are replaced: the text may end on a terminal.
+   */
   static fromWire(wire: WireError): RksError {
-    return isErrorCode(wire.code)
-      ? new RksError(wire.code, wire.message, { suggestion: wire.suggestion })
-      : new RksError("INTERNAL", `${wire.message} (unknown code "${wire.code}")`, {
-          suggestion: wire.suggestion,
-        });
+    const suggestion = wire.suggestion === undefined ? undefined : printable(wire.suggestion);
+    if (isErrorCode(wire.code)) return new RksError(wire.code, printable(wire.message), { suggestion });
+    const code: ErrorCode = wire.retryable ? "UNAVAILABLE" : "INTERNAL";
+    return new RksError(code, printable(`${wire.message} (unknown code "${wire.code}")`), { suggestion });
   }
 }
 
+/** Whether a text is one of the codes of `ERROR_CODES`. */
 export function isErrorCode(text: string): text is ErrorCode {
   return Object.hasOwn(ERROR_CODES, text);
+}
+
+/** One line of well-formed text without control characters, of a length that an `Error` message may have. */
+function printable(line: string): string {
+  return line.slice(0, MAX_WIRE_TEXT).replaceAll(/[\p{Cc}\p{Cs}\u2028\u2029]/gu, "\ufffd");
 }

@@ -18,6 +18,7 @@ export { silentLogger } from "./logger.js";
 export type { LogFields, Logger } from "./logger.js";
 export { MESSAGE_SCHEMAS } from "./message.js";
 export type { Message, MessageBody, MessageType, RksMessage } from "./message.js";
+export { FRAMES_MEDIA_TYPE, MESSAGES_PATH } from "./messages-endpoint.js";
 export { MessageStream } from "./message-stream.js";
 export type { Received } from "./message-stream.js";
 export { assertNodeName } from "./node.js";

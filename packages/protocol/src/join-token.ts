@@ -11,6 +11,7 @@ const SEED_BYTES = 32;
 const PIN_BYTES = 32;
 const CHECKSUM_BYTES = 4;
 const PAYLOAD_BYTES = ID_BYTES + SEED_BYTES + PIN_BYTES;
+const TOKEN_CHARACTERS = PREFIX.length + Math.ceil(((PAYLOAD_BYTES + CHECKSUM_BYTES) * 4) / 3);
 
 /**
  * A join token: the private half of a key pair, bound to one cluster. The server keeps only the public half; the
@@ -49,19 +50,27 @@ export function formatJoinToken(token: JoinToken): string {
 export function parseJoinToken(text: string): JoinToken {
   const trimmed = text.trim();
   if (!trimmed.startsWith(PREFIX)) throw malformed(`does not begin with "${PREFIX}"`);
+  if (trimmed.length !== TOKEN_CHARACTERS) {
+    throw malformed(`has ${trimmed.length} characters instead of ${TOKEN_CHARACTERS}`);
+  }
   const bytes = decodeBase64Url(trimmed.slice(PREFIX.length));
   if (bytes === undefined) throw malformed("has characters that no join token has");
-  if (bytes.length !== PAYLOAD_BYTES + CHECKSUM_BYTES) throw malformed("is too short or too long");
+  try {
+    return readToken(bytes);
+  } finally {
+    bytes.fill(0);
+  }
+}
+
+function readToken(bytes: Uint8Array): JoinToken {
   const payload = bytes.subarray(0, PAYLOAD_BYTES);
-  const checksum = new DataView(bytes.buffer, bytes.byteOffset + PAYLOAD_BYTES).getUint32(0);
+  const checksum = new DataView(bytes.buffer, bytes.byteOffset).getUint32(PAYLOAD_BYTES);
   if (checksum !== crc32(payload)) throw malformed("has a mistyped character: its checksum does not fit");
-  const token: JoinToken = {
+  return {
     id: hex(payload.subarray(0, ID_BYTES)),
     seed: new Secret(payload.slice(ID_BYTES, ID_BYTES + SEED_BYTES)),
     rootSpkiSha256: payload.slice(ID_BYTES + SEED_BYTES),
   };
-  bytes.fill(0);
-  return token;
 }
 
 function malformed(problem: string): RksError {

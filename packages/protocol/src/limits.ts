@@ -30,6 +30,10 @@ export const LIMITS = {
   bootstrapLifetimeMs: 30_000,
   /** Pods that one node reports at registration; Kubernetes' own default is 110. */
   maxPodsPerNode: 250,
+  /** A manifest as JSON; what the control plane adds to it must still fit into one message. */
+  maxPodManifestBytes: 524_288,
+  /** Pods or nodes in one answer; a cluster with more is listed page by page. */
+  maxListItems: 1_000,
   /** Bytes of a client's or server's nonce. */
   nonceBytes: 32,
 } as const;

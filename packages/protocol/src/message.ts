@@ -1,13 +1,16 @@
 import { z } from "zod";
+import { MAX_WIRE_TEXT } from "./errors.js";
 import { LIMITS } from "./limits.js";
 import { node, nodeStatus } from "./node.js";
 import { pod, podManifest, podStatus } from "./pod.js";
-import { bytes, label, text, timestamp } from "./schema.js";
+import { bytes, label, list, text, timestamp } from "./schema.js";
 
 const nonce = bytes({ min: LIMITS.nonceBytes, max: LIMITS.nonceBytes });
-const features = z.array(text(64)).max(32);
+const features = list(text(64), 32);
 const certificate = bytes({ min: 1, max: 16_384 });
 const ed25519Signature = bytes({ min: 64, max: 64 });
+/** Where a list goes on; only its sender knows what it means. */
+const cursor = text(256);
 const podKey = { namespace: label, name: label };
 
 /**
@@ -19,7 +22,7 @@ export const MESSAGE_SCHEMAS = {
   // — every connection
 
   /** Anyone → rks, first on every connection. Answered by `Welcome`, or `Error` VERSION_UNSUPPORTED. */
-  Hello: z.object({ versions: z.array(z.number().int().min(1).max(65_535)).min(1).max(16), features, nonce }),
+  Hello: z.object({ versions: list(z.number().int().min(1).max(65_535), 16, 1), features, nonce }),
 
   /** rks → the sender of `Hello`. Says nothing about the cluster: nobody has proven anything yet. */
   Welcome: z.object({
@@ -33,8 +36,8 @@ export const MESSAGE_SCHEMAS = {
   /** Either side, instead of any answer. */
   Error: z.object({
     code: text(64),
-    message: z.string().max(2048),
-    suggestion: z.string().max(2048).optional(),
+    message: z.string().max(MAX_WIRE_TEXT),
+    suggestion: z.string().max(MAX_WIRE_TEXT).optional(),
     retryable: z.boolean(),
   }),
 
@@ -68,9 +71,9 @@ export const MESSAGE_SCHEMAS = {
     /** DER. */
     leaf: certificate,
     /** DER, issuers of the leaf up to the root. */
-    chain: z.array(certificate).min(1).max(8),
+    chain: list(certificate, 8, 1),
     /** DER, every root to trust from now on. */
-    trustBundle: z.array(certificate).min(1).max(8),
+    trustBundle: list(certificate, 8, 1),
     /** Two thirds of the lifetime. */
     renewAfter: timestamp,
     notAfter: timestamp,
@@ -85,7 +88,7 @@ export const MESSAGE_SCHEMAS = {
     version: text(64),
     status: nodeStatus,
     /** What runs here already, from before a restart of either side. */
-    pods: z.array(z.object({ ...podKey, uid: text(64), status: podStatus })).max(LIMITS.maxPodsPerNode),
+    pods: list(z.object({ ...podKey, uid: text(64), status: podStatus }), LIMITS.maxPodsPerNode),
   }),
 
   /** rks → node. `CreatePod` and `DeletePod` follow for what the node should and should not run. */
@@ -139,14 +142,16 @@ export const MESSAGE_SCHEMAS = {
   GetPod: z.object(podKey),
   Pod: z.object({ pod }),
   /** Operator → rks; all namespaces when none is named. Answered by `PodList`. */
-  ListPods: z.object({ namespace: label.optional() }),
-  PodList: z.object({ pods: z.array(pod) }),
+  ListPods: z.object({ namespace: label.optional(), after: cursor.optional() }),
+  /** As many as fit into one message; with `next` there are more: ask again with it as `after`. */
+  PodList: z.object({ pods: list(pod, LIMITS.maxListItems), next: cursor.optional() }),
   /** Operator → rks. Answered by `Node`. */
   GetNode: z.object({ name: label }),
   Node: z.object({ node }),
   /** Operator → rks. Answered by `NodeList`. */
-  ListNodes: z.object({}),
-  NodeList: z.object({ nodes: z.array(node) }),
+  ListNodes: z.object({ after: cursor.optional() }),
+  /** As many as fit into one message; with `next` there are more: ask again with it as `after`. */
+  NodeList: z.object({ nodes: list(node, LIMITS.maxListItems), next: cursor.optional() }),
 } as const;
 
 export type MessageType = keyof typeof MESSAGE_SCHEMAS;

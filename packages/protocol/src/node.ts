@@ -1,6 +1,6 @@
 import { z } from "zod";
 import { RksError } from "./errors.js";
-import { label, stringMap, text, timestamp } from "./schema.js";
+import { label, list, map, stringMap, text, timestamp } from "./schema.js";
 
 /** Names that no node may have: they stand for the control plane and its operators. */
 const RESERVED_NODE_NAMES = ["localhost", "operator"] as const;
@@ -27,7 +27,7 @@ function nodeNameProblem(name: string): string | undefined {
   return undefined;
 }
 
-const quantities = z.record(z.string().min(1).max(64), z.string().max(64));
+const quantities = map(z.string().min(1).max(64), z.string().max(64), 64);
 
 export const nodeCondition = z.object({
   type: text(64),
@@ -43,8 +43,8 @@ export type NodeCondition = z.infer<typeof nodeCondition>;
 export const nodeStatus = z.object({
   capacity: quantities,
   allocatable: quantities,
-  addresses: z.array(z.object({ type: text(32), address: text(253) })).max(64),
-  conditions: z.array(nodeCondition).max(32),
+  addresses: list(z.object({ type: text(32), address: text(253) }), 64),
+  conditions: list(nodeCondition, 32),
   nodeInfo: z
     .object({
       operatingSystem: z.string().max(64),

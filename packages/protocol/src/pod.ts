@@ -1,5 +1,5 @@
 import { z } from "zod";
-import { label, stringMap, text, timestamp } from "./schema.js";
+import { label, list, stringMap, text, timestamp } from "./schema.js";
 
 const environmentVariable = z.object({
   name: z.string().regex(/^[A-Za-z_][A-Za-z0-9_]{0,255}$/, "expected an environment variable's name"),
@@ -9,16 +9,16 @@ const environmentVariable = z.object({
 export const container = z.object({
   name: label,
   image: z.string().max(512).optional(),
-  command: z.array(z.string().max(131_072)).max(1024).optional(),
-  args: z.array(z.string().max(131_072)).max(1024).optional(),
+  command: list(z.string().max(131_072), 1024).optional(),
+  args: list(z.string().max(131_072), 1024).optional(),
   workingDir: z.string().max(4096).optional(),
-  env: z.array(environmentVariable).max(1024).optional(),
+  env: list(environmentVariable, 1024).optional(),
 });
 export type Container = z.infer<typeof container>;
 
 export const podSpec = z.object({
   nodeName: label.optional(),
-  containers: z.array(container).min(1).max(32),
+  containers: list(container, 32, 1),
   restartPolicy: z.enum(["Always", "OnFailure", "Never"]).default("Always"),
   terminationGracePeriodSeconds: z.number().int().min(0).max(3600).default(30),
 });
@@ -57,7 +57,7 @@ export const podStatus = z.object({
   hostIP: z.string().max(64).optional(),
   podIP: z.string().max(64).optional(),
   startTime: timestamp.optional(),
-  containerStatuses: z.array(containerStatus).max(32).default([]),
+  containerStatuses: list(containerStatus, 32).default([]),
 });
 export type PodStatus = z.infer<typeof podStatus>;
 

@@ -1,10 +1,12 @@
 import type { Clock } from "./clock.js";
 import { withDeadline } from "./deadline.js";
-import { RksError } from "./errors.js";
+import { type ErrorCode, RksError } from "./errors.js";
 import { LIMITS } from "./limits.js";
 import type { Message, MessageType, RksMessage } from "./message.js";
 import { MessageStream } from "./message-stream.js";
 import type { Stream } from "./transport.js";
+
+const GONE: readonly ErrorCode[] = ["CONNECTION_LOST", "STREAM_RESET"];
 
 /** Where requests go: a connection, or anything else that opens byte streams to the same peer. */
 export interface StreamOpener {
@@ -27,7 +29,7 @@ export interface Answer<T extends MessageType> {
 }
 
 /**
- * Ask one thing on a stream of its own and wait for the answer.
+ * Ask one thing on a stream of its own and wait for the answer and the end of the stream behind it.
  * @throws {RksError} the peer's own error when it answers with `Error`; MESSAGE_UNEXPECTED when the answer is of
  * another type than `expected`; TIMED_OUT; and as the transport and the codec do.
  */
@@ -44,7 +46,9 @@ export function request<T extends MessageType>(
         const sentBody = await stream.send(message, { signal });
         stream.end();
         const { message: answer, body } = await stream.receiveMessage({ signal });
-        return { message: assertAnswer(answer, expected), sentBody, body };
+        const expectedAnswer = assertAnswer(answer, expected);
+        await awaitEnd(stream, signal);
+        return { message: expectedAnswer, sentBody, body };
       } catch (error) {
         stream.reset();
         throw error;
@@ -57,6 +61,16 @@ export function request<T extends MessageType>(
       signal: options.signal,
     },
   );
+}
+
+/** A whole answer counts even when the peer closes at once behind it; more than one answer does not. */
+async function awaitEnd(stream: MessageStream, signal: AbortSignal): Promise<void> {
+  try {
+    await stream.receiveEnd({ signal });
+  } catch (error) {
+    if (error instanceof RksError && GONE.includes(error.code)) return;
+    throw error;
+  }
 }
 
 /** The answer when it has the expected type. @throws {RksError} the peer's error, or MESSAGE_UNEXPECTED. */

@@ -1,7 +1,7 @@
 import { z } from "zod";
 import { decodeBase64Url, encodeBase64Url } from "./base64url.js";
 
-/** Text of 1 to `max` characters. */
+/** Text of 1 to `max` characters (UTF-16 code units, as everywhere in the protocol). */
 export function text(max: number): z.ZodString {
   return z.string().min(1).max(max);
 }
@@ -26,8 +26,32 @@ export function bytes(bounds: {
   });
 }
 
-/** A point in time, RFC 3339 in UTC. */
-export const timestamp = z.iso.datetime();
+/**
+ * A list of at most `max` items. The length is checked before any item is looked at, so that a message full of
+ * wrong items costs no more than one of the permitted length.
+ */
+export function list<S extends z.ZodType>(
+  item: S,
+  max: number,
+  min = 0,
+): z.ZodPipe<z.ZodArray<z.ZodUnknown>, z.ZodArray<S>> {
+  return z.array(z.unknown()).min(min).max(max).pipe(z.array(item));
+}
+
+/** A map of at most `max` entries; like `list`, it is counted before it is read. */
+export function map<K extends z.ZodString, V extends z.ZodType>(
+  key: K,
+  value: V,
+  max: number,
+): z.ZodPipe<z.ZodRecord<z.ZodString, z.ZodUnknown>, z.ZodRecord<K, V>> {
+  return z
+    .record(z.string(), z.unknown())
+    .refine((entries) => Object.keys(entries).length <= max, `expected at most ${max} entries`)
+    .pipe(z.record(key, value));
+}
+
+/** A point in time, RFC 3339 in UTC with the letter Z, at most nanoseconds. */
+export const timestamp = z.iso.datetime().max(30);
 
 /** A DNS label: what pods and nodes may be called (RFC 1123). */
 export const label = z
@@ -39,6 +63,4 @@ export const label = z
   );
 
 /** Kubernetes labels and annotations. */
-export const stringMap = z
-  .record(z.string().min(1).max(317), z.string().max(4096))
-  .refine((map) => Object.keys(map).length <= 64, "expected at most 64 entries");
+export const stringMap = map(z.string().min(1).max(317), z.string().max(4096), 64);

@@ -11,7 +11,8 @@ export interface Transport {
    * dates must hold. What the leaf is allowed to do (exactly one EKU, exact name) is *not* checked here.
    * Resolves when the handshake is done on this side; the server may still refuse the client certificate
    * (`CLIENT_CERTIFICATE_REFUSED` then ends the first stream).
-   * @throws {RksError} UNREACHABLE, TIMED_OUT, SERVER_UNTRUSTED, SERVER_NAME_MISMATCH, CONFIG_INVALID.
+   * @throws {RksError} UNREACHABLE, TIMED_OUT, SERVER_UNTRUSTED, SERVER_NAME_MISMATCH, CONFIG_INVALID;
+   * VERSION_UNSUPPORTED when the server does not speak `alpn`; the signal's reason when it is aborted.
    */
   dial(options: DialOptions): Promise<Connection>;
   /**
@@ -62,7 +63,7 @@ export interface ListenOptions extends ServerConfig {
   readonly limits?: ConnectionLimits;
   /** Connections whose handshake is not finished, all peers together; further ones are dropped unanswered. */
   readonly maxHandshakes?: number;
-  /** Established connections; further ones are closed with `BUSY`. */
+  /** Established connections; further ones are closed with `CLOSE_CODES.BUSY`. */
   readonly maxConnections?: number;
 }
 
@@ -146,7 +147,7 @@ export interface Stream {
   read(options?: { readonly signal?: AbortSignal | undefined }): Promise<Uint8Array | undefined>;
   /**
    * Queue bytes; resolves when the stream can take more (back-pressure). The caller must not change the array
-   * before that.
+   * before that. At most one write at a time; of an aborted write a part may have been sent, so reset the stream then.
    * @throws {RksError} STREAM_RESET when the peer no longer reads, CONNECTION_LOST.
    */
   write(bytes: Uint8Array, options?: { readonly signal?: AbortSignal | undefined }): Promise<void>;

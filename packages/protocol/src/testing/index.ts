@@ -1,3 +1,15 @@
+export {
+  aHello,
+  aJoinToken,
+  aJoinTokenText,
+  aNode,
+  aNodeStatus,
+  aPod,
+  aPodManifest,
+  aPodStatus,
+  aWelcome,
+} from "./builders.js";
+export type { PodFields } from "./builders.js";
 export type { TransportHarness } from "./contract-server.js";
 export { FakeClock } from "./fake-clock.js";
 export type { MemoryFault } from "./memory-fault.js";

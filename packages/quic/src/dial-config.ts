@@ -5,7 +5,6 @@ import type { EndpointConfig } from "./native-config.js";
 import type { NativeQuiche } from "./native-binding.js";
 
 export interface DialConfigInit {
-  readonly verify: "require" | "ignore";
   readonly roots: readonly Uint8Array[];
   readonly credentials?: Credentials | undefined;
   readonly alpn: string;
@@ -37,7 +36,7 @@ export class DialConfigs {
     const isWiped = credentials === undefined || credentials.privateKey.every((byte) => byte === 0);
     const found = isWiped ? known?.get(key) : undefined;
     if (found !== undefined) return found;
-    const config = buildEndpointConfig(this.#quiche, { ...init, alpn: [init.alpn] });
+    const config = buildEndpointConfig(this.#quiche, { ...init, verify: "require", alpn: [init.alpn] });
     if (credentials === undefined) this.#keepAnonymous(key, config);
     else this.#byCredentials.set(credentials, new Map(known).set(key, config));
     return config;
@@ -55,7 +54,7 @@ export class DialConfigs {
 /** Everything but the credentials that decides what a configuration is. */
 function digestOf(init: DialConfigInit): string {
   const hash = createHash("sha256");
-  hash.update(JSON.stringify([init.verify, init.alpn, init.limits, init.roots.map((der) => der.length)]));
+  hash.update(JSON.stringify([init.alpn, init.limits, init.roots.map((der) => der.length)]));
   for (const der of init.roots) hash.update(der);
   return hash.digest("base64");
 }

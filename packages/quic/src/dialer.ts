@@ -3,7 +3,7 @@ import { RksError } from "@rk8s/protocol";
 import type { ConnectionEnd, ConnectionLimits, Logger, SocketAddress } from "@rk8s/protocol";
 import { QuicConnection } from "./connection.js";
 import { Endpoint } from "./endpoint.js";
-import { addressText, dialError, handshakeTimedOut, unreachable } from "./error.js";
+import { addressText, dialError, handshakeTimedOut, isCertificateRefusal, unreachable } from "./error.js";
 import type { NativeEnd } from "./error.js";
 import { firstSuccess } from "./first-success.js";
 import type { EndpointConfig } from "./native-config.js";
@@ -26,15 +26,19 @@ export interface DialInit {
   readonly config: EndpointConfig;
   readonly limits: Required<ConnectionLimits>;
   readonly signal?: AbortSignal | undefined;
+  /** Told the certificates of a server that is refused because of them. */
+  readonly onRefusedChain?: (chain: readonly Uint8Array[]) => void;
 }
 
 /** RFC 8305 §5 recommends 250 ms between the attempts at the addresses of one name. */
 const ATTEMPT_STAGGER_MS = 250;
 
-/** Open connections; those to the same address share one UDP socket, which goes with the last of them. */
+/**
+ * Open connections, each on a UDP socket of its own that is connected to the server: the kernel then drops what
+ * others send, tells at once when nobody listens, and keeps a receive buffer per connection. It costs 0.2 ms.
+ */
 export class Dialer {
   readonly #ports: DialerPorts;
-  readonly #endpoints = new Map<string, Promise<Endpoint>>();
 
   constructor(ports: DialerPorts) {
     this.#ports = ports;
@@ -61,6 +65,25 @@ export class Dialer {
     }
   }
 
+  /**
+   * Fetch the server's certificates. `init.config` must trust nobody: the handshake then ends at the server's
+   * certificate, so that the server never sees a connection.
+   * @throws {RksError} as `dial` does when there are no certificates to be had.
+   */
+  async probe(init: DialInit): Promise<readonly Uint8Array[]> {
+    let chain: readonly Uint8Array[] = [];
+    const onRefusedChain = (refused: readonly Uint8Array[]): void => {
+      chain = refused;
+    };
+    try {
+      const connection = await this.dial({ ...init, onRefusedChain });
+      connection.closeNow();
+    } catch (reason) {
+      if (chain.length === 0) throw reason;
+    }
+    return chain;
+  }
+
   async #connect(init: DialInit, target: string, signal: AbortSignal): Promise<QuicConnection> {
     const addresses = await untilAborted(resolveHost(init.host), signal).catch((cause: unknown) => {
       throw unreachable(target, cause);
@@ -81,7 +104,7 @@ export class Dialer {
     target: string,
     signal: AbortSignal,
   ): Promise<QuicConnection> {
-    const endpoint = await this.#endpointFor(remote).catch((cause: unknown) => {
+    const endpoint = await openEndpoint(remote).catch((cause: unknown) => {
       throw unreachable(target, cause);
     });
     try {
@@ -119,6 +142,7 @@ export class Dialer {
         },
         onEnded: (_connection, end, nativeEnd) => {
           detach();
+          if (isCertificateRefusal(nativeEnd.local)) init.onRefusedChain?.(native.peerCertChain() ?? []);
           reject(handshakeError(end, nativeEnd, target, init));
         },
       });
@@ -151,32 +175,11 @@ export class Dialer {
       });
     }
   }
+}
 
-  async #endpointFor(remote: SocketAddress): Promise<Endpoint> {
-    const key = `${remote.host}|${remote.port}`;
-    for (;;) {
-      const opening = this.#endpoints.get(key) ?? this.#open(key, remote);
-      const endpoint = await opening;
-      // The last connection may have left, and the endpoint closed, while we waited.
-      if (!endpoint.isClosed) return endpoint;
-    }
-  }
-
-  #open(key: string, remote: SocketAddress): Promise<Endpoint> {
-    const forget = (): void => {
-      if (this.#endpoints.get(key) === opening) this.#endpoints.delete(key);
-    };
-    const opening = Endpoint.open({
-      host: isIPv6(remote.host) ? "::" : "0.0.0.0",
-      port: 0,
-      peer: remote,
-      closesWhenEmpty: true,
-      onClosed: forget,
-    });
-    opening.catch(forget);
-    this.#endpoints.set(key, opening);
-    return opening;
-  }
+function openEndpoint(remote: SocketAddress): Promise<Endpoint> {
+  const host = isIPv6(remote.host) ? "::" : "0.0.0.0";
+  return Endpoint.open({ host, port: 0, peer: remote, closesWhenEmpty: true });
 }
 
 function handshakeError(end: ConnectionEnd, native: NativeEnd, target: string, init: DialInit): Error {

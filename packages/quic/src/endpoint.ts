@@ -12,7 +12,6 @@ export interface EndpointInit {
   readonly onUnknown?: ((datagram: Buffer, from: RemoteInfo) => void) | undefined;
   /** Close with the last connection, and do not keep the process alive for ended ones. */
   readonly closesWhenEmpty?: boolean;
-  readonly onClosed?: (() => void) | undefined;
 }
 
 const LONG_FORM = 0x80;
@@ -35,7 +34,6 @@ export class Endpoint {
   #flushIsDue = false;
   /** Connections that have not ended. */
   #live = 0;
-  #isClosed = false;
 
   /** @throws Error of the system when the socket cannot be had. */
   static async open(init: EndpointInit): Promise<Endpoint> {
@@ -61,10 +59,6 @@ export class Endpoint {
 
   get local(): SocketAddress {
     return this.socket.local;
-  }
-
-  get isClosed(): boolean {
-    return this.#isClosed;
   }
 
   /** All connections, those included that have ended and only answer late datagrams. */
@@ -108,8 +102,6 @@ export class Endpoint {
 
   /** Let go of all connections and release the address. Idempotent. */
   close(): Promise<void> {
-    if (!this.#isClosed) this.#init.onClosed?.();
-    this.#isClosed = true;
     for (const connection of this.connections()) connection.abandon();
     return this.socket.close();
   }

@@ -55,6 +55,11 @@ export interface NativeEnd {
   readonly peer: NativeConnectionError | undefined;
 }
 
+/** Whether this side gave up a handshake because of the peer's certificate. */
+export function isCertificateRefusal(local: NativeConnectionError | undefined): boolean {
+  return local !== undefined && !local.isApp && CERTIFICATE_REFUSALS.has(local.errorCode);
+}
+
 /** Say why a dial failed before the handshake was done. `target` is for people: `"rks.example:50051"`. */
 export function dialError(end: NativeEnd, target: string, serverName: string): RksError {
   if (end.peer !== undefined) return peerRefusedDial(end.peer, target);

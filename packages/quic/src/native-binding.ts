@@ -79,6 +79,8 @@ export interface NativeConnection {
   streamRecv(id: number, out: Uint8Array): [number, boolean] | null;
   /** Bytes taken; null when none can be taken now. */
   streamSend(id: number, bytes: Uint8Array, fin: boolean): number | null;
+  /** @throws when the peer stopped the stream, or when it is over. */
+  streamCapacity(id: number): number;
   streamShutdown(id: number, direction: NativeShutdown, code: number): void | null;
   peerStreamsLeftBidi(): number;
   isReadable(): boolean;

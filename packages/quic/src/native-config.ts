@@ -23,9 +23,9 @@ export interface EndpointConfig {
 export interface EndpointConfigInit {
   /**
    * `require`: a peer without a certificate that chains to `roots` is refused; `ask`: one without is let in, a bad
-   * one is refused; `ignore`: anything is taken.
+   * one is refused.
    */
-  readonly verify: "require" | "ask" | "ignore";
+  readonly verify: "require" | "ask";
   readonly roots: readonly Uint8Array[];
   readonly credentials?: Credentials | undefined;
   readonly alpn: readonly string[];

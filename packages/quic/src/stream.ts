@@ -188,7 +188,11 @@ export class QuicStream implements Stream {
   #send(bytes: Uint8Array, isEnd: boolean): number {
     try {
       const sent = this.#host.native.streamSend(this.id, bytes, isEnd);
-      if (sent === null) return 0;
+      if (sent === null) {
+        // Also what a stream that is over on both sides answers; only this call tells it from a full one.
+        this.#host.native.streamCapacity(this.id);
+        return 0;
+      }
       this.#host.flushSoon();
       if (isEnd) this.#isWriteDone = true;
       return sent;

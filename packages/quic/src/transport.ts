@@ -100,7 +100,7 @@ class QuicTransport implements Transport {
     assertPort(options.port, 1);
     const limits = completeLimits(options.limits);
     const { roots, credentials, alpn } = options;
-    const config = configs.configFor({ verify: "require", roots, credentials, alpn, limits });
+    const config = configs.configFor({ roots, credentials, alpn, limits });
     const { host, port, serverName, signal } = options;
     return dialer.dial({ host, port, serverName, config, limits, signal });
   }
@@ -110,11 +110,9 @@ class QuicTransport implements Transport {
     const { configs, dialer } = await this.#load();
     assertPort(options.port, 1);
     const limits = completeLimits(options.limits);
-    const config = configs.configFor({ verify: "ignore", roots: [], alpn: options.alpn, limits });
+    const config = configs.configFor({ roots: [], alpn: options.alpn, limits });
     const { host, port, serverName, signal } = options;
-    const connection = await dialer.dial({ host, port, serverName, config, limits, signal });
-    connection.closeNow();
-    return connection.peerCertificates;
+    return dialer.probe({ host, port, serverName, config, limits, signal });
   }
 
   #load(): Promise<Loaded> {

@@ -159,7 +159,10 @@ test.each([
 });
 
 /** Gives `answer` to the first `count` requests for a certificate. */
-function atFirst(count: number, answer: (message: RksMessage) => FakeAnswer): FakeRksInit["answer"] {
+function atFirst(
+  count: number,
+  answer: (message: RksMessage) => FakeAnswer,
+): NonNullable<FakeRksInit["answer"]> {
   let left = count;
   return ({ message }) => (message.type === "CertificateSign" && left-- > 0 ? answer(message) : undefined);
 }

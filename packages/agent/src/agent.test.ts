@@ -1,0 +1,381 @@
+import { CLOSE_CODES, MessageStream, request, type MessageType, type RksMessage } from "@rk8s/protocol";
+import { FakeClock } from "@rk8s/protocol/testing";
+import { expect, test } from "vitest";
+import type { AgentEvent } from "./agent-events.js";
+import { createAgent, type CreateAgentOptions } from "./agent.js";
+import { KeyPair } from "./identity/key-pair.js";
+import { FakePodHost, aPod } from "./testing/fake-pod-host.js";
+import { FakeRks, refusal, type FakeAnswer, type FakeRksInit } from "./testing/fake-rks.js";
+
+const STATUS = { capacity: {}, allocatable: {}, addresses: [], conditions: [] };
+
+async function setUp(init: Partial<FakeRksInit> = {}, options: Partial<CreateAgentOptions> = {}) {
+  const clock = new FakeClock();
+  const rks = await FakeRks.start({ clock, heartbeatIntervalSeconds: 7, ...init });
+  const agent = await createAgent({
+    rksAddress: rks.address,
+    joinToken: rks.joinToken,
+    nodeName: "worker-1",
+    rootCertificates: [rks.ca.root],
+    transport: rks.transport,
+    facts: { read: () => Promise.resolve(STATUS) },
+    clock,
+    random: () => 0.5,
+    ...options,
+  });
+  const events = agent.events()[Symbol.asyncIterator]();
+  /** The next events' names, up to and including the given one. */
+  const until = async (name: AgentEvent["event"]): Promise<AgentEvent[]> => {
+    const seen: AgentEvent[] = [];
+    for (;;) {
+      const { value, done } = await events.next();
+      if (done === true) return seen;
+      seen.push(value);
+      if (value.event === name) return seen;
+    }
+  };
+  return { clock, rks, agent, until };
+}
+
+/** Wait until the code under test sleeps exactly so long, then let that time pass. */
+async function pause(clock: FakeClock, ms: number): Promise<void> {
+  while ((await clock.nextSleep()) !== ms);
+  clock.advance(ms);
+}
+
+function names(events: readonly AgentEvent[]): string[] {
+  return events.map(({ event }) => event);
+}
+
+/** Gives `answer` to the first `count` requests of a type. */
+function atFirst(type: MessageType, count: number, answer: FakeAnswer): NonNullable<FakeRksInit["answer"]> {
+  let left = count;
+  return ({ message }) => (message.type === type && left-- > 0 ? answer : undefined);
+}
+
+test("an agent joins, connects, registers, sends heartbeats and says good-bye", async () => {
+  const { clock, rks, agent, until } = await setUp();
+  const events = await until("registered");
+  expect(names(events)).toEqual(["joined", "connected", "registered"]);
+  const notAfter = new Date(clock.now() + 3_600_000).toISOString();
+  expect(events[2]).toMatchObject({ node: "worker-1", serial: "1003", notAfter });
+  expect(agent.nodeName).toBe("worker-1");
+  await pause(clock, 7000);
+  await rks.received("Heartbeat");
+  await pause(clock, 7000);
+  await rks.received("Heartbeat", 2);
+  await agent.stop();
+  await agent.finished;
+  expect(names(await until("stopped"))).toEqual(["stopped"]);
+  const types = rks.requests.map(({ type }) => type);
+  expect(types.slice(0, 4)).toEqual(["Hello", "CertificateSign", "Hello", "RegisterNode"]);
+  expect(types.at(-1)).toBe("NodeStopping");
+  expect(clock.pendingSleeps).toBe(0);
+});
+
+test("a lost connection is replaced with the same identity, and no token is needed", async () => {
+  const { clock, rks, agent, until } = await setUp();
+  const [joined] = await until("registered");
+  rks.transport.loseConnections();
+  expect(names(await until("reconnecting"))).toEqual(["disconnected", "reconnecting"]);
+  await pause(clock, 750);
+  const again = await until("registered");
+  expect(names(again)).toEqual(["connected", "registered"]);
+  expect(again[1]).toMatchObject({ serial: (joined as { serial: string }).serial });
+  expect(rks.requests.filter(({ type }) => type === "CertificateSign")).toHaveLength(1);
+  expect(rks.connections[1]!.peerCertificates).toEqual(rks.connections[2]!.peerCertificates);
+  await agent.stop();
+});
+
+test("the pauses double up to half a minute, from a floor of half a second", async () => {
+  const { clock, rks, agent, until } = await setUp();
+  await until("registered");
+  await rks.close();
+  const pauses: number[] = [];
+  for (let i = 0; i < 7; i++) {
+    const last = (await until("reconnecting")).at(-1) as { delaySeconds: number };
+    pauses.push(last.delaySeconds);
+    await pause(clock, last.delaySeconds * 1000);
+  }
+  expect(pauses).toEqual([0.75, 1.25, 2.25, 4.25, 8.25, 15.25, 15.25]);
+  const { delaySeconds } = (await until("reconnecting")).at(-1) as { delaySeconds: number };
+  await rks.listen();
+  await pause(clock, delaySeconds * 1000);
+  expect(names(await until("registered"))).toEqual(["connected", "registered"]);
+  await agent.stop();
+});
+
+test("an agent whose control plane is not there yet keeps trying to join", async () => {
+  const clock = new FakeClock();
+  const rks = await FakeRks.start({ clock });
+  await rks.close();
+  const agent = await createAgent({
+    rksAddress: rks.address,
+    joinToken: rks.joinToken,
+    transport: rks.transport,
+    facts: { read: () => Promise.resolve(STATUS) },
+    nodeName: "worker-1",
+    clock,
+    random: () => 0.5,
+  });
+  const events = agent.events()[Symbol.asyncIterator]();
+  expect((await events.next()).value).toMatchObject({
+    event: "reconnecting",
+    code: "UNREACHABLE",
+    attempt: 1,
+  });
+  await rks.listen();
+  await pause(clock, 750);
+  expect((await events.next()).value).toMatchObject({ event: "joined" });
+  await agent.stop();
+});
+
+test.each(["JOIN_TOKEN_USED", "NODE_NAME_TAKEN", "NODE_BANNED"] as const)(
+  "%s ends the agent before it has joined",
+  async (code) => {
+    const { rks, agent, until } = await setUp({ answer: atFirst("CertificateSign", 9, refusal(code)) });
+    const events = await until("error");
+    expect(names(events)).toEqual(["error"]);
+    expect(events[0]).toMatchObject({ code });
+    await expect(agent.finished).rejects.toMatchObject({ code });
+    expect(rks.connections).toHaveLength(1);
+    await agent.stop();
+  },
+);
+
+test.each(["NODE_BANNED", "NODE_EVICTED", "CERTIFICATE_REVOKED"] as const)(
+  "a connection closed with %s ends the agent",
+  async (code) => {
+    const { rks, agent, until } = await setUp();
+    await until("registered");
+    await rks.connections[1]!.close({ code: CLOSE_CODES[code], reason: "by the operator" });
+    expect((await until("error")).at(-1)).toMatchObject({ event: "error", code });
+    await expect(agent.finished).rejects.toMatchObject({ code });
+  },
+);
+
+test("a refused registration ends the agent", async () => {
+  const { agent, until } = await setUp({ answer: atFirst("RegisterNode", 9, refusal("NODE_EVICTED")) });
+  expect(names(await until("error"))).toEqual(["joined", "connected", "error"]);
+  await expect(agent.finished).rejects.toMatchObject({ code: "NODE_EVICTED" });
+});
+
+test("a control plane that is stopping or broken for a moment does not end the agent", async () => {
+  const { rks, clock, agent, until } = await setUp({
+    answer: atFirst("RegisterNode", 1, refusal("INTERNAL")),
+  });
+  expect((await until("reconnecting")).at(-1)).toMatchObject({ code: "INTERNAL" });
+  await pause(clock, 750);
+  await until("registered");
+  await rks.connections.at(-1)!.close({ code: CLOSE_CODES.UNAVAILABLE, reason: "stopping" });
+  expect((await until("reconnecting")).at(-1)).toMatchObject({ code: "UNAVAILABLE" });
+  await agent.stop();
+});
+
+test("an expired certificate is final and says how to come back", async () => {
+  const { rks, clock, agent, until } = await setUp({ certificateLifetimeMs: 60_000 });
+  await until("registered");
+  clock.jump(61_000);
+  rks.transport.loseConnections();
+  await until("reconnecting");
+  await pause(clock, 750);
+  const last = (await until("error")).at(-1);
+  expect(last).toMatchObject({ code: "CERTIFICATE_EXPIRED" });
+  expect((last as { suggestion: string }).suggestion).toContain("rks node rejoin worker-1");
+  await expect(agent.finished).rejects.toMatchObject({ code: "CERTIFICATE_EXPIRED" });
+});
+
+test("a certificate that will expire is announced once", async () => {
+  const warnings: string[] = [];
+  const logger = { debug() {}, info() {}, error() {}, warn: (message: string) => warnings.push(message) };
+  const { clock, agent, until } = await setUp({ certificateLifetimeMs: 9000 }, { logger });
+  await until("registered");
+  await pause(clock, 6000);
+  await agent.stop();
+  expect(warnings).toEqual(["Certificate expires soon"]);
+});
+
+test("a control plane that does not answer heartbeats any more is left for a new connection", async () => {
+  const { clock, agent, until } = await setUp({ answer: atFirst("Heartbeat", 1, "silence") });
+  await until("registered");
+  await pause(clock, 7000);
+  await pause(clock, 10_000);
+  expect((await until("reconnecting")).at(-1)).toMatchObject({ code: "TIMED_OUT" });
+  await agent.stop();
+});
+
+test("a control plane that is busy keeps its connection", async () => {
+  const { clock, rks, agent, until } = await setUp({ answer: atFirst("Heartbeat", 1, refusal("BUSY")) });
+  await until("registered");
+  await pause(clock, 7000);
+  await rks.received("Heartbeat");
+  await pause(clock, 7000);
+  await rks.received("Heartbeat", 2);
+  expect(rks.connections).toHaveLength(2);
+  await agent.stop();
+});
+
+test("pods come, are reported, show their logs and go", async () => {
+  const pods = new FakePodHost();
+  const { clock, rks, agent, until } = await setUp({}, { pods });
+  await until("registered");
+  const [, connection] = rks.connections;
+  const ask = async (message: RksMessage) => request(connection!, message, "Ack", { clock });
+  await ask({ type: "CreatePod", pod: aPod("web") });
+  expect([...pods.pods.keys()]).toEqual(["web"]);
+  expect((await until("pod")).at(-1)).toMatchObject({ name: "web", phase: "Running", uid: "uid-web" });
+  await rks.received("UpdatePodStatus");
+  expect(rks.requests.at(-1)).toMatchObject({
+    type: "UpdatePodStatus",
+    name: "web",
+    status: { phase: "Running" },
+  });
+
+  const logs = new MessageStream(await connection!.openStream());
+  await logs.send({ type: "GetPodLogs", namespace: "default", name: "web", follow: false });
+  logs.end();
+  expect((await logs.receiveMessage()).message).toEqual({ type: "PodLogs", container: "main" });
+  let text = "";
+  for (let part = await logs.receive(); part !== undefined; part = await logs.receive()) {
+    if (part.kind === "bytes") text += Buffer.from(part.bytes).toString();
+  }
+  expect(text).toBe("hello from web\nbye\n");
+
+  await ask({ type: "DeletePod", namespace: "default", name: "web" });
+  expect(pods.pods.size).toBe(0);
+  await agent.stop();
+});
+
+test("pods that are here already are reported at registration, and again after a reconnect", async () => {
+  const pods = new FakePodHost();
+  pods.pods.set("old", aPod("old"));
+  const { clock, rks, agent, until } = await setUp({}, { pods });
+  await until("registered");
+  expect(rks.requests.at(-1)).toMatchObject({
+    type: "RegisterNode",
+    pods: [{ name: "old", uid: "uid-old" }],
+  });
+  pods.pods.set("new", aPod("new"));
+  rks.transport.loseConnections();
+  await until("reconnecting");
+  await pause(clock, 750);
+  await until("registered");
+  const last = rks.requests.findLast(({ type }) => type === "RegisterNode");
+  expect(last).toMatchObject({ pods: [{ name: "old" }, { name: "new" }] });
+  await agent.stop();
+});
+
+test("a status that the control plane could not take now is sent again, the newest only", async () => {
+  const pods = new FakePodHost();
+  const { clock, rks, agent, until } = await setUp(
+    { answer: atFirst("UpdatePodStatus", 1, refusal("UNAVAILABLE")) },
+    { pods },
+  );
+  await until("registered");
+  pods.report("web", "Pending");
+  await rks.received("UpdatePodStatus");
+  while ((await clock.nextSleep()) !== 1000);
+  pods.report("web", "Running");
+  await until("pod");
+  await until("pod");
+  clock.advance(1000);
+  await rks.received("UpdatePodStatus", 2);
+  expect(rks.requests.at(-1)).toMatchObject({ status: { phase: "Running" } });
+  await agent.stop();
+});
+
+test("an agent without a runtime refuses pods", async () => {
+  const { clock, rks, agent, until } = await setUp();
+  await until("registered");
+  const work = request(rks.connections[1]!, { type: "CreatePod", pod: aPod("web") }, "Ack", { clock });
+  await expect(work).rejects.toMatchObject({ code: "UNSUPPORTED" });
+  await agent.stop();
+});
+
+test("handlers of the caller's come before the agent's own", async () => {
+  const created: string[] = [];
+  const handlers: CreateAgentOptions["handlers"] = {
+    CreatePod({ pod }) {
+      created.push(pod.metadata.name);
+      return undefined;
+    },
+    DeletePod() {
+      throw new Error("a defect with a secret in it");
+    },
+  };
+  const { clock, rks, agent, until } = await setUp({}, { handlers });
+  await until("registered");
+  const [, connection] = rks.connections;
+  await request(connection!, { type: "CreatePod", pod: aPod("mine") }, "Ack", { clock });
+  expect(created).toEqual(["mine"]);
+  const work = request(connection!, { type: "DeletePod", namespace: "default", name: "mine" }, "Ack", {
+    clock,
+  });
+  await expect(work).rejects.toMatchObject({ code: "INTERNAL", message: "an internal error occurred" });
+  await agent.stop();
+});
+
+test.each([
+  { name: "garbage", bytes: [0, 0, 0, 2, 1, 65], code: "MESSAGE_INVALID" },
+  { name: "an unknown message", bytes: [0, 0, 0, 8, 1, ...Buffer.from('"Dance"')], code: "MESSAGE_UNKNOWN" },
+  { name: "half a frame", bytes: [0, 0, 0, 9, 1], code: "MESSAGE_TRUNCATED" },
+  { name: "a giant frame", bytes: [255, 0, 0, 0, 1], code: "MESSAGE_TOO_LARGE" },
+  {
+    name: "a message that only agents send",
+    bytes: [0, 0, 0, 6, 1, ...Buffer.from('"Ack"')],
+    code: "MESSAGE_UNEXPECTED",
+  },
+])("a request that is $name gets $code and harms nothing", async ({ bytes, code }) => {
+  const { clock, rks, agent, until } = await setUp();
+  await until("registered");
+  const stream = await rks.connections[1]!.openStream();
+  await stream.write(Uint8Array.from(bytes));
+  stream.end();
+  expect((await new MessageStream(stream).receiveMessage()).message).toMatchObject({ type: "Error", code });
+  await pause(clock, 7000);
+  await rks.received("Heartbeat");
+  await agent.stop();
+});
+
+test.each(["Hello", "CertificateSign", "RegisterNode"] as const)(
+  "stopping while the control plane is silent after %s takes no time and wipes the key",
+  async (type) => {
+    const keyPair = KeyPair.create();
+    const { clock, rks, agent, until } = await setUp(
+      { answer: ({ message }) => (message.type === type ? "silence" : undefined) },
+      { keyPair },
+    );
+    await rks.received(type);
+    await agent.stop();
+    await agent.finished;
+    expect((await until("stopped")).at(-1)).toMatchObject({ event: "stopped" });
+    expect(clock.pendingSleeps).toBe(0);
+    if (type === "RegisterNode") expect(() => keyPair.exportPrivateKey()).toThrow(TypeError);
+  },
+);
+
+test("an aborted signal stops the agent, and its key is wiped", async () => {
+  const controller = new AbortController();
+  const keyPair = KeyPair.create();
+  const { agent, until } = await setUp({}, { signal: controller.signal, keyPair });
+  await until("registered");
+  controller.abort();
+  await agent.finished;
+  expect(names(await until("stopped"))).toEqual(["stopped"]);
+  expect(() => keyPair.exportPrivateKey()).toThrow(TypeError);
+});
+
+test("a good-bye that nobody hears takes two seconds at most", async () => {
+  const { clock, agent, until } = await setUp({ answer: atFirst("NodeStopping", 1, "silence") });
+  await until("registered");
+  const stopped = agent.stop();
+  await pause(clock, 2000);
+  await stopped;
+});
+
+test("events have one reader", async () => {
+  const { agent, until } = await setUp();
+  await until("joined");
+  await expect(agent.events()[Symbol.asyncIterator]().next()).rejects.toThrow(TypeError);
+  await agent.stop();
+});

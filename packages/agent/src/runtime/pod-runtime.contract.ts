@@ -14,6 +14,7 @@ export interface PodRuntimeHarness {
     print(text: string): readonly string[];
     readonly run: readonly string[];
     readonly missing: readonly string[];
+    /** Writes something once it ignores SIGTERM. */
     readonly deaf: readonly string[];
   };
   /** Exit code of `run` after a stop with grace. */
@@ -121,6 +122,7 @@ export function podRuntimeContract(name: string, harness: PodRuntimeHarness): vo
 
   rule("a container that ignores SIGTERM is killed by a second stop without grace", async (runtime) => {
     const id = await start(runtime, commands.deaf);
+    for await (const chunk of runtime.readLogs(id, { follow: true, signal })) if (chunk.length > 0) break;
     const polite = runtime.stopContainer(id, 600);
     await runtime.stopContainer(id, 0);
     await polite;
@@ -186,6 +188,13 @@ export function podRuntimeContract(name: string, harness: PodRuntimeHarness): vo
     const id = await start(runtime, commands.run);
     const followed = text(runtime.readLogs(id, { follow: true, signal }));
     await runtime.stopContainer(id, 0);
+    expect(await followed).toBeTypeOf("string");
+  });
+
+  rule("following a log ends when the container is removed", async (runtime) => {
+    const id = await start(runtime, commands.run);
+    const followed = text(runtime.readLogs(id, { follow: true, signal }));
+    await runtime.removeContainer(id);
     expect(await followed).toBeTypeOf("string");
   });
 

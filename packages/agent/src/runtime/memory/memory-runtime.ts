@@ -139,6 +139,7 @@ export function memoryRuntime(ports: { readonly clock: Clock }): MemoryRuntime {
       }
       update(container, { state: "running", startedAtMs: clock.now() });
       if (verb === "print") container.log += argument;
+      if (verb === "deaf") container.log += "deaf\n";
       if (verb === "print") end(container, 0);
       if (verb === "exit") end(container, Number(argument));
     },

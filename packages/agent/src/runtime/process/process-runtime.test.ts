@@ -3,7 +3,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { silentLogger } from "@rk8s/protocol";
 import { expect, test } from "vitest";
-import { systemClock } from "../../daemon/system-clock.js";
+import { systemClock } from "../../system-clock.js";
 import { podRuntimeContract } from "../pod-runtime.contract.js";
 import type { ContainerConfig, PodRuntime } from "../pod-runtime.js";
 import { openProcessRuntime } from "./process-runtime.js";

@@ -174,7 +174,7 @@ class ProcessRuntime implements PodRuntime {
       clock: this.#clock,
       signal: options.signal,
       tailLines: options.tailLines,
-      isOpen: async () => options.follow && (await this.#look(containerId)).state !== "exited",
+      isOpen: async () => options.follow && (await this.#mayWrite(containerId)),
     });
   }
 
@@ -215,6 +215,11 @@ class ProcessRuntime implements PodRuntime {
       if (atMostMs <= 0) return false;
       await this.#exits.next({ signal, atMostMs });
     }
+  }
+
+  async #mayWrite(containerId: string): Promise<boolean> {
+    const isHere = (await this.#store.container(containerId)) !== undefined;
+    return isHere && (await this.#look(containerId)).state !== "exited";
   }
 
   async #find(containerId: string): Promise<{ config: ContainerConfig; current: ContainerProcess }> {

@@ -1,0 +1,50 @@
+import type { PodReport } from "./pod-host.js";
+
+/** Reports that nobody has read yet, the newest per pod: never more than there are pods. */
+export class StatusChanges {
+  readonly #unread = new Map<string, PodReport>();
+  #wake: (() => void) | undefined;
+  #hasReader = false;
+
+  push(report: PodReport): void {
+    this.#unread.set(report.uid, report);
+    this.#wake?.();
+  }
+
+  /** Drop what is unread of a pod that is gone. */
+  forget(uid: string): void {
+    this.#unread.delete(uid);
+  }
+
+  /** Ends when the signal is aborted. @throws TypeError when there is a reader already. */
+  async *read(options: { readonly signal: AbortSignal }): AsyncGenerator<PodReport, void, undefined> {
+    const { signal } = options;
+    if (this.#hasReader) throw new TypeError("status changes have one reader at a time");
+    this.#hasReader = true;
+    try {
+      while (!signal.aborted) {
+        const [first] = this.#unread;
+        if (first === undefined) {
+          await this.#more(signal);
+        } else {
+          this.#unread.delete(first[0]);
+          yield first[1];
+        }
+      }
+    } finally {
+      this.#hasReader = false;
+    }
+  }
+
+  async #more(signal: AbortSignal): Promise<void> {
+    await new Promise<void>((resolve) => {
+      const wake = (): void => {
+        signal.removeEventListener("abort", wake);
+        this.#wake = undefined;
+        resolve();
+      };
+      this.#wake = wake;
+      signal.addEventListener("abort", wake, { once: true });
+    });
+  }
+}

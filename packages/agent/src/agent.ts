@@ -8,6 +8,7 @@ import type { Identity } from "./identity/identity.js";
 import type { KeyPair } from "./identity/key-pair.js";
 import type { TrustOptions } from "./identity/trust.js";
 import type { PodHost, PodReport } from "./pods/pod-host.js";
+import type { PodRuntime } from "./runtime/pod-runtime.js";
 import { completePorts, type AgentPorts, type PortOptions } from "./ports.js";
 import type { Handlers } from "./session/handlers.js";
 import { createHostFacts } from "./session/host-facts.js";
@@ -27,6 +28,8 @@ export interface CreateAgentOptions extends TrustOptions, PortOptions {
   /** A certification request (DER) made with `keyPair`. */
   readonly csr?: Uint8Array | undefined;
   /** Runs the pods that the control plane sends. Without one the node takes no pods. It stays the caller's. */
+  readonly runtime?: PodRuntime | undefined;
+  /** Instead of `runtime`: whatever does with pods what a `PodHost` does. It stays the caller's. */
   readonly pods?: PodHost | undefined;
   /** Answers to messages of the control plane, instead of or besides the agent's own. */
   readonly handlers?: Handlers | undefined;
@@ -65,6 +68,8 @@ const POD_CAPACITY = 110;
  * `connect`.
  */
 export async function createAgent(options: CreateAgentOptions): Promise<Agent> {
+  const { runtime, pods } = options;
+  if (runtime !== undefined && pods !== undefined) throw new TypeError("give a runtime or pods, not both");
   const enrolment = await prepareEnrolment({ ...options, role: "node" });
   const ports = await completePorts(options);
   return new RunningAgent(enrolment, ports, options);
@@ -127,19 +132,31 @@ class RunningAgent implements Agent {
     if (identity === undefined) return;
     this.#identity = identity;
     this.#emit({ event: "joined", ...describe(identity) });
-    const { pods, handlers, facts } = this.#options;
+    const { runtime } = this.#options;
+    if (runtime === undefined) return this.#serve(identity, this.#options.pods, signal);
+    const { createPodManager } = await import("./pods/pod-manager.js");
+    await using manager = await createPodManager({ ...this.#ports, runtime });
+    await this.#serve(identity, manager, signal);
+  }
+
+  async #serve(identity: Identity, pods: PodHost | undefined, signal: AbortSignal): Promise<void> {
+    const { handlers } = this.#options;
     const init = {
       identity,
       rksAddress: formatAddress(this.#enrolment.address),
       handlers: { ...(pods === undefined ? NO_POD_HANDLERS : createPodHandlers(pods)), ...handlers },
       version: AGENT_VERSION,
     };
-    const sessionPorts = { ...this.#ports, pods, facts: facts ?? this.#hostFacts() };
-    await runSession(init, sessionPorts, {
-      signal,
-      onState: (state) => this.#onState(state, identity),
-      onPodStatus: (report) => this.#emit(podEvent(report)),
-    });
+    const facts = this.#options.facts ?? (await this.#hostFacts(pods));
+    await runSession(
+      init,
+      { ...this.#ports, pods, facts },
+      {
+        signal,
+        onState: (state) => this.#onState(state, identity),
+        onPodStatus: (report) => this.#emit(podEvent(report)),
+      },
+    );
   }
 
   /** Ask for a certificate until there is one; always with the same key. Undefined when stopped. */
@@ -188,11 +205,12 @@ class RunningAgent implements Agent {
     this.#events.push({ time: new Date(this.#ports.clock.now()).toISOString(), ...body });
   }
 
-  #hostFacts(): NodeFacts {
+  async #hostFacts(pods: PodHost | undefined): Promise<NodeFacts> {
+    const runtime = await this.#options.runtime?.info();
     return createHostFacts(
       {
-        podCapacity: this.#options.pods === undefined ? 0 : POD_CAPACITY,
-        runtimeVersion: "",
+        podCapacity: pods === undefined ? 0 : POD_CAPACITY,
+        runtimeVersion: runtime === undefined ? "" : `${runtime.name}://${runtime.version}`,
         agentVersion: AGENT_VERSION,
         diskPath: process.cwd(),
       },

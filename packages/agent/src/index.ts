@@ -22,6 +22,15 @@ export { createHostFacts } from "./session/host-facts.js";
 export type { HostFactsInit } from "./session/host-facts.js";
 export type { NodeFacts, NodeFactsContext } from "./session/node-facts.js";
 export type { PodHost, PodKey, PodLogOptions, PodReport } from "./pods/pod-host.js";
+export type {
+  ContainerConfig,
+  ContainerRecord,
+  LogOptions,
+  PodRuntime,
+  RuntimeInfo,
+  Sandbox,
+  SandboxConfig,
+} from "./runtime/pod-runtime.js";
 export { systemClock } from "./system-clock.js";
 export { AGENT_VERSION } from "./version.js";
 export { parseJoinToken, RksError } from "@rk8s/protocol";

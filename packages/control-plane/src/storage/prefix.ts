@@ -49,7 +49,7 @@ class PrefixedStorage implements Storage {
       ...item,
       key: this.#prefix + item.key,
     });
-    return await this.#storage.transaction(comparisons.map(long), writes.map(long));
+    return this.#storage.transaction(comparisons.map(long), writes.map(long));
   }
 
   async *watch(

@@ -29,6 +29,11 @@ export interface BackendResponse {
 export interface Backend extends AsyncDisposable {
   /** Paths (relative, `*` at the end allowed) that need no token. */
   readonly unauthenticatedPaths: readonly string[];
+  /**
+   * Whether something is there already, which makes a write an `update` instead of a `create`. Without this method
+   * every write is an `update`.
+   */
+  exists?(path: string): Promise<boolean>;
   /** @throws {RksError} whatever refuses the request. */
   handle(request: BackendRequest): Promise<BackendResponse | undefined>;
 }

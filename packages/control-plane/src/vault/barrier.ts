@@ -114,7 +114,7 @@ export class Barrier implements Storage {
     this.#assertUnsealed();
     assertTransaction(comparisons, writes, MAX_BARRIER_WRITES);
     const encrypted = writes.length === 0 ? [] : this.encryptedWrites(writes);
-    return await this.#storage.transaction(
+    return this.#storage.transaction(
       comparisons.map(({ key, modRevision }) => ({ key: PREFIX + key, modRevision })),
       encrypted,
     );

@@ -140,9 +140,9 @@ export class UnsealAttempt {
    * Take one share; gives the unseal key (to be proven) once there are enough, and then starts anew.
    * @throws {RksError} UNSEAL_KEY_INVALID
    */
-  async add(text: string): Promise<Uint8Array | undefined> {
+  async add(given: string | Uint8Array): Promise<Uint8Array | undefined> {
     const { threshold } = this.#config;
-    const share = parseShare(text, threshold === 1 ? KEY_BYTES : SHARE_BYTES);
+    const share = parseShare(given, threshold === 1 ? KEY_BYTES : SHARE_BYTES);
     if (this.#shares.length === 0) this.#nonce = randomUUID();
     if (!this.#shares.some((known) => isSameShare(known, share))) this.#shares.push(share);
     if (this.#shares.length < threshold) return undefined;
@@ -161,8 +161,12 @@ export class UnsealAttempt {
 }
 
 /** Hex when it is hex of the right length, else base64; as Vault tries them. */
-function parseShare(text: string, bytes: number): Uint8Array {
-  const trimmed = text.trim();
+function parseShare(given: string | Uint8Array, bytes: number): Uint8Array {
+  if (typeof given !== "string") {
+    if (given.byteLength === bytes) return Uint8Array.from(given);
+    throw unsealKeyInvalid(`an unseal key of this vault is ${bytes} bytes long`);
+  }
+  const trimmed = given.trim();
   if (/^[0-9a-f]+$/i.test(trimmed) && trimmed.length === 2 * bytes) {
     return Uint8Array.from(Buffer.from(trimmed, "hex"));
   }

@@ -17,7 +17,7 @@ export async function splitKey(key: Uint8Array, shares: number, threshold: numbe
   if (!isPossibleSplit(shares, threshold)) {
     throw new TypeError(`cannot split a key into ${shares} shares with a threshold of ${threshold}`);
   }
-  return await split(new Uint8Array(key), shares, threshold);
+  return split(new Uint8Array(key), shares, threshold);
 }
 
 /** Whether a key can be split this way. */

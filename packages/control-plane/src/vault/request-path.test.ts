@@ -1,0 +1,20 @@
+import { expect, test } from "vitest";
+
+import { canonicalPath } from "./request-path.js";
+
+test.each([
+  ["pki/roles/web", "pki/roles/web"],
+  ["/pki/roles/web/", "pki/roles/web"],
+  ["sys/policies/acl/Admin", "sys/policies/acl/admin"],
+  ["sys/policy/ADMIN", "sys/policy/admin"],
+  ["pki/roles/Web", "pki/roles/Web"],
+])("%s is %s", (path, canonical) => {
+  expect(canonicalPath("read", path)).toBe(canonical);
+});
+
+test.each(["", "/", "//", "a//b", "//a", "a/../b", "./a", "a/.", "a\u0000b", "a\nb", "x".repeat(513)])(
+  "%j is refused",
+  (path) => {
+    expect(() => canonicalPath("read", path)).toThrow(expect.objectContaining({ code: "INPUT_INVALID" }));
+  },
+);

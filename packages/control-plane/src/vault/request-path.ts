@@ -1,0 +1,27 @@
+import { RksError } from "@rk8s/protocol";
+
+import type { Operation } from "./backend.js";
+
+const MAX_PATH_CHARACTERS = 512;
+/** Names below these are the same in upper and lower case. */
+const CASELESS = ["sys/policies/acl/", "sys/policy/"];
+
+/**
+ * The one spelling of a request's path, which is then both judged by the policies and looked up: two spellings of one
+ * thing would let a request around a `deny`. Leading slash off, trailing slash off.
+ * @throws {RksError} INPUT_INVALID for empty segments, `.`, `..`, control characters and very long paths.
+ */
+export function canonicalPath(operation: Operation, path: string): string {
+  const trimmed = path.replace(/^\//, "").replace(/\/$/, "");
+  const isPossible =
+    trimmed.length <= MAX_PATH_CHARACTERS &&
+    // oxlint-disable-next-line no-control-regex -- they are what is looked for
+    !/[\u0000-\u001f\u007f]/.test(trimmed) &&
+    trimmed.split("/").every((segment) => segment !== "" && segment !== "." && segment !== "..");
+  if (!isPossible) {
+    throw new RksError("INPUT_INVALID", `cannot ${operation} the path ${JSON.stringify(path.slice(0, 80))}`, {
+      suggestion: `Write a path like "pki/roles/web", with at most ${MAX_PATH_CHARACTERS} characters.`,
+    });
+  }
+  return CASELESS.some((prefix) => trimmed.startsWith(prefix)) ? trimmed.toLowerCase() : trimmed;
+}

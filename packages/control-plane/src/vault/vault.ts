@@ -1,0 +1,417 @@
+import { RksError, Secret, silentLogger } from "@rk8s/protocol";
+import type { Clock, Logger } from "@rk8s/protocol";
+
+import type { Storage } from "../storage/storage.js";
+import type { Backend, BackendFactory, JsonObject } from "./backend.js";
+import { Barrier, vaultSealed } from "./barrier.js";
+import { randomKey } from "./keyring.js";
+import type { MountOptions } from "./mounts.js";
+import { canonicalPath } from "./request-path.js";
+import { toVaultResponse } from "./request.js";
+import type { VaultRequest, VaultResponse } from "./request.js";
+import { findRoute } from "./route.js";
+import type { Route } from "./route.js";
+import { createSeal, INITIALIZED_KEY, keyringWrite, openSeal, readSeal, UnsealAttempt } from "./seal.js";
+import type { SealConfig, StoredSeal, VaultKeys } from "./seal.js";
+import { KEY_BYTES } from "./sealed-record.js";
+import { Serial } from "./serial.js";
+import { isPossibleSplit, splitKey } from "./shamir.js";
+import { ROOT_POLICY, UNLIMITED_USES } from "./token-entry.js";
+import { TokenStore } from "./token-store.js";
+import { UnsealedVault } from "./unsealed-vault.js";
+import { vaultRoutes } from "./vault-routes.js";
+
+export interface VaultInit {
+  /** Belongs to the vault alone, but is the caller's to close. */
+  readonly storage: Storage;
+  /** What can be mounted, by type. */
+  readonly backends?: Readonly<Record<string, BackendFactory>>;
+  /** Mounts that callers cannot make, unmount or tune, with trailing slash: `rk8s-pki/`. */
+  readonly reservedMounts?: readonly string[];
+  /** `Vault.sequence` as it was seen last; a store that was put back to before it is not unsealed. */
+  readonly minimumSequence?: number;
+  /** What `sys/health` calls the version. */
+  readonly version?: string;
+}
+
+export interface VaultPorts {
+  readonly clock?: Pick<Clock, "now">;
+  readonly logger?: Logger;
+}
+
+/** How a new vault is sealed: a key split into shares, or a key that the caller keeps (32 bytes, see key-file.ts). */
+export type InitOptions =
+  { readonly shares: number; readonly threshold: number } | { readonly unsealKey: Uint8Array };
+
+/** The only time that these are seen. */
+export interface InitResult {
+  /** Base64; empty for a vault with a key file. */
+  readonly shares: readonly Secret<string>[];
+  readonly rootToken: Secret<string>;
+}
+
+export interface VaultStatus {
+  readonly type: SealConfig["type"];
+  readonly initialized: boolean;
+  readonly sealed: boolean;
+  /** How many shares unsealing takes, and how many there are; 0 before the initialisation. */
+  readonly threshold: number;
+  readonly shares: number;
+  /** Shares given towards the present attempt, and the attempt's name. */
+  readonly progress: number;
+  readonly nonce: string;
+  readonly version: string;
+}
+
+/** A client token as text or wrapped. */
+export type ClientToken = string | Secret<string>;
+export type SealState = "sealed" | "unsealed";
+
+type State =
+  | { readonly kind: "uninitialized" }
+  | { readonly kind: "sealed"; readonly seal: StoredSeal; readonly attempt: UnsealAttempt }
+  | { readonly kind: "unsealed"; readonly seal: StoredSeal; keys: VaultKeys; readonly vault: UnsealedVault };
+
+/**
+ * Open a vault over a store, sealed or not yet initialised. Disposing it seals it.
+ * @throws {RksError} STORAGE_CORRUPT when the store holds something that is not a vault.
+ */
+export function openVault(init: VaultInit, ports: VaultPorts = {}): Promise<Vault> {
+  return Vault.open(init, ports);
+}
+
+/** The vault: seal and barrier below, and one entry, `handle`, for every request from above. */
+export class Vault implements AsyncDisposable {
+  readonly #init: VaultInit;
+  readonly #clock: Pick<Clock, "now">;
+  readonly #logger: Logger;
+  readonly #routes: readonly Route[];
+  readonly #lifecycle = new Serial();
+  readonly #listeners = new Set<(state: SealState) => void>();
+  #state: State;
+
+  private constructor(init: VaultInit, ports: VaultPorts, seal: StoredSeal | undefined) {
+    this.#init = init;
+    this.#clock = ports.clock ?? Date;
+    this.#logger = ports.logger ?? silentLogger;
+    this.#routes = vaultRoutes(this);
+    this.#state = seal === undefined ? { kind: "uninitialized" } : sealedState(seal);
+  }
+
+  /** As `openVault`. */
+  static async open(init: VaultInit, ports: VaultPorts = {}): Promise<Vault> {
+    return new Vault(init, ports, await readSeal(init.storage));
+  }
+
+  /**
+   * Make the vault's keys and its root token. One storage transaction: a crash leaves a vault that is initialised or
+   * one that is not. The vault is sealed afterwards.
+   * @throws {RksError} ALREADY_EXISTS when it is initialised, INPUT_INVALID when the key cannot be split this way.
+   */
+  init(options: InitOptions): Promise<InitResult> {
+    return this.#lifecycle.run(() => this.#initialize(options));
+  }
+
+  /**
+   * Give one share (hex or base64), or the key of a key-file seal. With enough shares the vault is unsealed.
+   * @throws {RksError} VAULT_NOT_INITIALIZED; UNSEAL_KEY_INVALID when the shares are not this vault's, and then the
+   *   attempt starts anew; STORAGE_CORRUPT when they are and the store cannot be trusted.
+   */
+  unseal(share: string | Secret<string> | Uint8Array): Promise<VaultStatus> {
+    return this.#lifecycle.run(() => this.#unseal(share instanceof Secret ? share.reveal() : share));
+  }
+
+  /** Forget the shares given so far. */
+  resetUnseal(): Promise<VaultStatus> {
+    return this.#lifecycle.run(() => {
+      if (this.#state.kind === "sealed") this.#state.attempt.reset();
+      return Promise.resolve(this.status());
+    });
+  }
+
+  /** Wipe the keys and close the mounts. Requests under way fail with VAULT_SEALED. Sealed already: nothing happens. */
+  seal(): Promise<void> {
+    return this.#lifecycle.run(() => this.#seal());
+  }
+
+  status(): VaultStatus {
+    const state = this.#state;
+    const config = state.kind === "uninitialized" ? undefined : state.seal.config;
+    return {
+      type: config?.type ?? "shamir",
+      initialized: config !== undefined,
+      sealed: state.kind !== "unsealed",
+      threshold: config?.threshold ?? 0,
+      shares: config?.shares ?? 0,
+      progress: state.kind === "sealed" ? state.attempt.progress : 0,
+      nonce: state.kind === "sealed" ? state.attempt.nonce : "",
+      version: this.#init.version ?? "0.0.0",
+    };
+  }
+
+  /**
+   * The encrypted store, for subsystems of the same process; the vault's own entries are under `core/`, `token/`,
+   * `policy/` and `logical/`. What is held on to says VAULT_SEALED after the vault was sealed; ask again after the
+   * next unseal.
+   * @throws {RksError} VAULT_SEALED, VAULT_NOT_INITIALIZED
+   */
+  get barrier(): Storage {
+    return this.#unsealed().barrier;
+  }
+
+  /**
+   * Number of the last transaction behind the barrier, for `VaultInit.minimumSequence`.
+   * @throws {RksError} VAULT_SEALED, VAULT_NOT_INITIALIZED
+   */
+  get sequence(): number {
+    return this.#unsealed().barrier.sequence;
+  }
+
+  /** Be told of every seal and unseal, after it happened. Gives the function that ends it. */
+  onSealChange(listener: (state: SealState) => void): () => void {
+    this.#listeners.add(listener);
+    return () => this.#listeners.delete(listener);
+  }
+
+  /**
+   * Answer a request. Undefined stands for "done, nothing to say" on writes and deletes and for "nothing there" on
+   * reads and lists.
+   * @throws {RksError} PERMISSION_DENIED, NOT_FOUND when nothing is mounted there, VAULT_SEALED, VAULT_NOT_INITIALIZED,
+   *   INPUT_INVALID, and whatever the engine behind the path refuses with.
+   */
+  async handle(request: VaultRequest): Promise<VaultResponse | undefined> {
+    const path = canonicalPath(request.operation, request.path);
+    const state = this.#state;
+    if (state.kind === "unsealed") {
+      const answer = await state.vault.handle({ ...request, path });
+      return answer === undefined ? undefined : toVaultResponse(answer);
+    }
+    const { operation, data = {} } = request;
+    const route = findRoute(this.#routes, operation, path);
+    if (route?.access !== "anyone") throw this.#notUnsealed();
+    const answer = await route.handle({
+      operation,
+      rest: "",
+      data,
+      nowMs: this.#clock.now(),
+      caller: undefined,
+    });
+    return answer === undefined ? undefined : toVaultResponse(answer);
+  }
+
+  /** `handle` for reading. */
+  read(token: ClientToken, path: string, data?: JsonObject): Promise<VaultResponse | undefined> {
+    return this.handle({ operation: "read", path, data, clientToken: token });
+  }
+
+  /** `handle` for writing. */
+  write(token: ClientToken, path: string, data: JsonObject): Promise<VaultResponse | undefined> {
+    return this.handle({ operation: "update", path, data, clientToken: token });
+  }
+
+  /** `handle` for listing. */
+  list(token: ClientToken, path: string, data?: JsonObject): Promise<VaultResponse | undefined> {
+    return this.handle({ operation: "list", path, data, clientToken: token });
+  }
+
+  /** `handle` for deleting. */
+  delete(token: ClientToken, path: string, data?: JsonObject): Promise<VaultResponse | undefined> {
+    return this.handle({ operation: "delete", path, data, clientToken: token });
+  }
+
+  /**
+   * Mount an engine at one of the reserved paths; there already with this type: nothing happens. For the composition
+   * root, which needs no token.
+   * @throws {RksError} VAULT_SEALED, ALREADY_EXISTS when another type is there.
+   */
+  async mountReserved(path: string, type: string, options: MountOptions = {}): Promise<void> {
+    await this.#unsealed().mounts.enableReserved(path, type, options);
+  }
+
+  /**
+   * The engine mounted at a path, for subsystems of the same process that need no token.
+   * @throws {RksError} VAULT_SEALED, NOT_FOUND, or why the engine could not be opened.
+   */
+  backend(path: string): Backend {
+    const target = this.#unsealed().mounts.route(path.endsWith("/") ? path : `${path}/`);
+    if (target !== undefined && target.path === "") return target.backend;
+    throw new RksError("NOT_FOUND", `no engine is mounted at "${path}"`, { suggestion: "Mount one first." });
+  }
+
+  /**
+   * Add a term to the keyring; from then on it encrypts. What older terms encrypted stays readable.
+   * @throws {RksError} VAULT_SEALED
+   */
+  rotateKey(): Promise<{ readonly term: number }> {
+    return this.#lifecycle.run(async () => {
+      const state = this.#state;
+      if (state.kind !== "unsealed") throw this.#notUnsealed();
+      const { barrier } = state.vault;
+      const keys = { ...state.keys, keyring: state.keys.keyring.rotated(this.#clock.now()) };
+      await this.#init.storage.transaction([], [keyringWrite(keys), ...barrier.encryptedWrites([])]);
+      barrier.replaceKeyring(keys.keyring);
+      state.keys = keys;
+      return { term: keys.keyring.activeTerm };
+    });
+  }
+
+  /** Seal. The storage stays open. */
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.seal();
+  }
+
+  async #initialize(options: InitOptions): Promise<InitResult> {
+    if (this.#state.kind !== "uninitialized") throw alreadyInitialized();
+    const { storage } = this.#init;
+    const nowMs = this.#clock.now();
+    const config = sealConfig(options);
+    const unsealKey = "unsealKey" in options ? Uint8Array.from(options.unsealKey) : randomKey();
+    const { keys, writes } = createSeal(config, unsealKey, nowMs);
+    const barrier = Barrier.create(storage, keys.keyring);
+    try {
+      const root = TokenStore.initial(barrier, ROOT_TOKEN, this.#clock);
+      const all = [...writes, ...barrier.encryptedWrites(root.writes)];
+      const shares =
+        config.type === "keyfile" ? [] : await splitKey(unsealKey, config.shares, config.threshold);
+      // Nothing of a vault may be there: a store that lost only its seal must not get a second one.
+      const { succeeded } = await storage.transaction(
+        all.map(({ key }) => ({ key, modRevision: 0 })),
+        all,
+      );
+      const seal = await readSeal(storage);
+      if (!succeeded && seal === undefined) throw remains();
+      if (seal === undefined) throw alreadyInitialized();
+      this.#state = sealedState(seal);
+      if (!succeeded) throw alreadyInitialized();
+      return { shares: shares.map(toSecretShare), rootToken: new Secret(root.token) };
+    } finally {
+      barrier.seal();
+      keys.rootKey.fill(0);
+      unsealKey.fill(0);
+    }
+  }
+
+  async #unseal(share: string | Uint8Array): Promise<VaultStatus> {
+    const state = this.#state;
+    if (state.kind === "uninitialized") throw this.#notUnsealed();
+    if (state.kind === "unsealed") return this.status();
+    const unsealKey = await state.attempt.add(share);
+    if (unsealKey === undefined) return this.status();
+    let keys: VaultKeys;
+    try {
+      keys = await openSeal(this.#init.storage, state.seal, unsealKey);
+    } finally {
+      unsealKey.fill(0);
+    }
+    try {
+      const vault = await this.#open(keys);
+      this.#state = { kind: "unsealed", seal: state.seal, keys, vault };
+    } catch (reason) {
+      keys.keyring.zero();
+      keys.rootKey.fill(0);
+      throw reason;
+    }
+    this.#logger.info("Vault unsealed", { term: keys.keyring.activeTerm });
+    this.#notify("unsealed");
+    return this.status();
+  }
+
+  async #open(keys: VaultKeys): Promise<UnsealedVault> {
+    const { storage, minimumSequence, backends, reservedMounts } = this.#init;
+    return UnsealedVault.open({
+      barrier: await Barrier.unseal(storage, keys.keyring, minimumSequence),
+      factories: backends ?? {},
+      reservedMounts: reservedMounts ?? [],
+      clock: this.#clock,
+      logger: this.#logger,
+      routes: this.#routes,
+    });
+  }
+
+  async #seal(): Promise<void> {
+    const state = this.#state;
+    if (state.kind === "sealed") state.attempt.reset();
+    if (state.kind !== "unsealed") return;
+    this.#state = sealedState(state.seal);
+    state.keys.rootKey.fill(0);
+    await state.vault[Symbol.asyncDispose]();
+    this.#logger.info("Vault sealed");
+    this.#notify("sealed");
+  }
+
+  #unsealed(): UnsealedVault {
+    if (this.#state.kind !== "unsealed") throw this.#notUnsealed();
+    return this.#state.vault;
+  }
+
+  #notUnsealed(): RksError {
+    if (this.#state.kind !== "uninitialized") return vaultSealed();
+    return new RksError("VAULT_NOT_INITIALIZED", "the vault is not initialised", {
+      suggestion: "Initialise it with rks gen certs --config FILE.",
+    });
+  }
+
+  #notify(state: SealState): void {
+    for (const listener of this.#listeners) {
+      try {
+        listener(state);
+      } catch (reason) {
+        this.#logger.error("Seal listener failed", { state, error: String(reason) });
+      }
+    }
+  }
+}
+
+/** The root token of the initialisation: everything, for ever, until it is revoked. */
+const ROOT_TOKEN = {
+  policies: [ROOT_POLICY],
+  displayName: "root",
+  meta: {},
+  path: "auth/token/root",
+  ttlSeconds: 0,
+  explicitMaxTtlSeconds: 0,
+  renewable: false,
+  usesLeft: UNLIMITED_USES,
+};
+
+function sealedState(seal: StoredSeal): State {
+  return { kind: "sealed", seal, attempt: new UnsealAttempt(seal.config) };
+}
+
+function sealConfig(options: InitOptions): SealConfig {
+  if ("unsealKey" in options) {
+    if (options.unsealKey.byteLength === KEY_BYTES) return { type: "keyfile", shares: 1, threshold: 1 };
+    throw new TypeError(`an unseal key is ${KEY_BYTES} bytes long, not ${options.unsealKey.byteLength}`);
+  }
+  const { shares, threshold } = options;
+  if (isPossibleSplit(shares, threshold)) return { type: "shamir", shares, threshold };
+  throw new RksError(
+    "INPUT_INVALID",
+    `the unseal key cannot be split into ${shares} shares of which ${threshold} are enough`,
+    {
+      suggestion: "Use 1 of 1, or at least 2 of at most 255.",
+    },
+  );
+}
+
+function toSecretShare(share: Uint8Array): Secret<string> {
+  const text = Buffer.from(share.buffer, share.byteOffset, share.byteLength).toString("base64");
+  share.fill(0);
+  return new Secret(text);
+}
+
+function alreadyInitialized(): RksError {
+  return new RksError("ALREADY_EXISTS", "the vault is already initialised", {
+    suggestion: "Unseal it with rks unseal.",
+  });
+}
+
+function remains(): RksError {
+  return new RksError(
+    "STORAGE_CORRUPT",
+    `the storage holds the remains of a vault without "${INITIALIZED_KEY}"`,
+    {
+      suggestion: "Restore the data folder from a backup, or name an empty one.",
+    },
+  );
+}

@@ -1,0 +1,42 @@
+/** `npm run bench [-- NAME] [--json]`: measure, and print tables or one JSON array of figures. */
+import { type Figure, table } from "./report.js";
+
+interface Benchmark {
+  readonly title: string;
+  readonly run: () => Promise<Figure[]>;
+}
+
+const BENCHMARKS: Readonly<Record<string, Benchmark>> = {
+  transports: {
+    title: "Transports: mutual TLS on loopback, client and server in two processes",
+    run: async () => (await import("./transports.js")).transports(),
+  },
+  "idle-memory": {
+    title: "Memory of a server per idle mutual-TLS connection, at 1,000",
+    run: async () => (await import("./transports.js")).idleMemory(),
+  },
+};
+
+const names = process.argv.slice(2).filter((word) => !word.startsWith("-"));
+const unknown = names.find((name) => !Object.hasOwn(BENCHMARKS, name));
+if (unknown === undefined) await main();
+else {
+  process.stderr.write(
+    `bench: no benchmark "${unknown}"\nhint: choose from ${Object.keys(BENCHMARKS).join(", ")}\n`,
+  );
+  process.exitCode = 64;
+}
+
+async function main(): Promise<void> {
+  const all: Figure[] = [];
+  for (const [name, { title, run }] of Object.entries(BENCHMARKS)) {
+    if (names.length > 0 && !names.includes(name)) continue;
+    process.stderr.write(`• ${name}\n`);
+    const figures = await run();
+    all.push(...figures);
+    if (!process.argv.includes("--json")) process.stdout.write(table(title, figures));
+  }
+  if (process.argv.includes("--json")) process.stdout.write(`${JSON.stringify(all, undefined, 2)}\n`);
+  // The classes keep handles open after their clients are gone.
+  process.exit();
+}

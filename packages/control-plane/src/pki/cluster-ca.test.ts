@@ -1,8 +1,18 @@
+// oxlint-disable-next-line import/no-unassigned-import -- @peculiar/x509 needs it to be loaded first
+import "reflect-metadata";
 import { execFileSync, spawnSync } from "node:child_process";
-import { createHash, createPrivateKey, generateKeyPairSync, sign, X509Certificate } from "node:crypto";
+import {
+  createHash,
+  createPrivateKey,
+  generateKeyPairSync,
+  sign,
+  webcrypto,
+  X509Certificate,
+} from "node:crypto";
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import * as peculiar from "@peculiar/x509";
 import { RksError } from "@rk8s/protocol";
 import {
   assembleCertificateRequest,
@@ -20,6 +30,7 @@ import {
   parseCertificate,
   parseClientLeaf,
 } from "@rk8s/x509";
+import fc from "fast-check";
 import { expect, onTestFinished, test } from "vitest";
 import { memoryStorage } from "../storage/memory-storage.js";
 import type { Storage } from "../storage/storage.js";
@@ -293,8 +304,75 @@ test("names that no certificate can carry are refused with a code", async () => 
   expect(codeOf(() => ca.prepareServerCertificate({ ...bad, ipAddresses: ["not-an-ip"] }))).toBe(
     "INPUT_INVALID",
   );
-  expect(codeOf(() => ca.prepareServerCertificate({ ...bad, dnsNames: ["bücher.example"] }))).toBe(
-    "INPUT_INVALID",
+  for (const name of ["*.example", "*", "a b", "", "10.0.0.1", "x_y.example", `${"a".repeat(64)}.example`]) {
+    expect(codeOf(() => ca.prepareServerCertificate({ ...bad, dnsNames: [name] }))).toBe("INPUT_INVALID");
+  }
+  const { certificate } = ca.prepareServerCertificate({ ...bad, dnsNames: ["Bücher.example"] });
+  expect(parseCertificate(certificate).dnsNames).toEqual(["rks-cluster", "xn--bcher-kva.example"]);
+  for (const ttlSeconds of [0, -5, 0.5]) {
+    expect(ca.prepareServerCertificate({ ...bad, ttlSeconds }).notAfter).toBe(now + 1000);
+  }
+  expect(codeOf(() => ca.prepareServerCertificate({ ...bad, ttlSeconds: Number.NaN }))).toBe("INPUT_INVALID");
+});
+
+test.each([
+  { name: "P-256", algorithm: { name: "ECDSA", namedCurve: "P-256", hash: "SHA-256" } },
+  { name: "P-384", algorithm: { name: "ECDSA", namedCurve: "P-384", hash: "SHA-384" } },
+  { name: "Ed25519", algorithm: { name: "Ed25519" } },
+  {
+    name: "RSA-2048",
+    algorithm: {
+      name: "RSASSA-PKCS1-v1_5",
+      modulusLength: 2048,
+      publicExponent: Uint8Array.of(1, 0, 1),
+      hash: "SHA-256",
+    },
+  },
+])(
+  "a CSR of @peculiar/x509 with $name is signed, and @peculiar/x509 verifies the certificate",
+  async ({ algorithm }) => {
+    peculiar.cryptoProvider.set(webcrypto);
+    const keys = await webcrypto.subtle.generateKey(algorithm as webcrypto.EcKeyGenParams, true, [
+      "sign",
+      "verify",
+    ]);
+    const csr = await peculiar.Pkcs10CertificateRequestGenerator.create({
+      name: "CN=worker-1",
+      keys,
+      signingAlgorithm: algorithm,
+    });
+    const { ca } = await aClusterCa();
+    const prepared = ca.prepareNodeCertificate({
+      csr: new Uint8Array(csr.rawData),
+      nodeName: "worker-1",
+      ttlSeconds: 600,
+    });
+    const certificate = new peculiar.X509Certificate(Buffer.from(prepared.certificate));
+    const root = new peculiar.X509Certificate(Buffer.from(ca.root));
+    expect(certificate.subject).toBe("CN=worker-1");
+    await expect(certificate.verify({ publicKey: root, signatureOnly: true })).resolves.toBe(true);
+    expect(certificate.getExtension(peculiar.SubjectAlternativeNameExtension)?.names.toJSON()).toEqual([
+      { type: "url", value: "spiffe://rk8s.local/node/worker-1" },
+    ]);
+  },
+);
+
+test("a CSR changed in any way is refused with a code", async () => {
+  const { ca } = await aClusterCa();
+  const csr = aCsr({
+    cn: "worker-1",
+    extensions: [names({ dnsNames: ["worker-1"] }), encodeKeyUsage(["digitalSignature"])],
+  });
+  const index = fc.nat(csr.length - 1);
+  fc.assert(
+    fc.property(index, index, fc.uint8Array({ maxLength: 20 }), (i, j, middle) => {
+      const changed = Buffer.concat([csr.subarray(0, Math.min(i, j)), middle, csr.subarray(Math.max(i, j))]);
+      fc.pre(!changed.equals(csr));
+      const prepare = () =>
+        ca.prepareNodeCertificate({ csr: changed, nodeName: "worker-1", ttlSeconds: 600 });
+      expect(codeOf(prepare)).toMatch(/^(CSR_INVALID|KEY_TOO_WEAK)$/);
+    }),
+    { numRuns: 500 },
   );
 });
 

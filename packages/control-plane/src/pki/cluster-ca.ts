@@ -1,6 +1,6 @@
 import { createHash } from "node:crypto";
 import { type Clock, RksError, SERVER_NAME } from "@rk8s/protocol";
-import { encodeName, OID } from "@rk8s/x509";
+import { encodeName, OID, parseIpAddress } from "@rk8s/x509";
 import type { Storage, Write } from "../storage/storage.js";
 import type { Backend, BackendRequest, BackendResponse, MountInit } from "../vault/backend.js";
 import {
@@ -21,6 +21,7 @@ import type {
 import { CLUSTER_ROLE_NAMES, CLUSTER_ROLES, type ClusterRoleName } from "./cluster-roles.js";
 import { certificateWrite, issuerWrites, readIssuer } from "./issuer-store.js";
 import { createFastKeyPair, exportPkcs8 } from "./key-pair.js";
+import { toDnsName } from "./name-rules.js";
 import { PUBLIC_PATHS, readPublic } from "./public-reads.js";
 
 /** Where the cluster's CA is mounted; users cannot mount anything there. */
@@ -137,7 +138,8 @@ export class ClusterCa implements Backend {
   /** Make the server's next key and certificate: role `rks-node`. @throws {RksError} VAULT_NOT_INITIALIZED, INPUT_INVALID for a name that no certificate can carry. */
   prepareServerCertificate(request: ServerCertificateRequest): PreparedServerCertificate {
     const keyPair = createFastKeyPair({ type: "ec", bits: 256 });
-    const dnsNames = [...new Set([SERVER_NAME, ...request.dnsNames.map((name) => name.toLowerCase())])];
+    const advertised = request.dnsNames.map(advertisedName);
+    const dnsNames = [...new Set([SERVER_NAME, ...advertised])];
     const prepared = this.#prepare("rks-node", request, {
       name: SERVER_NAME,
       spki: keyPair.spki,
@@ -222,7 +224,7 @@ export class ClusterCa implements Backend {
         subject: encodeName([{ type: OID.commonName, value: leaf.name }]),
         spki: leaf.spki,
         notBefore: Math.max(now - role.backdateSeconds * 1000, notBefore),
-        notAfter: Math.min(now + Math.min(ttlSeconds, role.maxTtlSeconds) * 1000, notAfter),
+        notAfter: Math.min(now + Math.max(1, Math.min(ttlSeconds, role.maxTtlSeconds)) * 1000, notAfter),
         keyUsage: role.keyUsage,
         extendedKeyUsage: role.extendedKeyUsage,
         names: leaf.names,
@@ -267,4 +269,17 @@ export class ClusterCa implements Backend {
       suggestion: "Run `rks gen certs` first.",
     });
   }
+}
+
+/** A host name that agents may reach the server by; a wildcard or an address among them would be a mistake. */
+function advertisedName(name: string): string {
+  const ascii = toDnsName(name.toLowerCase());
+  if (ascii !== undefined && !ascii.includes("*") && parseIpAddress(ascii) === undefined) return ascii;
+  throw new RksError(
+    "INPUT_INVALID",
+    `advertised name ${JSON.stringify(name.slice(0, 260))} is not a host name`,
+    {
+      suggestion: "Give host names and IP addresses without port, prefix length or wildcard.",
+    },
+  );
 }

@@ -76,7 +76,7 @@ test("an agent joins, connects, registers, sends heartbeats and says good-bye", 
 test("a lost connection is replaced with the same identity, and no token is needed", async () => {
   const { clock, rks, agent, until } = await setUp();
   const [joined] = await until("registered");
-  rks.transport.loseConnections();
+  rks.loseConnections();
   expect(names(await until("reconnecting"))).toEqual(["disconnected", "reconnecting"]);
   await pause(clock, 750);
   const again = await until("registered");
@@ -176,7 +176,7 @@ test("an expired certificate is final and says how to come back", async () => {
   const { rks, clock, agent, until } = await setUp({ certificateLifetimeMs: 60_000 });
   await until("registered");
   clock.jump(61_000);
-  rks.transport.loseConnections();
+  rks.loseConnections();
   await until("reconnecting");
   await pause(clock, 750);
   const last = (await until("error")).at(-1);
@@ -256,7 +256,7 @@ test("pods that are here already are reported at registration, and again after a
     pods: [{ name: "old", uid: "uid-old" }],
   });
   pods.pods.set("new", aPod("new"));
-  rks.transport.loseConnections();
+  rks.loseConnections();
   await until("reconnecting");
   await pause(clock, 750);
   await until("registered");
@@ -297,7 +297,6 @@ test("handlers of the caller's come before the agent's own", async () => {
   const handlers: CreateAgentOptions["handlers"] = {
     CreatePod({ pod }) {
       created.push(pod.metadata.name);
-      return undefined;
     },
     DeletePod() {
       throw new Error("a defect with a secret in it");

@@ -171,7 +171,7 @@ test("a lost answer is asked for again, by the same key on another connection wi
   const { rks, ask, clock } = await setUp({ answer: atFirst(1, () => "silence") });
   const result = ask();
   await rks.received("CertificateSign");
-  rks.transport.loseConnections();
+  rks.loseConnections();
   await clock.nextSleep();
   await pause(clock, 750);
   using identity = await result;

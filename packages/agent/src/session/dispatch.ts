@@ -62,7 +62,11 @@ async function receiveRequest(messages: MessageStream, options: DispatchOptions)
   return message;
 }
 
-async function sendReply(messages: MessageStream, reply: Reply, options: DispatchOptions): Promise<void> {
+async function sendReply(
+  messages: MessageStream,
+  reply: Reply | void,
+  options: DispatchOptions,
+): Promise<void> {
   const { signal } = options;
   const { message, bytes } =
     reply !== undefined && "message" in reply && "bytes" in reply

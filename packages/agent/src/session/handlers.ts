@@ -16,7 +16,7 @@ export type Reply =
 export type Handler<T extends MessageType> = (
   message: Message<T>,
   context: HandlerContext,
-) => Promise<Reply> | Reply;
+) => Promise<Reply | void> | Reply | void;
 
 /** Handlers by message. What has none is answered with MESSAGE_UNEXPECTED. */
 export type Handlers = { readonly [T in MessageType]?: Handler<T> };
@@ -29,7 +29,7 @@ export async function handleMessage(
   handlers: Handlers,
   message: RksMessage,
   context: HandlerContext,
-): Promise<Reply> {
+): Promise<Reply | void> {
   const handler = handlers[message.type] as Handler<MessageType> | undefined;
   if (handler === undefined) {
     throw new RksError("MESSAGE_UNEXPECTED", `this node does not answer ${message.type}`);

@@ -12,11 +12,9 @@ export function createPodHandlers(pods: PodHost): Handlers {
   return {
     async CreatePod({ pod }) {
       await pods.apply(pod);
-      return undefined;
     },
     async DeletePod({ namespace, name, uid, gracePeriodSeconds }) {
       await pods.remove({ namespace, name }, { uid, graceSeconds: gracePeriodSeconds });
-      return undefined;
     },
     async GetPodLogs({ namespace, name, container, follow, tailLines }, { signal }) {
       if (logReaders >= MAX_LOG_READERS) {
@@ -46,7 +44,6 @@ export const NO_POD_HANDLERS: Handlers = {
       suggestion: "Start the agent with a runtime, or give the pod another node.",
     });
   },
-  DeletePod() {
-    return undefined;
-  },
+  // What was never here is gone.
+  DeletePod() {},
 };

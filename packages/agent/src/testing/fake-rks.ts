@@ -11,6 +11,7 @@ import {
   type Message,
   type RksMessage,
   type Stream,
+  type Transport,
 } from "@rk8s/protocol";
 import { createMemoryTransport, type MemoryTransport, type PresentedChain } from "@rk8s/protocol/testing";
 import { parseCertificate, parseClientLeaf } from "@rk8s/x509";
@@ -28,6 +29,8 @@ export interface FakeRequest {
 export interface FakeRksInit {
   readonly clock: Clock;
   readonly ca?: TestCa;
+  /** Default: a memory transport of its own. */
+  readonly transport?: Transport;
   /** Replaces the usual answer; undefined leaves it. */
   readonly answer?: (request: FakeRequest) => FakeAnswer | undefined;
   readonly certificateLifetimeMs?: number;
@@ -43,7 +46,7 @@ export interface FakeRksInit {
 
 /** A small control plane over the memory transport: it speaks the protocol, checks proofs and signs requests. */
 export class FakeRks implements AsyncDisposable {
-  readonly transport: MemoryTransport;
+  readonly transport: Transport;
   readonly ca: TestCa;
   readonly joinToken: string;
   /** Everything that was asked, in order. */
@@ -56,6 +59,7 @@ export class FakeRks implements AsyncDisposable {
     Connection,
     { readonly hello: Uint8Array; readonly welcome: Uint8Array }
   >();
+  readonly #memory: MemoryTransport;
   #listener: Listener | undefined;
   #port = 0;
 
@@ -63,7 +67,8 @@ export class FakeRks implements AsyncDisposable {
     this.#init = init;
     this.ca = init.ca ?? new TestCa({ nowMs: init.clock.now() });
     this.joinToken = this.ca.joinToken().text;
-    this.transport = createMemoryTransport({ verify: verifyChain });
+    this.#memory = createMemoryTransport({ verify: verifyChain });
+    this.transport = init.transport ?? this.#memory;
   }
 
   static async start(init: FakeRksInit): Promise<FakeRks> {
@@ -92,6 +97,11 @@ export class FakeRks implements AsyncDisposable {
     });
     this.#port = this.#listener.address.port;
     this.#accept(this.#listener).catch(() => undefined);
+  }
+
+  /** Lose every connection, as when a cable is pulled; over the memory transport only. */
+  loseConnections(): void {
+    this.#memory.loseConnections();
   }
 
   /** Close every connection and listen no more. */

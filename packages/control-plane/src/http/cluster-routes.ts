@@ -1,6 +1,5 @@
 import { z } from "zod";
 import type { CreatedJoinToken } from "../join/join-token-store.js";
-import { VERSION } from "../version.js";
 import { HttpStream } from "./http-stream.js";
 import type { OperatorApi } from "./operator-api.js";
 import { readJsonBody } from "./request-body.js";
@@ -27,7 +26,7 @@ export function clusterRoutes(api: OperatorApi): readonly Route[] {
     handle: (exchange: RouteRequest) => Promise<RouteAnswer>,
   ): Route => ({ methods: [method], pattern, allows: "operator", handle });
   return [
-    operator("GET", "/v1/rk8s/status", async () => data(await statusOf(api))),
+    operator("GET", "/v1/rk8s/status", () => Promise.resolve(data(statusOf(api)))),
     operator("POST", "/v1/rk8s/join-tokens", async ({ request }) => {
       const body = await readJsonBody(request, joinTokenBody);
       return data(withAddress(api, await api.cluster().joinTokens.create(body, ACTOR)));
@@ -62,10 +61,10 @@ function data(document: unknown): RouteAnswer {
   return { status: 200, body: { data: document } };
 }
 
-async function statusOf(api: OperatorApi): Promise<object> {
-  const seal = await api.sealStatus();
+function statusOf(api: OperatorApi): object {
+  const seal = api.sealStatus();
   return {
-    version: VERSION,
+    version: seal.version,
     pid: process.pid,
     startedAt: api.startedAt,
     initialized: seal.initialized,

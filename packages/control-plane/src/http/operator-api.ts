@@ -1,20 +1,6 @@
 import type { Stream } from "@rk8s/protocol";
+import type { VaultStatus } from "../vault/vault.js";
 import type { CreatedJoinToken, JoinTokenRequest, JoinTokenSummary } from "../join/join-token-store.js";
-
-/** How a vault is sealed at this moment. */
-export interface SealStatus {
-  readonly initialized: boolean;
-  readonly sealed: boolean;
-  readonly type: "shamir" | "keyfile";
-  /** Shares needed to unseal. */
-  readonly threshold: number;
-  /** Shares that exist. */
-  readonly shares: number;
-  /** Shares given so far towards the next unsealing. */
-  readonly progress: number;
-  /** Names the current unsealing; empty when none is under way. */
-  readonly nonce: string;
-}
 
 /** Where a running control plane serves. Null: it does not serve there now. */
 export interface Endpoints {
@@ -52,11 +38,11 @@ export interface OperatorApi {
   readonly rootCertificateFile: string;
   /** `host:port` that an agent on another host can use. @throws {RksError} VAULT_SEALED. */
   agentAddress(): string;
-  sealStatus(): Promise<SealStatus>;
+  sealStatus(): VaultStatus;
   /** Give one share. @throws {RksError} UNSEAL_KEY_INVALID. */
-  unseal(share: string): Promise<SealStatus>;
+  unseal(share: string): Promise<VaultStatus>;
   /** Forget the shares given so far. */
-  resetUnseal(): Promise<SealStatus>;
+  resetUnseal(): Promise<VaultStatus>;
   /** Disconnect the agents and forget the keys. */
   seal(): Promise<void>;
   /** @throws {RksError} VAULT_SEALED. */

@@ -45,7 +45,7 @@ export async function dispatch(
     if (route.allows === "operator" && exchange.caller !== "operator") {
       throw new RksError("PERMISSION_DENIED", `${method} ${show(path)} is for operators`);
     }
-    return await route.handle({ ...exchange, parameters });
+    return route.handle({ ...exchange, parameters });
   }
   if (allowed.length > 0) {
     throw new RksError("UNSUPPORTED", `${show(path)} takes ${allowed.join(", ")}, not ${show(method)}`);

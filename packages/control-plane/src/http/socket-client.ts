@@ -58,7 +58,9 @@ function exchange({ path, method, target, text, timeoutMs }: Exchange): Promise<
     const timer = setTimeout(() => request.destroy(timedOut(path, timeoutMs)), timeoutMs);
     request.once("close", () => clearTimeout(timer));
     request.once("error", reject);
-    request.once("response", (response) => readAnswer(response).then(resolve, reject));
+    request.once("response", (response) => {
+      readAnswer(response).then(resolve, reject);
+    });
     request.end(text);
   });
 }

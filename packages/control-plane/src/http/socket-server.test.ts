@@ -6,7 +6,8 @@ import { join } from "node:path";
 import { RksError, Secret, silentLogger } from "@rk8s/protocol";
 import { afterEach, beforeEach, expect, test } from "vitest";
 import { clusterRoutes } from "./cluster-routes.js";
-import type { OperatorApi, OperatorCluster, SealStatus } from "./operator-api.js";
+import type { OperatorApi, OperatorCluster } from "./operator-api.js";
+import type { VaultStatus } from "../vault/vault.js";
 import type { Route } from "./router.js";
 import { openSocketClient, type SocketClient } from "./socket-client.js";
 import { serveSocket } from "./socket-server.js";
@@ -22,7 +23,7 @@ afterEach(async () => {
   await rm(folder, { recursive: true });
 });
 
-const UNSEALED: SealStatus = {
+const UNSEALED: VaultStatus = {
   initialized: true,
   sealed: false,
   type: "shamir",
@@ -30,6 +31,7 @@ const UNSEALED: SealStatus = {
   shares: 1,
   progress: 0,
   nonce: "",
+  version: "1.2.3",
 };
 
 /** An API whose every part can be replaced. */
@@ -39,7 +41,7 @@ function anApi(parts: Partial<OperatorApi> = {}): OperatorApi {
     startedAt: "2026-11-21T00:00:00.000Z",
     rootCertificateFile: "/data/root.pem",
     agentAddress: () => "127.0.0.1:5",
-    sealStatus: () => Promise.resolve(UNSEALED),
+    sealStatus: () => UNSEALED,
     unseal: () => Promise.resolve(UNSEALED),
     resetUnseal: () => Promise.resolve(UNSEALED),
     seal: () => Promise.resolve(),
@@ -54,9 +56,11 @@ function aCluster(parts: Partial<OperatorCluster>): OperatorCluster {
   return parts as OperatorCluster;
 }
 
-async function serve(routes: readonly Route[]): Promise<AsyncDisposable & { readonly client: SocketClient }> {
+async function serve(
+  routes: readonly Route[],
+): Promise<AsyncDisposable & { readonly client: SocketClient; readonly path: string }> {
   const server = await serveSocket({ path, routes, drainMs: 200 }, { logger: silentLogger });
-  return { client: openSocketClient(path), [Symbol.asyncDispose]: () => server[Symbol.asyncDispose]() };
+  return { client: openSocketClient(path), path, [Symbol.asyncDispose]: () => server[Symbol.asyncDispose]() };
 }
 
 const serveApi = (api: OperatorApi): ReturnType<typeof serve> =>
@@ -65,8 +69,8 @@ const serveApi = (api: OperatorApi): ReturnType<typeof serve> =>
 test("the socket is for its owner only and leaves nothing behind", async () => {
   await writeFile(path, "a stale socket of a killed process");
   {
-    await using _server = await serveApi(anApi());
-    expect((await stat(path)).mode & 0o777).toBe(0o600);
+    await using server = await serveApi(anApi());
+    expect((await stat(server.path)).mode & 0o777).toBe(0o600);
     expect(await readdir(folder)).toEqual(["rks.sock"]);
   }
   expect(await readdir(folder)).toEqual([]);
@@ -99,7 +103,7 @@ test("nothing that listens is unreachable, with the command that starts it", asy
 test("seal-status has Vault's shape, with the threshold in t and the shares in n", async () => {
   await using server = await serveApi(
     anApi({
-      sealStatus: () => Promise.resolve({ ...UNSEALED, sealed: true, threshold: 2, shares: 3, progress: 1 }),
+      sealStatus: () => ({ ...UNSEALED, sealed: true, threshold: 2, shares: 3, progress: 1 }),
     }),
   );
   expect(await server.client.request("GET", "/v1/sys/seal-status")).toMatchObject({
@@ -118,16 +122,14 @@ test.each([
   { name: "sealed", state: { sealed: true }, status: 503 },
   { name: "not initialised", state: { sealed: true, initialized: false }, status: 501 },
 ])("health of a vault that is $name is $status", async ({ state, status }) => {
-  await using _server = await serveApi(
-    anApi({ sealStatus: () => Promise.resolve({ ...UNSEALED, ...state }) }),
-  );
-  expect(await rawStatus("GET", "/v1/sys/health")).toBe(status);
-  expect(await rawStatus("HEAD", "/v1/sys/health")).toBe(status);
+  await using server = await serveApi(anApi({ sealStatus: () => ({ ...UNSEALED, ...state }) }));
+  expect(await rawStatus(server.path, "GET", "/v1/sys/health")).toBe(status);
+  expect(await rawStatus(server.path, "HEAD", "/v1/sys/health")).toBe(status);
 });
 
 test("unseal passes the share on, reset forgets", async () => {
   const calls: string[] = [];
-  const record = (call: string): Promise<SealStatus> => {
+  const record = (call: string): Promise<VaultStatus> => {
     calls.push(call);
     return Promise.resolve(UNSEALED);
   };
@@ -158,7 +160,7 @@ test("while sealed the cluster's paths say so, with the code and Vault's errors"
   await expect(server.client.request("GET", "/v1/rk8s/nodes")).rejects.toMatchObject({
     code: "VAULT_SEALED",
   });
-  expect(await rawStatus("POST", "/v1/rk8s/messages")).toBe(503);
+  expect(await rawStatus(server.path, "POST", "/v1/rk8s/messages")).toBe(503);
 });
 
 test("a new token goes out once, with what the worker's command needs", async () => {
@@ -224,8 +226,8 @@ test.each([
     status: 404,
   },
 ])("$name is answered with $status", async ({ method, target, body, status }) => {
-  await using _server = await serveApi(anApi());
-  expect(await rawStatus(method, target, body)).toBe(status);
+  await using server = await serveApi(anApi());
+  expect(await rawStatus(server.path, method, target, body)).toBe(status);
 });
 
 test("an error that is no RksError stays inside", async () => {
@@ -261,9 +263,9 @@ test("messages is a stream in both directions at once", async () => {
       stream.end();
     },
   });
-  await using _server = await serveApi(anApi({ cluster: () => echo }));
+  await using server = await serveApi(anApi({ cluster: () => echo }));
   const received = await new Promise<string>((resolve, reject) => {
-    const request = httpRequest({ socketPath: path, method: "POST", path: "/v1/rk8s/messages" });
+    const request = httpRequest({ socketPath: server.path, method: "POST", path: "/v1/rk8s/messages" });
     request.once("error", reject);
     request.once("response", (response) => {
       let text = "";
@@ -289,8 +291,8 @@ test("a client that goes away ends the stream it was reading", async () => {
       await reason;
     },
   });
-  await using _server = await serveApi(anApi({ cluster: () => follow }));
-  const request = httpRequest({ socketPath: path, method: "POST", path: "/v1/rk8s/messages" });
+  await using server = await serveApi(anApi({ cluster: () => follow }));
+  const request = httpRequest({ socketPath: server.path, method: "POST", path: "/v1/rk8s/messages" });
   request.on("error", () => undefined);
   request.once("response", (response) => response.once("data", () => request.destroy()));
   request.end();
@@ -322,9 +324,9 @@ test("closing tells streams to end and does not wait for those that do not", asy
 });
 
 /** Status of a request as any HTTP client would send it. */
-function rawStatus(method: string, target: string, body?: string): Promise<number> {
+function rawStatus(socketPath: string, method: string, target: string, body?: string): Promise<number> {
   return new Promise((resolve, reject) => {
-    const request = httpRequest({ socketPath: path, method, path: target, agent: false }, (response) => {
+    const request = httpRequest({ socketPath, method, path: target, agent: false }, (response) => {
       response.resume();
       resolve(response.statusCode ?? 0);
     });

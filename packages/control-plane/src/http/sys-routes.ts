@@ -1,7 +1,7 @@
 import { RksError } from "@rk8s/protocol";
 import { z } from "zod";
-import { VERSION } from "../version.js";
-import type { OperatorApi, SealStatus } from "./operator-api.js";
+import type { VaultStatus } from "../vault/vault.js";
+import type { OperatorApi } from "./operator-api.js";
 import { readJsonBody } from "./request-body.js";
 import type { Route } from "./router.js";
 
@@ -14,13 +14,13 @@ export function sysRoutes(api: OperatorApi): readonly Route[] {
       methods: ["GET"],
       pattern: "/v1/sys/seal-status",
       allows: "nobody",
-      handle: async () => ({ status: 200, body: sealStatusBody(await api.sealStatus()) }),
+      handle: () => Promise.resolve({ status: 200, body: sealStatusBody(api.sealStatus()) }),
     },
     {
       methods: ["GET"],
       pattern: "/v1/sys/health",
       allows: "nobody",
-      handle: async () => healthAnswer(await api.sealStatus()),
+      handle: () => Promise.resolve(healthAnswer(api.sealStatus())),
     },
     {
       methods: ["POST", "PUT"],
@@ -49,7 +49,7 @@ export function sysRoutes(api: OperatorApi): readonly Route[] {
   ];
 }
 
-function sealStatusBody(status: SealStatus): object {
+function sealStatusBody(status: VaultStatus): object {
   return {
     type: status.type,
     initialized: status.initialized,
@@ -58,7 +58,7 @@ function sealStatusBody(status: SealStatus): object {
     n: status.shares,
     progress: status.progress,
     nonce: status.nonce,
-    version: VERSION,
+    version: status.version,
     migration: false,
     recovery_seal: false,
     storage_type: "lmdb",
@@ -66,7 +66,7 @@ function sealStatusBody(status: SealStatus): object {
 }
 
 /** Vault's health codes: 200 unsealed, 501 not initialised, 503 sealed. */
-function healthAnswer(status: SealStatus): { readonly status: number; readonly body: object } {
+function healthAnswer(status: VaultStatus): { readonly status: number; readonly body: object } {
   const code = status.sealed ? 503 : 200;
   return {
     status: status.initialized ? code : 501,
@@ -78,7 +78,7 @@ function healthAnswer(status: SealStatus): { readonly status: number; readonly b
       replication_performance_mode: "disabled",
       replication_dr_mode: "disabled",
       server_time_utc: Math.floor(Date.now() / 1000),
-      version: VERSION,
+      version: status.version,
     },
   };
 }

@@ -10,7 +10,7 @@ import { type ErrorCode, RksError } from "@rk8s/protocol";
  */
 export async function writeDurably(
   file: string,
-  content: string,
+  content: string | Uint8Array,
   options: { readonly mode: number },
 ): Promise<void> {
   await writeVia(file, content, options.mode, (temporary) => rename(temporary, file));
@@ -22,7 +22,7 @@ export async function writeDurably(
  */
 export async function createDurably(
   file: string,
-  content: string,
+  content: string | Uint8Array,
   options: { readonly mode: number },
 ): Promise<void> {
   await writeVia(file, content, options.mode, async (temporary) => {
@@ -33,7 +33,7 @@ export async function createDurably(
 
 async function writeVia(
   file: string,
-  content: string,
+  content: string | Uint8Array,
   mode: number,
   publish: (temporary: string) => Promise<void>,
 ): Promise<void> {
@@ -67,7 +67,7 @@ export async function syncFolder(folder: string): Promise<void> {
 
 /** Whether there is anything at the path. */
 export async function exists(path: string): Promise<boolean> {
-  return await access(path).then(
+  return access(path).then(
     () => true,
     (error: unknown) => {
       if (errnoOf(error) === "ENOENT" || errnoOf(error) === "ENOTDIR") return false;

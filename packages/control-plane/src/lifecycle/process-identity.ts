@@ -46,5 +46,5 @@ async function startOf(pid: number): Promise<string | undefined> {
 }
 
 async function pidNamespace(): Promise<string> {
-  return await readlink("/proc/self/ns/pid").catch(() => "");
+  return readlink("/proc/self/ns/pid").catch(() => "");
 }

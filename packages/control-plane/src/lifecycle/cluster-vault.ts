@@ -1,0 +1,99 @@
+import { type Clock, type Logger, RksError, type Secret } from "@rk8s/protocol";
+import { CLUSTER_CA_MOUNT, ClusterCa } from "../pki/cluster-ca.js";
+import { PKI_KEYS } from "../pki/issuer-store.js";
+import { pkiBackend } from "../pki/pki-backend.js";
+import type { Storage } from "../storage/storage.js";
+import { openVault, type Vault } from "../vault/vault.js";
+import { VERSION } from "../version.js";
+import { CLUSTER_POLICIES } from "./cluster-policies.js";
+
+/** Mount type of the cluster's CA; nobody else can mount it, because its path is reserved. */
+const CLUSTER_CA_TYPE = "rk8s-pki";
+const ROOT_COMMON_NAME = "rk8s cluster root";
+
+export interface ClusterVaultPorts {
+  readonly clock: Clock;
+  readonly logger: Logger;
+}
+
+export interface ClusterVaultInit {
+  /** How many shares, or the 32 bytes of a key-file seal. */
+  readonly seal: { readonly shares: number; readonly threshold: number } | { readonly unsealKey: Uint8Array };
+  readonly trustDomain: string;
+  readonly rootTtlSeconds: number;
+  /** Whether root token and root key are handed out; else the token is revoked and the key stays inside. */
+  readonly handOutSecrets: boolean;
+}
+
+/** The only time that these are seen. */
+export interface InitializedClusterVault {
+  /** DER. */
+  readonly root: Uint8Array;
+  /** Base64; empty with a key file. */
+  readonly shares: readonly Secret<string>[];
+  /** Only when asked for. */
+  readonly secrets: { readonly rootToken: Secret<string>; readonly rootKeyPkcs8: Uint8Array } | undefined;
+}
+
+/** Open the vault of a control plane: PKI engines for users, the cluster's CA on its reserved mount. */
+export async function openClusterVault(storage: Storage, ports: ClusterVaultPorts): Promise<Vault> {
+  return openVault(
+    {
+      storage,
+      backends: {
+        pki: pkiBackend({ clock: ports.clock }),
+        [CLUSTER_CA_TYPE]: (mount, barrier) => ClusterCa.open(mount, barrier, { clock: ports.clock }),
+      },
+      reservedMounts: [CLUSTER_CA_MOUNT],
+      version: VERSION,
+    },
+    ports,
+  );
+}
+
+/** The cluster's CA of an unsealed vault. @throws {RksError} VAULT_SEALED. */
+export function clusterCaOf(vault: Vault): ClusterCa {
+  const backend = vault.backend(CLUSTER_CA_MOUNT);
+  if (backend instanceof ClusterCa) return backend;
+  throw new RksError("INTERNAL", `what is mounted at "${CLUSTER_CA_MOUNT}" is not the cluster's CA`);
+}
+
+/**
+ * Initialise a vault and the cluster's CA in it: keys, root certificate, policies. Several transactions: whoever
+ * calls this throws the store away when it does not come to its end. The vault is unsealed afterwards.
+ * @throws {RksError} ALREADY_EXISTS, and as the storage does.
+ */
+export async function initializeClusterVault(
+  vault: Vault,
+  init: ClusterVaultInit,
+): Promise<InitializedClusterVault> {
+  const { shares, rootToken } = await vault.init(init.seal);
+  if ("unsealKey" in init.seal) await vault.unseal(init.seal.unsealKey);
+  else for (const share of shares.slice(0, init.seal.threshold)) await vault.unseal(share);
+  await vault.mountReserved(CLUSTER_CA_MOUNT, CLUSTER_CA_TYPE);
+  const { root, rootKeyPkcs8 } = await makeRoot(vault, init);
+  for (const [name, policy] of Object.entries(CLUSTER_POLICIES)) {
+    await vault.write(rootToken, `sys/policies/acl/${name}`, { policy });
+  }
+  if (init.handOutSecrets) return { root, shares, secrets: { rootToken, rootKeyPkcs8 } };
+  rootKeyPkcs8.fill(0);
+  await vault.write(rootToken, "auth/token/revoke-self", {});
+  return { root, shares, secrets: undefined };
+}
+
+async function makeRoot(
+  vault: Vault,
+  init: ClusterVaultInit,
+): Promise<{ readonly root: Uint8Array; readonly rootKeyPkcs8: Uint8Array }> {
+  const ca = clusterCaOf(vault);
+  const { trustDomain, rootTtlSeconds } = init;
+  const prepared = ca.initialize({ trustDomain, rootTtlSeconds, commonName: ROOT_COMMON_NAME });
+  try {
+    await vault.barrier.transaction([], prepared.writes);
+    await ca.reload();
+    const key = prepared.writes.find((write) => write.key.endsWith(PKI_KEYS.issuerKey));
+    return { root: prepared.root, rootKeyPkcs8: key?.type === "put" ? key.value.slice() : new Uint8Array() };
+  } finally {
+    prepared.wipe();
+  }
+}

@@ -29,8 +29,10 @@ export interface LmdbStorageInit {
 const MAP_BYTES = 1024 ** 3;
 /** Transactions that wait for the disk; more than this and a caller is told to come back. */
 const MAX_PENDING = 8192;
+const MAX_PENDING_BYTES = 64 * 1024 * 1024;
 /** Transactions that share one commit, so that the event loop is held only for a few milliseconds at a time. */
 const MAX_BATCH = 256;
+const MAX_BATCH_BYTES = 4 * 1024 * 1024;
 /** Create and mod revision, 48 bits each, before the value. */
 const HEADER_BYTES = 12;
 const REVISION_KEY = Buffer.from("revision");
@@ -40,6 +42,7 @@ type BinaryDatabase = lmdb.Database<Uint8Array, Uint8Array>;
 interface Pending {
   readonly comparisons: readonly Comparison[];
   readonly writes: readonly Write[];
+  readonly bytes: number;
   resolve(result: TransactionResult): void;
   reject(error: RksError): void;
 }
@@ -83,6 +86,7 @@ class LmdbStorage implements Storage {
   readonly #changes: ChangeLog;
   #revision: number;
   #pending: Pending[] = [];
+  #pendingBytes = 0;
   #closed: RksError | undefined;
   #closing: Promise<void> | undefined;
 
@@ -120,8 +124,10 @@ class LmdbStorage implements Storage {
     return new Promise((resolve, reject) => {
       if (this.#closed !== undefined) throw this.#closed;
       assertTransaction(comparisons, writes);
-      if (this.#pending.length >= MAX_PENDING) throw busy();
-      this.#pending.push({ comparisons, writes, resolve, reject });
+      const bytes = sizeOf(writes);
+      if (this.#pending.length >= MAX_PENDING || this.#pendingBytes + bytes > MAX_PENDING_BYTES) throw busy();
+      this.#pendingBytes += bytes;
+      this.#pending.push({ comparisons, writes: writes.map(copyWrite), bytes, resolve, reject });
       if (this.#pending.length === 1) setImmediate(() => this.#flush());
     });
   }
@@ -164,7 +170,7 @@ class LmdbStorage implements Storage {
 
   /** Commit what waits, together; when the shared commit fails, one by one, so that each fails only for itself. */
   #flush(): void {
-    const batch = this.#pending.splice(0, MAX_BATCH);
+    const batch = this.#nextBatch();
     if (this.#pending.length > 0) setImmediate(() => this.#flush());
     if (batch.length === 0) return;
     try {
@@ -173,6 +179,18 @@ class LmdbStorage implements Storage {
       if (batch.length === 1) batch[0]?.reject(lmdbError(this.#folder, reason));
       else for (const pending of batch) this.#commitAlone(pending);
     }
+  }
+
+  #nextBatch(): readonly Pending[] {
+    let count = 0;
+    let bytes = 0;
+    for (const pending of this.#pending.slice(0, MAX_BATCH)) {
+      if (count > 0 && bytes + pending.bytes > MAX_BATCH_BYTES) break;
+      count += 1;
+      bytes += pending.bytes;
+    }
+    this.#pendingBytes -= bytes;
+    return this.#pending.splice(0, count);
   }
 
   #commitAlone(pending: Pending): void {
@@ -225,7 +243,7 @@ class LmdbStorage implements Storage {
       } else {
         const created = old === undefined ? revision : decode(write.key, old).createRevision;
         this.#entries.putSync(key, encode(created, revision, write.value));
-        changes.push({ key: write.key, value: Uint8Array.from(write.value), revision });
+        changes.push({ key: write.key, value: write.value, revision });
       }
     }
     if (changes.length > 0) this.#revision = revision;
@@ -240,6 +258,18 @@ function keyRange(prefix: string, after: string): [Uint8Array, Uint8Array] {
   const first = after === "" || Buffer.compare(prefixBytes, afterBytes) > 0 ? prefixBytes : afterBytes;
   // LMDB has no empty keys, so nothing sorts before one zero byte.
   return [first.length === 0 ? Buffer.of(0) : first, Buffer.concat([prefixBytes, Buffer.of(0xff)])];
+}
+
+function sizeOf(writes: readonly Write[]): number {
+  return writes.reduce(
+    (sum, write) => sum + write.key.length + (write.type === "put" ? write.value.byteLength : 0),
+    0,
+  );
+}
+
+/** What waits for the disk must not change with the caller's bytes. */
+function copyWrite(write: Write): Write {
+  return write.type === "put" ? { ...write, value: Uint8Array.from(write.value) } : write;
 }
 
 function encode(createRevision: number, modRevision: number, value: Uint8Array): Uint8Array {
@@ -272,7 +302,7 @@ function revisionBytes(revision: number): Uint8Array {
 }
 
 function busy(): RksError {
-  return new RksError("BUSY", `${MAX_PENDING} transactions already wait for the disk`, {
+  return new RksError("BUSY", "too many transactions already wait for the disk", {
     suggestion: "Try again in a moment.",
   });
 }

@@ -44,8 +44,8 @@ export function storageContract(
   rule("a value is not changed by what the caller does with its bytes later", async (storage) => {
     const value = Buffer.from("before");
     const written = storage.transaction([], [{ type: "put", key: "a", value }]);
-    await written;
     value.fill(0);
+    await written;
     const read = await storage.get("a");
     read?.value.fill(0);
     const listed = (await storage.list("a")).entries[0];

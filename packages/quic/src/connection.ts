@@ -48,8 +48,16 @@ interface CreditWaiter {
 }
 
 const NOTHING = new Uint8Array(0);
-/** A CONNECTION_CLOSE is in the first packets after `close`, or it never comes (quiche 0.18 can go on for ever). */
-const CLOSE_DATAGRAMS = 8;
+/** A CONNECTION_CLOSE is in the first datagrams after `close`, or it has to wait for a probe timeout. */
+const CLOSE_DATAGRAMS = 4;
+/**
+ * A client that has filled the first congestion window and heard nothing since the handshake cannot close: quiche 0.18
+ * has no room for the CONNECTION_CLOSE, makes other datagrams without end, and listens to no acknowledgement any
+ * more. From this many datagrams on, the close waits for the server's first sign. The window holds ten.
+ */
+const CLOSE_WAITS_FROM_DATAGRAMS = 6;
+/** How long a close may take to be sent. */
+const CLOSE_DEADLINE_MS = 3000;
 const STREAM_ID_STEP = 4;
 
 /** One QUIC connection over a native one, driven by its endpoint and a timer. */
@@ -86,6 +94,10 @@ export class QuicConnection implements Connection {
   #timerAt = 0;
   #wakeAt = 0;
   #sentAt: number;
+  /** A datagram has come since the handshake was done, so the peer knows that it is. */
+  #isConfirmed: boolean;
+  #pendingClose: { readonly code: number; readonly reason: Uint8Array } | undefined;
+  #closingUntil = 0;
   readonly #handshakeDeadline: number;
 
   constructor(init: ConnectionInit) {
@@ -96,6 +108,7 @@ export class QuicConnection implements Connection {
     this.remoteAddress = init.remote;
     this.localCertificates = init.localCertificates;
     this.#serverName = init.serverName;
+    this.#isConfirmed = init.role === "server";
     this.#nextOwnId = init.role === "client" ? 0 : 1;
     this.#nextPeerId = init.role === "client" ? 1 : 0;
     this.#from = { from: { ...init.remote }, to: { ...init.endpoint.local } };
@@ -163,11 +176,17 @@ export class QuicConnection implements Connection {
 
   /** `close`, done when it returns: the peer has been told and everything pending has failed. */
   closeNow(options: CloseOptions = {}): void {
+    if (this.#state === "handshaking") {
+      this.drop(connectionLost("the connection was closed during the handshake"));
+      return;
+    }
+    this.flush();
     if (this.#end !== undefined) return;
     const { code = 0 } = options;
     const reason = cutReason(options.reason ?? "");
-    this.flush();
-    this.#sendClose(code, new TextEncoder().encode(reason));
+    this.#pendingClose = { code, reason: new TextEncoder().encode(reason) };
+    this.#closingUntil = performance.now() + CLOSE_DEADLINE_MS;
+    if (this.#isConfirmed || this.#unanswered < CLOSE_WAITS_FROM_DATAGRAMS) this.#sendClose();
     this.#finish(endByLocal(code, reason));
   }
 
@@ -191,6 +210,7 @@ export class QuicConnection implements Connection {
 
   /** Act on what has been received: the handshake's end, new and readable streams, new credit. */
   dispatch(): void {
+    if (this.#state !== "handshaking") this.#isConfirmed = true;
     if (this.#state === "ended") return;
     if (this.#state === "handshaking") {
       if (!this.native.isEstablished()) return;
@@ -209,8 +229,8 @@ export class QuicConnection implements Connection {
     for (const stream of this.#blocked) if (!stream.pump()) this.#blocked.delete(stream);
     const sent = this.#send(SEND_BURST_DATAGRAMS);
     if (sent > 0) this.#sentAt = performance.now();
+    this.#unanswered += sent;
     if (sent === SEND_BURST_DATAGRAMS) {
-      this.#unanswered += sent;
       if (this.#unanswered > MAX_UNANSWERED_DATAGRAMS) {
         this.#finish(lost(connectionLost("the native connection sent without end")));
         this.#release();
@@ -255,7 +275,6 @@ export class QuicConnection implements Connection {
   forget(stream: QuicStream): void {
     this.#streams.delete(stream.id);
     this.#blocked.delete(stream);
-    // A peer may open and reset streams faster than they are claimed; dead ones must not pile up.
     if (this.#unclaimed.delete(stream)) this.#incoming.remove(stream);
   }
 
@@ -286,8 +305,13 @@ export class QuicConnection implements Connection {
 
   #readable(id: number): void {
     const stream = this.#streams.get(id) ?? this.#acceptStream(id);
-    if (stream === undefined) this.#discard(id);
-    else stream.pull();
+    if (stream === undefined) {
+      this.#discard(id);
+      return;
+    }
+    stream.pull();
+    // Nobody knows it yet, and there is nothing to be read from it any more.
+    if (stream.isReadFailed && this.#unclaimed.has(stream)) stream.reset();
   }
 
   /** @returns undefined for a stream that this side has given up, whose remains still arrive. */
@@ -299,6 +323,11 @@ export class QuicConnection implements Connection {
     if (id === this.#nextPeerId) this.#nextPeerId += STREAM_ID_STEP;
     const stream = new QuicStream(id, this);
     this.#streams.set(id, stream);
+    if (this.#unclaimed.size >= this.#init.limits.maxIncomingStreams) {
+      // A peer gets here only by finishing streams that nobody has taken, faster than they are taken.
+      stream.reset();
+      return undefined;
+    }
     this.#unclaimed.add(stream);
     this.#incoming.push(stream);
     return stream;
@@ -331,19 +360,32 @@ export class QuicConnection implements Connection {
     return most;
   }
 
-  #sendClose(code: number, reason: Uint8Array): void {
+  #sendClose(): void {
+    const close = this.#pendingClose;
+    if (close === undefined) return;
+    this.#pendingClose = undefined;
     try {
-      this.native.close(true, code, reason);
+      this.native.close(true, close.code, close.reason);
     } catch {
       return; // it is closed already
     }
+    this.#sendUntilDraining();
+  }
+
+  #sendUntilDraining(): void {
     for (let i = 0; i < CLOSE_DATAGRAMS && !this.native.isDraining(); i++) if (this.#send(1) === 0) return;
   }
 
   #flushEnded(): void {
-    // At most one answer to what came in: a close for a late datagram (RFC 9000 §10.2.1).
-    this.#send(1);
-    if (this.native.isClosed() || !this.native.isDraining()) this.#release();
+    const isLate = performance.now() >= this.#closingUntil;
+    if (this.#pendingClose !== undefined) {
+      if (this.#isConfirmed || isLate) this.#sendClose();
+    } else if (this.native.isDraining()) {
+      this.#send(1); // one answer to what came in: the close again (RFC 9000 §10.2.1)
+    } else if (!isLate) {
+      this.#sendUntilDraining();
+    }
+    if (this.native.isClosed() || (isLate && !this.native.isDraining())) this.#release();
     else this.#arm();
   }
 
@@ -399,6 +441,7 @@ export class QuicConnection implements Connection {
     let at = native === null ? Infinity : now + native + 1;
     if (this.#state === "handshaking") at = Math.min(at, this.#handshakeDeadline);
     else if (this.#state === "established") at = Math.min(at, this.#keepAliveAt());
+    else if (!this.native.isDraining()) at = Math.min(at, this.#closingUntil);
     this.#wakeAt = at;
     if (at === Infinity || (this.#timer !== undefined && this.#timerAt <= at)) return;
     clearTimeout(this.#timer);

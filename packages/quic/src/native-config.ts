@@ -43,18 +43,11 @@ export function buildEndpointConfig(quiche: NativeQuiche, init: EndpointConfigIn
   const { credentials, limits } = init;
   init.roots.forEach((der, index) => readCertificate(der, `root ${index + 1}`));
   if (credentials !== undefined) assertCredentials(credentials);
+  assertAlpn(init.alpn);
   const native = buildTls(quiche, init);
-  credentials?.privateKey.fill(0);
   // The factory's own "verify" also demands a certificate; this one only asks for it.
   if (init.verify === "ask") native.verifyPeer(true);
-  try {
-    native.setApplicationProtos([...init.alpn]);
-  } catch (cause) {
-    throw new RksError("CONFIG_INVALID", `ALPN "${init.alpn.join(", ")}" cannot be used`, {
-      cause,
-      suggestion: "Name at least one protocol of 1 to 255 bytes.",
-    });
-  }
+  native.setApplicationProtos([...init.alpn]);
   native.setMaxIdleTimeout(limits.idleTimeoutMs);
   native.setMaxRecvUdpPayloadSize(MAX_RECEIVED_PAYLOAD_BYTES);
   native.setMaxSendUdpPayloadSize(MAX_UDP_PAYLOAD_BYTES);
@@ -69,6 +62,7 @@ export function buildEndpointConfig(quiche: NativeQuiche, init: EndpointConfigIn
   native.setDisableActiveMigration(true);
   native.enablePacing(false); // Node cannot send at a given microsecond; bursts are capped instead
   native.grease(true);
+  credentials?.privateKey.fill(0);
   return { native, localCertificates: credentials?.certificateChain ?? [] };
 }
 
@@ -125,6 +119,15 @@ function isKeyOf(leaf: Uint8Array, pkcs8: Uint8Array): boolean {
     });
   }
   return new X509Certificate(leaf).checkPrivateKey(key);
+}
+
+/** RFC 7301 §3.1. */
+function assertAlpn(protocols: readonly string[]): void {
+  const lengths = protocols.map((protocol) => Buffer.byteLength(protocol));
+  if (lengths.length > 0 && lengths.every((length) => length >= 1 && length <= 255)) return;
+  throw new RksError("CONFIG_INVALID", `ALPN "${protocols.join(", ")}" cannot be used`, {
+    suggestion: "Name at least one protocol of 1 to 255 bytes.",
+  });
 }
 
 function readCertificate(der: Uint8Array, which: string): X509Certificate {

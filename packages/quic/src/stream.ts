@@ -127,9 +127,14 @@ export class QuicStream implements Stream {
 
   /** The connection is gone: fail, but let what has been received be read first. */
   lose(error: Error): void {
-    this.#readError ??= error;
+    if (!this.#isReadDone) this.#readError ??= error;
     this.#takeReader()?.reject(error);
     this.#failWrite(error);
+  }
+
+  /** Whether reading has failed. */
+  get isReadFailed(): boolean {
+    return this.#readError !== undefined;
   }
 
   /** Take what the native connection has, if somebody waits for it or nothing is held here yet. */

@@ -1,7 +1,7 @@
 import { randomUUID } from "node:crypto";
 import { chmod, mkdir, open, rm, stat } from "node:fs/promises";
 import type { FileHandle } from "node:fs/promises";
-import { join } from "node:path";
+import { dirname, join, resolve } from "node:path";
 
 import { RksError } from "@rk8s/protocol";
 
@@ -19,7 +19,8 @@ const PROBE_BYTES = 64 * 1024;
  * is one. LMDB itself ends the process (SIGSEGV, SIGBUS) when these do not hold, so they are checked before.
  * @throws {RksError} STORAGE_CORRUPT when the data file is not LMDB's; foreign errors of `node:fs` otherwise.
  */
-export async function prepareLmdbFolder(folder: string): Promise<void> {
+export async function prepareLmdbFolder(path: string): Promise<void> {
+  const folder = resolve(path);
   await mkdir(folder, { recursive: true, mode: 0o700 });
   await chmod(folder, 0o700);
   await assertSpace(folder);
@@ -29,7 +30,19 @@ export async function prepareLmdbFolder(folder: string): Promise<void> {
     await handle.close();
     await chmod(file, 0o600);
   }
+  // LMDB synchronises its files, not the folders that name them.
+  await syncFolder(folder);
+  await syncFolder(dirname(folder));
   await assertDataFile(dataFile);
+}
+
+async function syncFolder(folder: string): Promise<void> {
+  const handle = await open(folder, "r");
+  try {
+    await handle.sync();
+  } finally {
+    await handle.close();
+  }
 }
 
 async function assertSpace(folder: string): Promise<void> {

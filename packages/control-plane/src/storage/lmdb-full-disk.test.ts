@@ -53,7 +53,7 @@ describe.skipIf(!mayMount)("on a disk of 2 MiB (needs root)", () => {
   });
 
   test("a disk without room for a new store is refused when it is opened", async () => {
-    execFileSync("sh", ["-c", 'cat /dev/zero > "$1/fill" 2>/dev/null || true', "sh", mountPoint]);
+    shell('cat /dev/zero > "$1/fill" 2>/dev/null || true', mountPoint);
     await expect(openLmdbStorage({ folder: join(mountPoint, "b") })).rejects.toMatchObject({
       code: "STORAGE_FULL",
     });
@@ -79,13 +79,17 @@ function blob(key: string, bytes: number): Write {
 
 function mount(options: string): string {
   const mountPoint = mkdtempSync(join(tmpdir(), "rks-disk-"));
-  execFileSync("mount", ["-t", "tmpfs", "-o", options, "tmpfs", mountPoint], { stdio: "ignore" });
+  shell('mount -t tmpfs -o "$1" tmpfs "$2"', options, mountPoint);
   return mountPoint;
 }
 
 function unmount(mountPoint: string): void {
-  execFileSync("umount", ["-l", mountPoint]);
+  shell('umount -l "$1"', mountPoint);
   rmSync(mountPoint, { recursive: true });
+}
+
+function shell(command: string, ...args: readonly string[]): void {
+  execFileSync("sh", ["-c", command, "sh", ...args], { stdio: "ignore" });
 }
 
 /** Root inside a container is often not allowed to mount. */

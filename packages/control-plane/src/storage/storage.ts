@@ -10,8 +10,8 @@ export interface Storage extends AsyncDisposable {
   /** Entries whose key starts with `prefix`, in key order, at most `limit`, strictly after the key `after`. */
   list(prefix: string, options?: ListRange): Promise<Page>;
   /**
-   * Apply all writes when every comparison holds, nothing otherwise. Durable when it resolves. At most
-   * `MAX_TRANSACTION_WRITES` writes, no key written twice.
+   * Apply all writes when every comparison holds, nothing otherwise. Durable when it resolves. Transactions are
+   * applied in the order of the calls. At most `MAX_TRANSACTION_WRITES` writes, no key written twice.
    * @throws {RksError} STORAGE_FULL or STORAGE_UNWRITABLE, and then nothing was written.
    */
   transaction(comparisons: readonly Comparison[], writes: readonly Write[]): Promise<TransactionResult>;

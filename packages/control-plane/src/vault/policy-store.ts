@@ -1,12 +1,14 @@
 import { RksError } from "@rk8s/protocol";
 
-import type { Storage } from "../storage/storage.js";
+import type { Storage, Write } from "../storage/storage.js";
 import { Acl } from "./acl.js";
 import { parsePolicy } from "./policy-parser.js";
 import { DEFAULT_POLICY_TEXT } from "./policy.js";
 import type { Policy } from "./policy.js";
 
 const PREFIX = "policy/";
+/** Different sets of policies whose ACL is kept ready. */
+const MAX_ACLS = 256;
 const NAME = /^[a-z0-9][a-z0-9_.@-]{0,127}$/;
 
 /**
@@ -16,6 +18,8 @@ const NAME = /^[a-z0-9][a-z0-9_.@-]{0,127}$/;
 export class PolicyStore {
   readonly #storage: Storage;
   readonly #parsed = new Map<string, Policy>();
+  /** By the names of the policies; made anew after every change. */
+  readonly #acls = new Map<string, Acl>();
   /** Moves with every change, so that a reader does not remember what was replaced while it read. */
   #generation = 0;
 
@@ -47,32 +51,53 @@ export class PolicyStore {
   async write(name: string, text: string): Promise<void> {
     const normal = normalName(name);
     assertMutable(normal, ["root"]);
-    const policy = parsePolicy(text);
-    this.#generation += 1;
-    await this.#storage.transaction([], [{ type: "put", key: PREFIX + normal, value: Buffer.from(text) }]);
-    this.#generation += 1;
-    this.#parsed.set(normal, policy);
+    parsePolicy(text);
+    await this.#change(normal, { type: "put", key: PREFIX + normal, value: Buffer.from(text) });
   }
 
   /** Deleting what is not there is done already. @throws {RksError} INPUT_INVALID for `root` and `default`. */
   async delete(name: string): Promise<void> {
     const normal = normalName(name);
     assertMutable(normal, ["root", "default"]);
-    this.#generation += 1;
-    await this.#storage.transaction([], [{ type: "delete", key: PREFIX + normal }]);
-    this.#generation += 1;
-    this.#parsed.delete(normal);
+    await this.#change(normal, { type: "delete", key: PREFIX + normal });
   }
 
   /** What the named policies allow together; a name without a policy allows nothing. */
   async acl(names: readonly string[]): Promise<Acl> {
     if (names.includes("root")) return new Acl([], { isRoot: true });
+    const id = names.join();
+    const known = this.#acls.get(id);
+    if (known !== undefined) return known;
+    const generation = this.#generation;
     const policies: Policy[] = [];
     for (const name of names) {
       const policy = await this.#policy(name);
       if (policy !== undefined) policies.push(policy);
     }
-    return new Acl(policies);
+    const acl = new Acl(policies);
+    if (generation === this.#generation) this.#remember(id, acl);
+    return acl;
+  }
+
+  #remember(id: string, acl: Acl): void {
+    if (this.#acls.size >= MAX_ACLS) this.#acls.clear();
+    this.#acls.set(id, acl);
+  }
+
+  /** What was made of the policy is forgotten before and after, whether the write fails or not. */
+  async #change(name: string, write: Write): Promise<void> {
+    this.#forget(name);
+    try {
+      await this.#storage.transaction([], [write]);
+    } finally {
+      this.#forget(name);
+    }
+  }
+
+  #forget(name: string): void {
+    this.#generation += 1;
+    this.#parsed.delete(name);
+    this.#acls.clear();
   }
 
   async #policy(name: string): Promise<Policy | undefined> {

@@ -8,7 +8,7 @@ import type { Answer } from "./request.js";
  * Who may call a path: `anyone` without a token; `token`: whoever's policies allow it; `sudo`: whoever's policies
  * allow it and grant `sudo` on it.
  */
-export type Access = "anyone" | "token" | "sudo";
+type Access = "anyone" | "token" | "sudo";
 
 /** What a handler knows of the request it answers. */
 export interface RouteRequest {

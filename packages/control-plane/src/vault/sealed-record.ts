@@ -8,7 +8,7 @@ const TAG_BYTES = 16;
 /** Format, term, sequence. */
 const HEADER_BYTES = 1 + 4 + 6;
 /** What encryption adds to a value. */
-export const RECORD_OVERHEAD_BYTES = HEADER_BYTES + NONCE_BYTES + TAG_BYTES;
+const RECORD_OVERHEAD_BYTES = HEADER_BYTES + NONCE_BYTES + TAG_BYTES;
 
 export interface RecordHeader {
   /** Which key of the keyring; 0 for keys that are not in it. */

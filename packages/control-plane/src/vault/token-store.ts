@@ -18,7 +18,7 @@ const ACCESSOR_BYTES = 18;
 /** No token is longer; longer ones are not even hashed. */
 const MAX_TOKEN_CHARACTERS = 256;
 /** How deep tokens may descend from one another; each authentication looks at every ancestor. */
-export const MAX_TOKEN_DEPTH = 16;
+const MAX_TOKEN_DEPTH = 16;
 /** Expired tokens removed with each new one, so that they cannot pile up. */
 const TIDY_PER_CREATE = 8;
 /** A conflict means that another use of the same token won; so many in a row do not happen to a sane caller. */

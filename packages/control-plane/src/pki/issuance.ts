@@ -143,6 +143,11 @@ export function assertKeyAllowed(role: PkiRole, key: PublicKeyInfo, roleName: st
   }
 }
 
+/** A notBefore that lies in the past, but not before the epoch, which not every verifier can count back beyond. */
+export function backdated(now: number, seconds: number): number {
+  return Math.max(0, now - seconds * 1000);
+}
+
 function decideCommonName(
   role: PkiRole,
   request: NamesRequest,
@@ -267,5 +272,5 @@ function decideDates(
       },
     );
   }
-  return { notBefore: context.now - role.not_before_duration * 1000, notAfter };
+  return { notBefore: backdated(context.now, role.not_before_duration), notAfter };
 }

@@ -12,7 +12,14 @@ import type {
 import { CertificateAuthority, createRootCertificate } from "./certificate-authority.js";
 import { encodeCertificate, encodePrivateKey } from "./certificate-format.js";
 import { parseFields } from "./field-types.js";
-import { assertKeyAllowed, decideKey, decideLeaf, type IssuanceContext, keySpec } from "./issuance.js";
+import {
+  assertKeyAllowed,
+  backdated,
+  decideKey,
+  decideLeaf,
+  type IssuanceContext,
+  keySpec,
+} from "./issuance.js";
 import { certificateWrite, issuerWrites, listNames, PKI_KEYS, readIssuer } from "./issuer-store.js";
 import { createKeyPair, exportPkcs8, type KeyPair } from "./key-pair.js";
 import { PUBLIC_PATHS, readPublic } from "./public-reads.js";
@@ -124,7 +131,7 @@ class PkiBackend implements Backend {
     const now = this.#clock.now();
     const root = createRootCertificate(keyPair, {
       subject: encodeSubject(request, request.common_name),
-      notBefore: now - request.not_before_duration * 1000,
+      notBefore: backdated(now, request.not_before_duration),
       notAfter: now + ttl * 1000,
       pathLength: request.max_path_length < 0 ? undefined : Math.min(request.max_path_length, 255),
       signatureBits: request.signature_bits,

@@ -1,0 +1,17 @@
+import { expect, test } from "vitest";
+import { systemClock } from "./system-clock.js";
+
+test("a sleep of nothing ends, a negative one too", async () => {
+  await systemClock.sleep(0);
+  await systemClock.sleep(-5);
+  expect(systemClock.monotonicMs()).toBeGreaterThan(0);
+});
+
+test("a sleep ends with the signal's own reason", async () => {
+  const controller = new AbortController();
+  const reason = new Error("enough");
+  const sleeping = systemClock.sleep(3_000_000_000, { signal: controller.signal });
+  controller.abort(reason);
+  await expect(sleeping).rejects.toBe(reason);
+  await expect(systemClock.sleep(1, { signal: controller.signal })).rejects.toBe(reason);
+});

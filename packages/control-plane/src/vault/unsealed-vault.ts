@@ -56,7 +56,7 @@ export class UnsealedVault implements AsyncDisposable {
     return new UnsealedVault(init, tokens, mounts);
   }
 
-  /** The table of the vault's own paths: who may call what. */
+  /** The table of the vault's own paths: who may call what. Engines have theirs. */
   get routes(): readonly Route[] {
     return this.#routes;
   }

@@ -174,6 +174,14 @@ export class Vault implements AsyncDisposable {
   }
 
   /**
+   * The vault's own paths, who may call them and how; what is mounted comes on top.
+   * @throws {RksError} VAULT_SEALED, VAULT_NOT_INITIALIZED
+   */
+  get routes(): readonly Pick<Route, "path" | "operation" | "access">[] {
+    return this.#unsealed().routes;
+  }
+
+  /**
    * Answer a request. Undefined stands for "done, nothing to say" on writes and deletes and for "nothing there" on
    * reads and lists.
    * @throws {RksError} PERMISSION_DENIED, NOT_FOUND when nothing is mounted there, VAULT_SEALED, VAULT_NOT_INITIALIZED,

@@ -1,0 +1,49 @@
+import { RksError } from "@rk8s/protocol";
+import { expect, test } from "vitest";
+import { anUnsealedVault } from "./testing/unsealed-vault.js";
+
+const OPEN = [
+  "read sys/health",
+  "read sys/init",
+  "read sys/seal-status",
+  "update sys/init",
+  "update sys/unseal",
+];
+const SELF = [
+  "read auth/token/lookup-self",
+  "update auth/token/lookup-self",
+  "update auth/token/renew-self",
+  "update auth/token/revoke-self",
+];
+
+test.each([
+  { name: "nobody", policy: undefined, allowed: OPEN },
+  { name: "a token with default alone", policy: "", allowed: [...OPEN, ...SELF] },
+  {
+    name: "a token that may do everything but sudo",
+    policy: `path "*" { capabilities = ["create", "read", "update", "delete", "list"] }`,
+    allowed: "everything but sys/seal",
+  },
+])("$name is let through to exactly its lines of the table", async ({ policy, allowed }) => {
+  await using subject = await anUnsealedVault();
+  const { vault, root, tokenWith } = subject;
+  if (policy !== undefined) await vault.write(root, "sys/policies/acl/p", { policy });
+  const letThrough: string[] = [];
+  for (const { operation, path } of vault.routes) {
+    const clientToken = policy === undefined ? "" : await tokenWith({ policies: ["p"] });
+    const request = { operation, path: path.replace("*", "x"), data: {}, clientToken };
+    const error = await vault.handle(request).catch((reason: unknown) => reason);
+    const isDenied = error instanceof RksError && error.message.startsWith("permission denied");
+    if (!isDenied) letThrough.push(`${operation} ${path}`);
+  }
+  const all = vault.routes.map(({ operation, path }) => `${operation} ${path}`);
+  const expected = typeof allowed === "string" ? all.filter((line) => line !== "update sys/seal") : allowed;
+  expect(letThrough.toSorted()).toEqual([...expected].toSorted());
+  expect(vault.status().sealed).toBe(false);
+});
+
+test("no line of the table is hidden by one before it", async () => {
+  await using subject = await anUnsealedVault();
+  const lines = subject.vault.routes.map(({ operation, path }) => `${operation} ${path}`);
+  expect(new Set(lines).size).toBe(lines.length);
+});

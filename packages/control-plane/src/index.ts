@@ -1,1 +1,59 @@
-export {};
+export { parseConfig } from "./config/parse-config.js";
+export type { ParsedConfig } from "./config/parse-config.js";
+export { readConfig } from "./config/config-file.js";
+export type {
+  CertificateConfig,
+  ControlPlaneConfig,
+  HeartbeatConfig,
+  HostPort,
+  SealConfig,
+} from "./config/config.js";
+export { ControlPlane, createControlPlane } from "./control-plane.js";
+export type { ControlPlanePorts } from "./control-plane.js";
+export { initializeControlPlane } from "./initialize-control-plane.js";
+export type { InitializeControlPlanePorts } from "./initialize-control-plane.js";
+export type { Endpoints } from "./http/operator-api.js";
+export type { InitializationResult } from "./lifecycle/initialize.js";
+export { openVault } from "./open-vault.js";
+export type { OpenVaultPorts } from "./open-vault.js";
+export { pkiBackend } from "./pki/pki-backend.js";
+export { IssueCertificateResponse } from "./pki/requests.js";
+export type {
+  CertificateNamesRequest,
+  IssueCertificateRequest,
+  RootGenerateRequest,
+  SignCertificateRequest,
+} from "./pki/requests.js";
+export { openLmdbStorage } from "./storage/lmdb-storage.js";
+export type { LmdbStorageInit } from "./storage/lmdb-storage.js";
+export { memoryStorage } from "./storage/memory-storage.js";
+export type {
+  Change,
+  Comparison,
+  Entry,
+  ListRange,
+  Page,
+  Storage,
+  TransactionResult,
+  Write,
+} from "./storage/storage.js";
+export type {
+  Backend,
+  BackendFactory,
+  BackendRequest,
+  BackendResponse,
+  JsonObject,
+  MountInit,
+  Operation,
+} from "./vault/backend.js";
+export { createKeyFile, readKeyFile } from "./vault/key-file.js";
+export type { VaultAuth, VaultRequest, VaultResponse } from "./vault/request.js";
+export { Vault } from "./vault/vault.js";
+export type {
+  ClientToken,
+  InitOptions,
+  InitResult,
+  VaultInit,
+  VaultPorts,
+  VaultStatus,
+} from "./vault/vault.js";

@@ -66,7 +66,9 @@ async function answer(
   context: { readonly signal: AbortSignal; readonly logger: Logger },
 ): Promise<void> {
   const gone = new AbortController();
-  response.once("close", () => gone.abort(new RksError("STREAM_RESET", "the client is gone")));
+  response.once("close", () => {
+    if (!response.writableFinished) gone.abort(new RksError("STREAM_RESET", "the client is gone"));
+  });
   const signal = AbortSignal.any([gone.signal, context.signal]);
   try {
     const result = await dispatch(routes, { caller: "operator", request, response, signal });

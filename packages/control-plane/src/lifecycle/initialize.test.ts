@@ -46,7 +46,8 @@ test("leaves a store, the root certificate and the unseal keys, each readable by
   const result = await initialize(config, PORTS);
   expect(result).toMatchObject({ initialized: true, dangerousFiles: [] });
   expect((await readdir(config.vaultFolder)).toSorted()).toEqual(["keys.json", "lock", "root.pem", "store"]);
-  expect(await modeOf(config.vaultFolder)).toBe(0o700);
+  expect(await modeOf(join(config.vaultFolder, "store"))).toBe(0o700);
+  expect(await modeOf(join(config.vaultFolder, "lock"))).toBe(0o700);
   expect(await modeOf(join(config.vaultFolder, "root.pem"))).toBe(0o644);
   expect(await modeOf(join(config.vaultFolder, "keys.json"))).toBe(0o600);
   const root = new X509Certificate(await readFile(join(config.vaultFolder, "root.pem")));

@@ -1,4 +1,4 @@
-import { chmod, mkdir, rename, rm, stat } from "node:fs/promises";
+import { mkdir, rename, rm } from "node:fs/promises";
 import { basename, join } from "node:path";
 import { type Clock, type Logger, RksError, silentLogger } from "@rk8s/protocol";
 import { encodePem, encodePemBytes } from "@rk8s/x509";
@@ -60,7 +60,8 @@ export async function initialize(
     dangerousFiles: [],
   };
   if ((await isInitialized(folder)) && !(await exists(folder.staging))) return before;
-  await makeFolder(folder.folder);
+  // root.pem is for everybody; everything else in the folder is closed by itself.
+  await makeFolder(folder.folder, 0o755);
   await using owned = new Disposables({ logger: ports.logger ?? silentLogger });
   owned.use(await lockFolder(folder.lock, { answers: () => socketAnswers(folder.socket) }));
   if (await isInitialized(folder)) {
@@ -119,7 +120,7 @@ async function build(
   const step = ports.afterStep ?? (() => Promise.resolve());
   try {
     await rm(folder.staging, { recursive: true, force: true });
-    await makeFolder(folder.staging);
+    await makeFolder(folder.staging, 0o700);
     await step("make staging");
     const made = await makeVault(config, join(folder.staging, basename(folder.store)), ports);
     await step("build store");
@@ -204,15 +205,14 @@ async function assertNoForeignKeys(folder: VaultFolder): Promise<void> {
   }
 }
 
-async function makeFolder(path: string): Promise<void> {
+async function makeFolder(path: string, mode: number): Promise<void> {
   try {
-    const made = await mkdir(path, { recursive: true, mode: 0o700 });
-    if (made !== undefined) await chmod(path, 0o700);
-    else if (!(await stat(path)).isDirectory())
-      throw new RksError("STORAGE_UNWRITABLE", `"${path}" is not a folder`);
+    await mkdir(path, { recursive: true, mode });
   } catch (cause) {
-    if (errnoOf(cause) === "EEXIST")
-      throw new RksError("STORAGE_UNWRITABLE", `"${path}" is not a folder`, { cause });
-    throw fileError(`make the folder "${path}"`, cause);
+    if (errnoOf(cause) !== "EEXIST") throw fileError(`make the folder "${path}"`, cause);
+    throw new RksError("STORAGE_UNWRITABLE", `"${path}" is not a folder`, {
+      cause,
+      suggestion: "Move the file away, or choose another vault_folder.",
+    });
   }
 }

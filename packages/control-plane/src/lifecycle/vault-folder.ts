@@ -1,6 +1,6 @@
 import { join } from "node:path";
 
-/** Where everything in the vault folder is. The folder itself is 0700. */
+/** Where everything in the vault folder is. */
 export interface VaultFolder {
   readonly folder: string;
   /** The encrypted store. It exists exactly when the vault is initialised. */

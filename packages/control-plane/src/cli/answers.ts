@@ -1,0 +1,76 @@
+import { z } from "zod";
+
+/** What the socket answers, as far as the commands print it. Unknown fields are kept: `--json` shows them. */
+
+export const statusAnswer = z.object({
+  data: z.object({
+    version: z.string(),
+    pid: z.number(),
+    startedAt: z.string(),
+    initialized: z.boolean(),
+    sealed: z.boolean(),
+    sealType: z.string(),
+    threshold: z.number(),
+    shares: z.number(),
+    progress: z.number(),
+    quic: z.string().nullable(),
+    http: z.string().nullable(),
+    socket: z.string(),
+  }),
+});
+
+export const sealStatusAnswer = z.object({
+  initialized: z.boolean(),
+  sealed: z.boolean(),
+  t: z.number(),
+  n: z.number(),
+  progress: z.number(),
+});
+
+export const createdTokenAnswer = z.object({
+  data: z.object({
+    token: z.string(),
+    id: z.string(),
+    expiresAt: z.string(),
+    uses: z.number().nullable(),
+    node: z.string().nullable(),
+    cidr: z.string().nullable(),
+    role: z.enum(["node", "operator"]),
+    rootCertPath: z.string(),
+    /** `host:port` for the worker's command. */
+    address: z.string(),
+  }),
+});
+export type CreatedToken = z.output<typeof createdTokenAnswer>["data"];
+
+const listedToken = z.object({
+  id: z.string(),
+  role: z.enum(["node", "operator"]),
+  status: z.string(),
+  uses: z.number().nullable(),
+  usedCount: z.number(),
+  usedBy: z.array(z.object({ node: z.string(), at: z.string() })),
+  node: z.string().nullable(),
+  cidr: z.string().nullable(),
+  rejoin: z.boolean(),
+  createdAt: z.string(),
+  expiresAt: z.string(),
+  revokedAt: z.string().nullable(),
+});
+export const listedTokenAnswer = z.object({ data: listedToken });
+export const tokenListAnswer = z.object({ data: z.object({ joinTokens: z.array(listedToken) }) });
+export type ListedToken = z.output<typeof listedToken>;
+
+const listedNode = z.looseObject({
+  name: z.string(),
+  status: z.string(),
+  address: z.string(),
+  certificateSerial: z.string(),
+  certificateNotAfter: z.string(),
+  lastHeartbeat: z.string().nullable(),
+  joinedAt: z.string(),
+  version: z.string(),
+});
+export const nodeAnswer = z.object({ data: listedNode });
+export const nodeListAnswer = z.object({ data: z.object({ nodes: z.array(listedNode) }) });
+export type ListedNode = z.output<typeof listedNode>;

@@ -1,0 +1,278 @@
+import yargs, { type Argv } from "yargs";
+import type { CliIo } from "./io.js";
+import { VERSION } from "../version.js";
+
+/** What the command line asks for. */
+export type Invocation =
+  | { readonly type: "print"; readonly text: string }
+  | { readonly type: "run"; readonly run: (io: CliIo) => Promise<void> }
+  /** A group of commands without one of them: help, and wrong usage. */
+  | { readonly type: "incomplete"; readonly help: string }
+  | { readonly type: "misuse"; readonly problem: string };
+
+/** Flags of every command that asks a running rks. */
+export interface TargetArguments {
+  readonly config?: string | undefined;
+  readonly socket?: string | undefined;
+  readonly json: boolean;
+}
+
+/**
+ * Stands for a lone `-` (stdin) among the words: yargs loses that. No real word can hold a zero.
+ */
+export const STDIN_WORD = "\0stdin";
+
+const INCOMPLETE = "a command is missing";
+
+/**
+ * Read the command line. Nothing but yargs is loaded for that, and a command's own code only when it runs, so that
+ * help stays fast.
+ */
+export async function parseArguments(argv: readonly string[]): Promise<Invocation> {
+  let run: ((io: CliIo) => Promise<void>) | undefined;
+  let printed = "";
+  const parser = define((chosen) => {
+    run = chosen;
+  });
+  try {
+    const words = argv[0] === "unseal" ? argv.map((word) => (word === "-" ? STDIN_WORD : word)) : [...argv];
+    await parser.parseAsync(words, {}, (_error: unknown, _args: unknown, output: string) => {
+      printed = output;
+    });
+  } catch (reason) {
+    const message = (reason instanceof Error ? reason.message : String(reason)).replaceAll(STDIN_WORD, "-");
+    if (message === INCOMPLETE) return { type: "incomplete", help: await helpFor(argv) };
+    return { type: "misuse", problem: message.charAt(0).toLowerCase() + message.slice(1) };
+  }
+  if (run !== undefined) return { type: "run", run };
+  return { type: "print", text: `${printed}\n` };
+}
+
+/** The help of the group that the words name. */
+async function helpFor(argv: readonly string[]): Promise<string> {
+  let printed = "";
+  const words = argv.filter((word) => !word.startsWith("-"));
+  await define(() => undefined).parseAsync(
+    [...words, "--help"],
+    {},
+    (_error: unknown, _args: unknown, output: string) => {
+      printed = output;
+    },
+  );
+  return `${printed}\n`;
+}
+
+type Choose = (run: (io: CliIo) => Promise<void>) => void;
+
+function define(choose: Choose): Argv {
+  return yargs()
+    .scriptName("rks")
+    .usage(
+      "$0 <command>\n\nThe control plane of rk8s: nodes join it and run pods, and its vault is the cluster's CA.",
+    )
+    .locale("en")
+    .exitProcess(false)
+    .version(VERSION)
+    .strict()
+    .recommendCommands()
+    .parserConfiguration({ "duplicate-arguments-array": false, "boolean-negation": false })
+    .wrap(100)
+    .command("config", "Write a config file", (group) => configCommands(group, choose))
+    .command("gen", "Make the cluster's CA, or a join token", (group) => genCommands(group, choose))
+    .command("start", "Run the control plane in the foreground", startOptions, (args) =>
+      choose(async (io) => (await import("./start-command.js")).start(args, io)),
+    )
+    .command("join-token", "List and revoke join tokens", (group) => joinTokenCommands(group, choose))
+    .command("node", "List, show, rejoin and evict nodes", (group) => nodeCommands(group, choose))
+    .command("status", "Say how the running rks is", targetOptions, (args) =>
+      choose(async (io) => (await import("./seal-commands.js")).status(args, io)),
+    )
+    .command("unseal [key]", "Open the vault of the running rks", unsealOptions, (args) =>
+      choose(async (io) => (await import("./seal-commands.js")).unseal(args, io)),
+    )
+    .command("seal", "Close the vault: agents are disconnected, nothing is issued", targetOptions, (args) =>
+      choose(async (io) => (await import("./seal-commands.js")).seal(args, io)),
+    )
+    .demandCommand(1, INCOMPLETE)
+    .epilogue(
+      "Exit codes: 0 done, 64 usage, 65 bad data, 69 nothing answers, 70 internal, 75 try again, 77 refused, 78 configuration.",
+    )
+    .fail((message: string | null, error: unknown) => {
+      throw error instanceof Error ? error : new Error(message ?? "wrong usage");
+    });
+}
+
+function configCommands(group: Argv, choose: Choose): Argv {
+  return group
+    .command(
+      "init [file]",
+      "Write a commented config.yaml that works as it is",
+      (command) =>
+        jsonOption(
+          command.positional("file", {
+            type: "string",
+            default: "config.yaml",
+            describe: "Where to write it",
+          }),
+        ),
+      (args) => choose(async (io) => (await import("./config-command.js")).configInit(args, io)),
+    )
+    .demandCommand(1, INCOMPLETE);
+}
+
+function genCommands(group: Argv, choose: Choose): Argv {
+  return group
+    .command(
+      ["certs [file]", "pems [file]"],
+      "Initialise the vault: cluster CA, roles, policies, unseal material",
+      (command) =>
+        jsonOption(
+          command
+            .positional("file", { type: "string", describe: "The config file, as --config" })
+            .option("config", { type: "string", requiresArg: true, describe: "The config file" }),
+        ),
+      (args) => choose(async (io) => (await import("./gen-certs-command.js")).genCerts(args, io)),
+    )
+    .command(
+      "join-token",
+      "Make a token that lets a node or an operator in",
+      (command) =>
+        targetOptions(command)
+          .option("ttl", {
+            type: "string",
+            requiresArg: true,
+            describe: "1s to 24h (default 10m; operators 8h)",
+          })
+          .option("uses", {
+            type: "string",
+            requiresArg: true,
+            describe: "How many nodes may join with it (default 1)",
+          })
+          .option("node", {
+            type: "string",
+            requiresArg: true,
+            describe: "The only node name it is good for",
+          })
+          .option("cidr", {
+            type: "string",
+            requiresArg: true,
+            describe: "The only addresses it is good from",
+          })
+          .option("role", {
+            choices: ["node", "operator"] as const,
+            default: "node" as const,
+            describe: "Who it lets in",
+          })
+          .option("out", {
+            type: "string",
+            requiresArg: true,
+            describe: "Folder to write join.token and root.pem to",
+          }),
+      (args) => choose(async (io) => (await import("./join-token-commands.js")).genJoinToken(args, io)),
+    )
+    .demandCommand(1, INCOMPLETE);
+}
+
+function joinTokenCommands(group: Argv, choose: Choose): Argv {
+  return group
+    .command("list", "List join tokens, without their secrets", targetOptions, (args) =>
+      choose(async (io) => (await import("./join-token-commands.js")).listJoinTokens(args, io)),
+    )
+    .command(
+      "revoke <id>",
+      "Make a join token worthless from now on",
+      (command) =>
+        targetOptions(command).positional("id", {
+          type: "string",
+          demandOption: true,
+          describe: "As listed",
+        }),
+      (args) => choose(async (io) => (await import("./join-token-commands.js")).revokeJoinToken(args, io)),
+    )
+    .demandCommand(1, INCOMPLETE);
+}
+
+function nodeCommands(group: Argv, choose: Choose): Argv {
+  return group
+    .command("list", "List the nodes", targetOptions, (args) =>
+      choose(async (io) => (await import("./node-commands.js")).listNodes(args, io)),
+    )
+    .command("show <name>", "Show one node", namedNode, (args) =>
+      choose(async (io) => (await import("./node-commands.js")).showNode(args, io)),
+    )
+    .command("rejoin <name>", "Make a token that lets a known node in again", rejoinOptions, (args) =>
+      choose(async (io) => (await import("./node-commands.js")).rejoinNode(args, io)),
+    )
+    .command("evict <name>", "End a node's connection and forget it", namedNode, (args) =>
+      choose(async (io) => (await import("./node-commands.js")).evictNode(args, io)),
+    )
+    .demandCommand(1, INCOMPLETE);
+}
+
+function namedNode<T>(command: Argv<T>): Argv<T & TargetArguments & { name: string }> {
+  return targetOptions(command).positional("name", {
+    type: "string",
+    demandOption: true,
+    describe: "The node",
+  });
+}
+
+function rejoinOptions<T>(
+  command: Argv<T>,
+): Argv<T & TargetArguments & { name: string } & { out: string | undefined }> {
+  return namedNode(command).option("out", {
+    type: "string",
+    requiresArg: true,
+    describe: "Folder to write join.token and root.pem to",
+  });
+}
+
+function unsealOptions<T>(
+  command: Argv<T>,
+): Argv<T & TargetArguments & { key: string | undefined } & { "key-file": string | undefined }> {
+  return targetOptions(command)
+    .positional("key", { type: "string", describe: "An unseal share; - reads stdin" })
+    .option("key-file", { type: "string", requiresArg: true, describe: "A file with shares, or keys.json" })
+    .epilogue("Without KEY: $RKS_UNSEAL_KEY, else what `gen certs` left beside the vault of --config.");
+}
+
+function startOptions<T>(command: Argv<T>): Argv<
+  T & { json: boolean } & { config: string | undefined } & { "log-level": LogLevel } & {
+    "log-format": LogFormat;
+  }
+> {
+  return jsonOption(command)
+    .option("config", {
+      alias: "c",
+      type: "string",
+      requiresArg: true,
+      describe: "The config file (default ./config.yaml)",
+    })
+    .option("log-level", { choices: LOG_LEVELS, default: "info" as const, describe: "What to say on stderr" })
+    .option("log-format", { choices: LOG_FORMATS, default: "text" as const, describe: "How to say it" });
+}
+
+function targetOptions<T>(command: Argv<T>): Argv<T & TargetArguments> {
+  return jsonOption(command)
+    .option("config", {
+      alias: "c",
+      type: "string",
+      requiresArg: true,
+      describe: "The config file of the rks to ask (default ./config.yaml)",
+    })
+    .option("socket", { type: "string", requiresArg: true, describe: "The socket of the rks to ask" })
+    .conflicts("config", "socket");
+}
+
+function jsonOption<T>(command: Argv<T>): Argv<T & { json: boolean }> {
+  return command.option("json", {
+    type: "boolean",
+    default: false,
+    describe: "Print one JSON document on stdout",
+  });
+}
+
+const LOG_LEVELS = ["debug", "info", "warn", "error"] as const;
+const LOG_FORMATS = ["text", "json"] as const;
+export type LogLevel = (typeof LOG_LEVELS)[number];
+export type LogFormat = (typeof LOG_FORMATS)[number];

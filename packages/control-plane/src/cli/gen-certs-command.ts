@@ -1,0 +1,54 @@
+import { RksError } from "@rk8s/protocol";
+import { initializeControlPlane } from "../initialize-control-plane.js";
+import type { InitializationResult } from "../lifecycle/initialize.js";
+import { systemClock } from "../system-clock.js";
+import type { CliIo } from "./io.js";
+import { printHint, printJson } from "./output.js";
+import { readConfigArgument } from "./target.js";
+
+export interface GenCertsArguments {
+  readonly file?: string | undefined;
+  readonly config?: string | undefined;
+  readonly json: boolean;
+}
+
+/**
+ * `rks gen certs`: initialise the vault of a config, once.
+ * @throws {RksError} USAGE_INVALID, CONFIG_INVALID, ALREADY_RUNNING, STORAGE_FULL, STORAGE_UNWRITABLE.
+ */
+export async function genCerts(args: GenCertsArguments, io: CliIo): Promise<void> {
+  if (args.file !== undefined && args.config !== undefined) {
+    throw new RksError("USAGE_INVALID", "the config file is given twice", {
+      suggestion: "Give it with --config or by itself.",
+    });
+  }
+  const { config, file } = await readConfigArgument(args.config ?? args.file, io, { warn: true });
+  const result = await initializeControlPlane(config, { clock: systemClock });
+  if (args.json) printJson(io, documentOf(result, config.vaultFolder));
+  else if (result.initialized) for (const path of result.files) io.stdout(`${path}\n`);
+  if (!result.initialized) {
+    io.stderr(`already initialised: ${config.vaultFolder} is left as it is\n`);
+    return;
+  }
+  io.stderr(`initialised ${config.vaultFolder}\n`);
+  for (const hint of hintsFor(result)) printHint(io, hint);
+  printHint(io, `next: rks start --config ${file}`);
+}
+
+function documentOf(result: InitializationResult, vaultFolder: string): object {
+  return {
+    initialized: result.initialized,
+    vaultFolder,
+    rootCertPath: result.rootCertificateFile,
+    files: result.files,
+  };
+}
+
+function hintsFor({ unsealMaterial, dangerousFiles }: InitializationResult): string[] {
+  return [
+    `${unsealMaterial} opens the vault: keep a copy off this host, and move the original off as well unless rks must start unattended`,
+    ...dangerousFiles.map(
+      (path) => `${path} gives whoever reads it the whole cluster: move it to a safe place`,
+    ),
+  ];
+}

@@ -1,0 +1,149 @@
+import { mkdir, readFile } from "node:fs/promises";
+import { join, resolve } from "node:path";
+import { parseDuration, RksError } from "@rk8s/protocol";
+import { fileError, writeDurably } from "../lifecycle/durable-file.js";
+import {
+  createdTokenAnswer,
+  type CreatedToken,
+  type ListedToken,
+  listedTokenAnswer,
+  tokenListAnswer,
+} from "./answers.js";
+import type { TargetArguments } from "./arguments.js";
+import { ask } from "./ask.js";
+import type { CliIo } from "./io.js";
+import { formatTable, printHint, printJson } from "./output.js";
+import { findTarget } from "./target.js";
+
+const MAX_TTL = "24h";
+
+export interface GenJoinTokenArguments extends TargetArguments {
+  readonly ttl?: string | undefined;
+  readonly uses?: string | undefined;
+  readonly node?: string | undefined;
+  readonly cidr?: string | undefined;
+  readonly role: "node" | "operator";
+  readonly out?: string | undefined;
+}
+
+/** `rks gen join-token`. @throws {RksError} USAGE_INVALID, INPUT_INVALID, NODE_NAME_INVALID, UNREACHABLE, VAULT_SEALED. */
+export async function genJoinToken(args: GenJoinTokenArguments, io: CliIo): Promise<void> {
+  const body = {
+    role: args.role,
+    ...(args.ttl === undefined ? {} : { ttlSeconds: parseTtl(args.ttl) }),
+    ...(args.uses === undefined ? {} : { uses: parseUses(args.uses) }),
+    ...(args.node === undefined ? {} : { node: args.node }),
+    ...(args.cidr === undefined ? {} : { cidr: args.cidr }),
+  };
+  const target = await findTarget(args, io);
+  const { data } = await ask(target, createdTokenAnswer, "POST", "/v1/rk8s/join-tokens", body);
+  await printCreatedToken(data, args, io);
+}
+
+/** Print a new token, and on stderr how it is used. @throws {RksError} STORAGE_UNWRITABLE for `--out`. */
+export async function printCreatedToken(
+  created: CreatedToken,
+  args: { readonly json: boolean; readonly out?: string | undefined },
+  io: CliIo,
+): Promise<void> {
+  const { address, ...document } = created;
+  const files =
+    args.out === undefined ? undefined : await writeTokenFiles(created, resolve(io.cwd, args.out));
+  if (args.json)
+    printJson(io, { ...document, ...(files === undefined ? {} : { rootCertPath: files.rootCertPath }) });
+  else if (files === undefined) io.stdout(`${created.token}\n`);
+  else io.stdout(`${files.tokenPath}\n`);
+  const who = created.role === "operator" ? "operators" : `${created.uses ?? "any number of"} node(s)`;
+  io.stderr(`token ${created.id} lets in ${who} until ${created.expiresAt}\n`);
+  for (const hint of hintsFor(created, address, files)) printHint(io, hint);
+}
+
+interface TokenFiles {
+  readonly tokenPath: string;
+  readonly rootCertPath: string;
+}
+
+async function writeTokenFiles(created: CreatedToken, folder: string): Promise<TokenFiles> {
+  const files = { tokenPath: join(folder, "join.token"), rootCertPath: join(folder, "root.pem") };
+  try {
+    await mkdir(folder, { recursive: true });
+    await writeDurably(files.rootCertPath, await readFile(created.rootCertPath, "utf8"), { mode: 0o644 });
+  } catch (cause) {
+    throw fileError(`write to "${folder}"`, cause);
+  }
+  await writeDurably(files.tokenPath, `${created.token}\n`, { mode: 0o600 });
+  return files;
+}
+
+function hintsFor(created: CreatedToken, address: string, files: TokenFiles | undefined): string[] {
+  const tokenFile = files?.tokenPath ?? "join.token";
+  const connection = `--rks-address ${address} --enable-tls --root-cert-path ${files === undefined ? "root.pem" : files.rootCertPath} --join-token-file ${tokenFile}`;
+  const command =
+    created.role === "operator"
+      ? `rkl get nodes ${connection}`
+      : `rkl pod daemon ${created.node === null ? "" : `--node-name ${created.node} `}${connection}`;
+  const prepare =
+    files === undefined
+      ? `save the token as join.token (mode 0600) and ${created.rootCertPath} as root.pem on the other host, then run there:`
+      : "copy both files to the other host, then run there:";
+  return [`${prepare} ${command}`];
+}
+
+/** `rks join-token list`. @throws {RksError} UNREACHABLE, VAULT_SEALED. */
+export async function listJoinTokens(args: TargetArguments, io: CliIo): Promise<void> {
+  const { data } = await ask(await findTarget(args, io), tokenListAnswer, "GET", "/v1/rk8s/join-tokens");
+  if (args.json) {
+    printJson(io, data.joinTokens);
+    return;
+  }
+  const headings = ["ID", "ROLE", "STATUS", "USES", "NODE", "CIDR", "EXPIRES", "USED BY"];
+  io.stdout(formatTable(headings, data.joinTokens.map(tokenRow)));
+}
+
+/** `rks join-token revoke ID`. @throws {RksError} NOT_FOUND, UNREACHABLE, VAULT_SEALED. */
+export async function revokeJoinToken(
+  args: TargetArguments & { readonly id: string },
+  io: CliIo,
+): Promise<void> {
+  const path = `/v1/rk8s/join-tokens/${encodeURIComponent(args.id)}`;
+  const { data } = await ask(await findTarget(args, io), listedTokenAnswer, "DELETE", path);
+  if (args.json) printJson(io, data);
+  else io.stdout(`revoked ${data.id}\n`);
+}
+
+function tokenRow(token: ListedToken): string[] {
+  const last = token.usedBy.at(-1);
+  return [
+    token.id,
+    token.rejoin ? `${token.role} (rejoin)` : token.role,
+    token.status,
+    token.uses === null ? `${token.usedCount}` : `${token.usedCount}/${token.uses}`,
+    token.node ?? "-",
+    token.cidr ?? "-",
+    token.expiresAt,
+    last === undefined ? "-" : `${last.node} at ${last.at}`,
+  ];
+}
+
+function parseTtl(text: string): number {
+  const suggestion = `Give a time from 1s to ${MAX_TTL}, such as --ttl 10m.`;
+  let ttlSeconds: number;
+  try {
+    ttlSeconds = parseDuration(text);
+  } catch (cause) {
+    throw new RksError("USAGE_INVALID", `--ttl: ${RksError.from(cause).message}`, { cause, suggestion });
+  }
+  if (ttlSeconds < 1 || ttlSeconds > parseDuration(MAX_TTL)) {
+    throw new RksError("USAGE_INVALID", `--ttl: "${text}" is not between 1s and ${MAX_TTL}`, { suggestion });
+  }
+  return ttlSeconds;
+}
+
+function parseUses(text: string): number {
+  if (!/^[1-9]\d{0,8}$/.test(text)) {
+    throw new RksError("USAGE_INVALID", `--uses: "${text.slice(0, 40)}" is not a whole number from 1`, {
+      suggestion: "Give the number of nodes that may join with the token.",
+    });
+  }
+  return Number(text);
+}

@@ -1,0 +1,338 @@
+import { mkdtemp, readFile, rm, stat, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { Secret, silentLogger } from "@rk8s/protocol";
+import { afterEach, beforeEach, describe, expect, test } from "vitest";
+import { clusterRoutes } from "../http/cluster-routes.js";
+import type { OperatorApi, OperatorCluster } from "../http/operator-api.js";
+import { serveSocket } from "../http/socket-server.js";
+import { sysRoutes } from "../http/sys-routes.js";
+import type { VaultStatus } from "../vault/vault.js";
+import { VERSION } from "../version.js";
+import type { CliIo } from "./io.js";
+import { main } from "./main.js";
+
+let folder: string;
+beforeEach(async () => {
+  folder = await mkdtemp(join(tmpdir(), "rks-cli-"));
+});
+afterEach(async () => {
+  await rm(folder, { recursive: true });
+});
+
+interface Transcript {
+  readonly exit: number;
+  readonly stdout: string;
+  readonly stderr: string;
+}
+
+/** Run a command in the test's folder. */
+async function rks(
+  argv: readonly string[],
+  input: { readonly stdin?: string; readonly env?: Record<string, string> } = {},
+): Promise<Transcript> {
+  let stdout = "";
+  let stderr = "";
+  const io: CliIo = {
+    cwd: folder,
+    env: input.env ?? {},
+    stdin: (async function* () {
+      await Promise.resolve();
+      yield Buffer.from(input.stdin ?? "");
+    })(),
+    stdout: (text) => void (stdout += text),
+    stderr: (text) => void (stderr += text),
+    onTerminate: () => ({ [Symbol.dispose]: () => undefined }),
+  };
+  const exit = await main(argv, io);
+  return { exit, stdout, stderr };
+}
+
+describe("without a control plane", () => {
+  test("help names every command on stdout", async () => {
+    const { exit, stdout, stderr } = await rks(["--help"]);
+    expect([exit, stderr]).toEqual([0, ""]);
+    for (const command of ["config", "gen", "start", "join-token", "node", "status", "unseal", "seal"]) {
+      expect(stdout).toContain(`rks ${command}`);
+    }
+  });
+
+  test("the version is the package's", async () => {
+    expect(await rks(["--version"])).toEqual({ exit: 0, stdout: `${VERSION}\n`, stderr: "" });
+  });
+
+  test.each([
+    { argv: [], group: "rks <command>" },
+    { argv: ["gen"], group: "rks gen certs" },
+    { argv: ["node"], group: "rks node list" },
+  ])("$argv without a command is help on stderr and 64", async ({ argv, group }) => {
+    const { exit, stdout, stderr } = await rks(argv);
+    expect([exit, stdout]).toEqual([64, ""]);
+    expect(stderr).toContain(group);
+  });
+
+  test.each([
+    { argv: ["strat"], message: "did you mean start?" },
+    { argv: ["gen", "sertificates"], message: "unknown" },
+    { argv: ["start", "--confg", "x"], message: "unknown argument: confg" },
+    { argv: ["start", "extra"], message: "unknown argument: extra" },
+    { argv: ["start", "--config"], message: "not enough arguments following: config" },
+    { argv: ["start", "--log-level", "loud"], message: "invalid values" },
+    { argv: ["node", "show"], message: "not enough non-option arguments" },
+    { argv: ["gen", "join-token", "--role", "king"], message: "invalid values" },
+    { argv: ["status", "--config", "a", "--socket", "b"], message: "mutually exclusive" },
+    { argv: ["gen", "join-token", "--ttl", "25h"], message: '--ttl: "25h" is not between 1s and 24h' },
+    { argv: ["gen", "join-token", "--ttl", "0s"], message: '--ttl: "0s" is not between' },
+    { argv: ["gen", "join-token", "--ttl", "soon"], message: '--ttl: duration "soon"' },
+    { argv: ["gen", "join-token", "--uses", "-1"], message: "--uses" },
+    { argv: ["gen", "certs", "a.yaml", "--config", "b.yaml"], message: "given twice" },
+  ])("$argv is wrong usage", async ({ argv, message }) => {
+    const { exit, stdout, stderr } = await rks(argv);
+    expect([exit, stdout]).toEqual([64, ""]);
+    expect(stderr.toLowerCase()).toContain(message.toLowerCase());
+    expect(stderr).toMatch(/^rks: .+\nhint: .+\n$/s);
+  });
+
+  test("config init writes a config, says what is next, and never overwrites", async () => {
+    const first = await rks(["config", "init", "c.yaml"]);
+    expect(first.exit).toBe(0);
+    expect(first.stdout).toBe(`${join(folder, "c.yaml")}\n`);
+    expect(first.stderr).toContain("hint: next: rks gen certs --config c.yaml");
+    const second = await rks(["config", "init", "c.yaml"]);
+    expect(second.exit).toBe(65);
+    expect(second.stderr).toContain("exists already");
+  });
+
+  test("with --json an error is one document on stdout as well", async () => {
+    const { exit, stdout, stderr } = await rks(["node", "list", "--json", "--socket", "none.sock"]);
+    expect(exit).toBe(69);
+    expect(JSON.parse(stdout)).toEqual({
+      error: {
+        code: "UNREACHABLE",
+        message: `no rks answers at "${join(folder, "none.sock")}"`,
+        suggestion: expect.stringContaining("rks start"),
+        retryable: true,
+      },
+    });
+    expect(stderr).toMatch(/^rks: no rks answers.+\nhint: .+\n$/s);
+  });
+
+  test("without --config and --socket ./config.yaml is asked for, and stderr says so", async () => {
+    const { exit, stderr } = await rks(["status"]);
+    expect(exit).toBe(78);
+    expect(stderr).toContain("using ./config.yaml");
+    expect(stderr).toContain("rks config init");
+  });
+
+  test("a config that cannot be used is 78 for every command that reads it", async () => {
+    await writeFile(join(folder, "config.yaml"), "adr: x\n");
+    for (const argv of [["start"], ["gen", "certs"], ["status"], ["node", "list"]]) {
+      const { exit, stderr } = await rks(argv);
+      expect(exit).toBe(78);
+      expect(stderr).toContain('did you mean "addr"?');
+    }
+  });
+});
+
+describe("with a control plane", () => {
+  const SEALED: VaultStatus = {
+    initialized: true,
+    sealed: true,
+    type: "shamir",
+    threshold: 2,
+    shares: 3,
+    progress: 0,
+    nonce: "",
+    version: "1.2.3",
+  };
+  const TOKEN = {
+    token: new Secret("rkj1.abc"),
+    id: "0123456789abcdef",
+    expiresAt: "2026-11-21T00:10:00.000Z",
+    uses: 1,
+    node: null as string | null,
+    cidr: null,
+    role: "node" as "node" | "operator",
+  };
+  const NODE = {
+    name: "worker-1",
+    status: "Ready",
+    address: "10.0.0.1",
+    certificateSerial: "0a1b",
+    certificateNotAfter: "2026-11-21T01:00:00.000Z",
+    lastHeartbeat: null,
+    joinedAt: "2026-11-21T00:00:00.000Z",
+    version: "0.1.0",
+  };
+
+  let state: VaultStatus;
+  let asked: unknown[];
+  let server: AsyncDisposable;
+  let socket: string;
+
+  beforeEach(async () => {
+    state = { ...SEALED };
+    asked = [];
+    socket = join(folder, "rks.sock");
+    await writeFile(join(folder, "root.pem"), "-----BEGIN CERTIFICATE-----\n");
+    const unsupported = (): Promise<never> => Promise.reject(new Error("not asked for here"));
+    const cluster: OperatorCluster = {
+      joinTokens: {
+        create: (request) => {
+          asked.push(request);
+          return Promise.resolve({ ...TOKEN, role: request.role ?? "node", node: request.node ?? null });
+        },
+        list: () => Promise.resolve([]),
+        revoke: unsupported,
+      },
+      nodes: {
+        list: () => Promise.resolve([NODE]),
+        show: () => Promise.resolve({ ...NODE, version: "\u001b[2J" }),
+        rejoin: (node) => Promise.resolve({ ...TOKEN, node }),
+        evict: (name) => {
+          asked.push(`evict ${name}`);
+          return Promise.resolve();
+        },
+      },
+      serveStream: unsupported,
+    };
+    const api: OperatorApi = {
+      endpoints: { quic: "127.0.0.1:5", http: null, socket },
+      startedAt: "2026-11-21T00:00:00.000Z",
+      rootCertificateFile: join(folder, "root.pem"),
+      agentAddress: () => "127.0.0.1:5",
+      sealStatus: () => state,
+      unseal: (share) => {
+        asked.push(share);
+        state = { ...state, progress: state.progress + 1 };
+        if (state.progress === state.threshold) state = { ...state, sealed: false, progress: 0 };
+        return Promise.resolve(state);
+      },
+      resetUnseal: unsupported,
+      seal: () => {
+        state = SEALED;
+        return Promise.resolve();
+      },
+      cluster: () => cluster,
+    };
+    const routes = [...sysRoutes(api), ...clusterRoutes(api)];
+    server = await serveSocket({ path: socket, routes, drainMs: 100 }, { logger: silentLogger });
+  });
+  afterEach(async () => {
+    await server[Symbol.asyncDispose]();
+  });
+
+  const onSocket = (...argv: string[]): string[] => [...argv, "--socket", "rks.sock"];
+
+  test("gen join-token prints the token alone, and the command that uses it without it", async () => {
+    const { exit, stdout, stderr } = await rks(
+      onSocket("gen", "join-token", "--node", "worker-1", "--ttl", "1m"),
+    );
+    expect([exit, stdout]).toEqual([0, "rkj1.abc\n"]);
+    expect(stderr).toContain("rkl pod daemon --node-name worker-1 --rks-address 127.0.0.1:5");
+    expect(stderr).toContain("--join-token-file join.token");
+    expect(stderr).not.toContain("rkj1");
+    expect(asked).toEqual([{ role: "node", node: "worker-1", ttlSeconds: 60 }]);
+  });
+
+  test("gen join-token --json prints surface.md's document", async () => {
+    const { stdout } = await rks(onSocket("gen", "join-token", "--json"));
+    expect(JSON.parse(stdout)).toEqual({
+      token: "rkj1.abc",
+      id: "0123456789abcdef",
+      expiresAt: "2026-11-21T00:10:00.000Z",
+      uses: 1,
+      node: null,
+      cidr: null,
+      role: "node",
+      rootCertPath: join(folder, "root.pem"),
+    });
+  });
+
+  test("gen join-token --out writes the token for its owner only and the root beside it", async () => {
+    const { exit, stdout } = await rks(onSocket("gen", "join-token", "--out", "to/worker"));
+    const token = join(folder, "to/worker/join.token");
+    expect([exit, stdout]).toEqual([0, `${token}\n`]);
+    expect(await readFile(token, "utf8")).toBe("rkj1.abc\n");
+    expect((await stat(token)).mode & 0o777).toBe(0o600);
+    expect(await readFile(join(folder, "to/worker/root.pem"), "utf8")).toBe("-----BEGIN CERTIFICATE-----\n");
+  });
+
+  test("an operator's token comes with an operator's command", async () => {
+    const { stderr } = await rks(onSocket("gen", "join-token", "--role", "operator"));
+    expect(stderr).toContain("rkl get nodes --rks-address 127.0.0.1:5");
+  });
+
+  test("node list is a table for people and an array for programs", async () => {
+    expect((await rks(onSocket("node", "list"))).stdout).toMatch(
+      /^NAME +STATUS +ADDRESS.*\nworker-1 +Ready +10\.0\.0\.1.*never/,
+    );
+    expect(JSON.parse((await rks(onSocket("node", "list", "--json"))).stdout)).toEqual([NODE]);
+  });
+
+  test("what a node says of itself cannot drive the terminal", async () => {
+    const { stdout } = await rks(onSocket("node", "show", "worker-1"));
+    expect(stdout).toContain("worker-1");
+    expect(stdout).not.toContain("\u001b");
+  });
+
+  test("node rejoin prints like gen join-token, bound to the node", async () => {
+    const { stdout } = await rks(onSocket("node", "rejoin", "worker-1", "--json"));
+    expect(JSON.parse(stdout)).toMatchObject({ token: "rkj1.abc", node: "worker-1" });
+  });
+
+  test("node evict passes the name on", async () => {
+    expect((await rks(onSocket("node", "evict", "worker-1"))).stdout).toBe("evicted worker-1\n");
+    expect(asked).toEqual(["evict worker-1"]);
+  });
+
+  test("status tells people and programs the same", async () => {
+    const json = JSON.parse((await rks(onSocket("status", "--json"))).stdout) as object;
+    expect(json).toMatchObject({ initialized: true, sealed: true, quic: "127.0.0.1:5", http: null, socket });
+    expect((await rks(onSocket("status"))).stdout).toMatch(/sealed +true\n/);
+  });
+
+  test.each([
+    { name: "stdin", argv: ["-"], input: { stdin: "one\ntwo\nthree\n" } },
+    {
+      name: "keys.json on stdin",
+      argv: ["-"],
+      input: { stdin: '{"keys":["one","two","three"],"threshold":2}' },
+    },
+    { name: "the environment", argv: [], input: { env: { RKS_UNSEAL_KEY: "one two" } } },
+    { name: "a file", argv: ["--key-file", "shares"], input: {} },
+  ])("unseal takes as many shares as it needs from $name", async ({ argv, input }) => {
+    await writeFile(join(folder, "shares"), "one\ntwo\n");
+    const { exit, stdout, stderr } = await rks(onSocket("unseal", ...argv), input);
+    expect([exit, stdout, stderr]).toEqual([0, "unsealed\n", ""]);
+    expect(asked).toEqual(["one", "two"]);
+  });
+
+  test("unseal with one share of two says how many are missing, and that argv is seen by others", async () => {
+    const { exit, stdout, stderr } = await rks(onSocket("unseal", "one"));
+    expect([exit, stdout]).toEqual([0, "sealed: 1 of 2 shares given\n"]);
+    expect(stderr).toContain("--key-file FILE");
+  });
+
+  test("unseal without a share anywhere is wrong usage", async () => {
+    expect((await rks(onSocket("unseal"))).exit).toBe(64);
+    expect((await rks(onSocket("unseal", "-"), { stdin: "  " })).exit).toBe(65);
+    expect((await rks(onSocket("unseal", "--key-file", "none"))).exit).toBe(65);
+  });
+
+  test("unseal reads what gen certs left beside the vault of --config", async () => {
+    await writeFile(join(folder, "c.yaml"), "tls_config: { vault_folder: . }\n");
+    await writeFile(join(folder, "keys.json"), '{"keys":["one","two","three"],"threshold":2}', {
+      mode: 0o600,
+    });
+    expect((await rks(["unseal", "--config", "c.yaml", "--json"])).stdout).toBe(
+      '{"sealed":false,"progress":0,"threshold":2,"shares":3}\n',
+    );
+  });
+
+  test("seal says what it means", async () => {
+    const { exit, stdout, stderr } = await rks(onSocket("seal"));
+    expect([exit, stdout]).toEqual([0, "sealed\n"]);
+    expect(stderr).toContain("rks unseal");
+  });
+});

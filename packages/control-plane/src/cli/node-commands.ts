@@ -1,0 +1,82 @@
+import { createdTokenAnswer, type ListedNode, nodeAnswer, nodeListAnswer } from "./answers.js";
+import type { TargetArguments } from "./arguments.js";
+import { ask } from "./ask.js";
+import type { CliIo } from "./io.js";
+import { printCreatedToken } from "./join-token-commands.js";
+import { formatFields, formatTable, printable, printHint, printJson } from "./output.js";
+import { findTarget } from "./target.js";
+
+interface NamedNode extends TargetArguments {
+  readonly name: string;
+}
+
+/** `rks node list`. @throws {RksError} UNREACHABLE, VAULT_SEALED. */
+export async function listNodes(args: TargetArguments, io: CliIo): Promise<void> {
+  const { data } = await ask(await findTarget(args, io), nodeListAnswer, "GET", "/v1/rk8s/nodes");
+  if (args.json) {
+    printJson(io, data.nodes);
+    return;
+  }
+  const headings = [
+    "NAME",
+    "STATUS",
+    "ADDRESS",
+    "CERTIFICATE SERIAL",
+    "CERTIFICATE EXPIRES",
+    "LAST HEARTBEAT",
+    "VERSION",
+  ];
+  io.stdout(printable(formatTable(headings, data.nodes.map(nodeRow))));
+  if (data.nodes.length === 0)
+    printHint(io, "no node has joined yet; make a token with `rks gen join-token`");
+}
+
+/** `rks node show NAME`. @throws {RksError} NOT_FOUND, UNREACHABLE, VAULT_SEALED. */
+export async function showNode(args: NamedNode, io: CliIo): Promise<void> {
+  const { data } = await ask(await findTarget(args, io), nodeAnswer, "GET", pathOf(args.name));
+  if (args.json) {
+    printJson(io, data);
+    return;
+  }
+  const fields = Object.entries(data).map(([name, value]): [string, string] => [name, textOf(value)]);
+  io.stdout(printable(formatFields(fields)));
+}
+
+/** `rks node rejoin NAME`. @throws {RksError} NOT_FOUND, UNREACHABLE, VAULT_SEALED. */
+export async function rejoinNode(
+  args: NamedNode & { readonly out?: string | undefined },
+  io: CliIo,
+): Promise<void> {
+  const target = await findTarget(args, io);
+  const { data } = await ask(target, createdTokenAnswer, "POST", `${pathOf(args.name)}/rejoin`);
+  await printCreatedToken(data, args, io);
+}
+
+/** `rks node evict NAME`. @throws {RksError} NOT_FOUND, UNREACHABLE, VAULT_SEALED. */
+export async function evictNode(args: NamedNode, io: CliIo): Promise<void> {
+  const target = await findTarget(args, io);
+  await target.client.request("POST", `${pathOf(args.name)}/evict`);
+  if (args.json) printJson(io, { evicted: args.name });
+  else io.stdout(`evicted ${printable(args.name)}\n`);
+}
+
+function pathOf(name: string): string {
+  return `/v1/rk8s/nodes/${encodeURIComponent(name)}`;
+}
+
+function nodeRow(node: ListedNode): string[] {
+  return [
+    node.name,
+    node.status,
+    node.address,
+    node.certificateSerial,
+    node.certificateNotAfter,
+    node.lastHeartbeat ?? "never",
+    node.version,
+  ];
+}
+
+function textOf(value: unknown): string {
+  if (value === null || value === undefined) return "-";
+  return typeof value === "string" ? value : JSON.stringify(value);
+}

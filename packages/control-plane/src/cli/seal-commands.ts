@@ -1,0 +1,119 @@
+import { RksError } from "@rk8s/protocol";
+import { readUnsealMaterial } from "../lifecycle/unseal-material.js";
+import { vaultFolderAt } from "../lifecycle/vault-folder.js";
+import { sealStatusAnswer, statusAnswer } from "./answers.js";
+import { STDIN_WORD, type TargetArguments } from "./arguments.js";
+import { ask } from "./ask.js";
+import type { CliIo } from "./io.js";
+import { formatFields, printHint, printJson } from "./output.js";
+import { readSecretFile, readStdin } from "./secret-input.js";
+import { findTarget, type Target } from "./target.js";
+
+const SHARES_VARIABLE = "RKS_UNSEAL_KEY";
+
+/** `rks status`. @throws {RksError} UNREACHABLE. */
+export async function status(args: TargetArguments, io: CliIo): Promise<void> {
+  const { data } = await ask(await findTarget(args, io), statusAnswer, "GET", "/v1/rk8s/status");
+  if (args.json) {
+    printJson(io, data);
+    return;
+  }
+  const fields: [string, string][] = [
+    ["initialized", String(data.initialized)],
+    ["sealed", String(data.sealed)],
+    [
+      "seal",
+      data.sealType === "shamir" ? `shamir, ${data.threshold} of ${data.shares} shares` : data.sealType,
+    ],
+    ["quic", data.quic ?? "closed"],
+    ["socket", data.socket],
+    ["version", data.version],
+    ["pid", String(data.pid)],
+    ["started", data.startedAt],
+  ];
+  if (data.sealed && data.progress > 0)
+    fields.splice(3, 0, ["progress", `${data.progress} of ${data.threshold}`]);
+  io.stdout(formatFields(fields));
+  if (data.sealed) printHint(io, "open the vault with `rks unseal`");
+}
+
+export interface UnsealArguments extends TargetArguments {
+  readonly key?: string | undefined;
+  readonly "key-file"?: string | undefined;
+}
+
+/**
+ * `rks unseal [KEY]`. Gives every share it finds until the vault opens; fewer than needed is no error.
+ * @throws {RksError} UNSEAL_KEY_INVALID, USAGE_INVALID when there is no share anywhere, UNREACHABLE.
+ */
+export async function unseal(args: UnsealArguments, io: CliIo): Promise<void> {
+  const target = await findTarget(args, io);
+  const shares = await findShares(args, target, io);
+  let state = await ask(target, sealStatusAnswer, "GET", "/v1/sys/seal-status");
+  for (const key of shares) {
+    if (!state.sealed) break;
+    state = await ask(target, sealStatusAnswer, "POST", "/v1/sys/unseal", { key });
+  }
+  if (args.json)
+    printJson(io, { sealed: state.sealed, progress: state.progress, threshold: state.t, shares: state.n });
+  else io.stdout(state.sealed ? `sealed: ${state.progress} of ${state.t} shares given\n` : "unsealed\n");
+  if (state.sealed) printHint(io, "give the next share with `rks unseal`");
+}
+
+/** `rks seal`. @throws {RksError} UNREACHABLE. */
+export async function seal(args: TargetArguments, io: CliIo): Promise<void> {
+  const target = await findTarget(args, io);
+  await target.client.request("POST", "/v1/sys/seal");
+  if (args.json) printJson(io, { sealed: true });
+  else io.stdout("sealed\n");
+  printHint(io, "agents are disconnected until `rks unseal`");
+}
+
+async function findShares(args: UnsealArguments, target: Target, io: CliIo): Promise<readonly string[]> {
+  const file = args["key-file"];
+  if (args.key === STDIN_WORD || file === STDIN_WORD) return splitShares(await readStdin(io), "stdin");
+  if (args.key !== undefined) {
+    printHint(
+      io,
+      `other users can see command lines: better --key-file FILE, - (stdin) or $${SHARES_VARIABLE}`,
+    );
+    return splitShares(args.key, "the command line");
+  }
+  if (file !== undefined) return splitShares(await readSecretFile(file, io), file);
+  const fromEnvironment = io.env[SHARES_VARIABLE];
+  if (fromEnvironment !== undefined && fromEnvironment !== "") {
+    return splitShares(fromEnvironment, `$${SHARES_VARIABLE}`);
+  }
+  const { config } = target;
+  const left =
+    config === undefined
+      ? undefined
+      : await readUnsealMaterial(config.seal, vaultFolderAt(config.vaultFolder));
+  if (left !== undefined) {
+    io.stderr(`using ${left.file}\n`);
+    return left.shares.map((share) => share.reveal());
+  }
+  throw new RksError("USAGE_INVALID", "there is no unseal key", {
+    suggestion: "Give one with `rks unseal --key-file FILE`, on stdin with `rks unseal -`, or name --config.",
+  });
+}
+
+/** Shares one a line, or the document that `gen certs` writes. */
+function splitShares(text: string, source: string): readonly string[] {
+  const shares = text.trimStart().startsWith("{")
+    ? sharesOfDocument(text)
+    : text.split(/\s+/).filter(Boolean);
+  if (shares !== undefined && shares.length > 0) return shares;
+  throw new RksError("INPUT_INVALID", `there is no unseal key in ${source}`, {
+    suggestion: "Give one share a line, or keys.json as `rks gen certs` wrote it.",
+  });
+}
+
+function sharesOfDocument(text: string): readonly string[] | undefined {
+  try {
+    const { keys } = JSON.parse(text) as { readonly keys?: unknown };
+    return Array.isArray(keys) ? keys.filter((key): key is string => typeof key === "string") : undefined;
+  } catch {
+    return undefined;
+  }
+}

@@ -1,0 +1,37 @@
+import { readFile, stat } from "node:fs/promises";
+import { resolve } from "node:path";
+import { RksError } from "@rk8s/protocol";
+import type { CliIo } from "./io.js";
+
+/** 255 shares are 24 KB. */
+const MAX_INPUT_BYTES = 65_536;
+
+/** All of stdin as text. @throws {RksError} INPUT_INVALID when it is longer than any secret. */
+export async function readStdin(io: CliIo): Promise<string> {
+  const chunks: Buffer[] = [];
+  let length = 0;
+  for await (const chunk of io.stdin) {
+    const bytes = Buffer.from(chunk as Uint8Array);
+    length += bytes.length;
+    if (length > MAX_INPUT_BYTES) throw new RksError("INPUT_INVALID", "stdin holds more than any key");
+    chunks.push(bytes);
+  }
+  return Buffer.concat(chunks).toString("utf8");
+}
+
+/** A small file with a secret. @throws {RksError} INPUT_INVALID when it cannot be read. */
+export async function readSecretFile(file: string, io: CliIo): Promise<string> {
+  const path = resolve(io.cwd, file);
+  try {
+    if ((await stat(path)).size > MAX_INPUT_BYTES) {
+      throw new RksError("INPUT_INVALID", `"${file}" holds more than any key`);
+    }
+    return await readFile(path, "utf8");
+  } catch (cause) {
+    if (cause instanceof RksError) throw cause;
+    throw new RksError("INPUT_INVALID", `cannot read "${file}"`, {
+      cause,
+      suggestion: "Name a readable file.",
+    });
+  }
+}

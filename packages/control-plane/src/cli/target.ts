@@ -1,0 +1,50 @@
+import { resolve } from "node:path";
+import { readConfig } from "../config/config-file.js";
+import type { ControlPlaneConfig } from "../config/config.js";
+import { openSocketClient, type SocketClient } from "../http/socket-client.js";
+import { socketPathOf } from "../lifecycle/vault-folder.js";
+import type { TargetArguments } from "./arguments.js";
+import type { CliIo } from "./io.js";
+
+const DEFAULT_CONFIG = "config.yaml";
+
+/** The rks that a command asks. */
+export interface Target {
+  readonly client: SocketClient;
+  readonly socket: string;
+  /** Undefined when only a socket was named. */
+  readonly config: ControlPlaneConfig | undefined;
+}
+
+/**
+ * Find the running rks by `--socket`, `--config` or ./config.yaml.
+ * @throws {RksError} CONFIG_INVALID.
+ */
+export async function findTarget(
+  args: Pick<TargetArguments, "config" | "socket">,
+  io: CliIo,
+): Promise<Target> {
+  if (args.socket !== undefined) {
+    const socket = resolve(io.cwd, args.socket);
+    return { client: openSocketClient(socket), socket, config: undefined };
+  }
+  const { config, file } = await readConfigArgument(args.config, io);
+  const socket = socketPathOf(config.vaultFolder);
+  return { client: openSocketClient(socket, { startCommand: `rks start --config ${file}` }), socket, config };
+}
+
+/**
+ * The config that `--config` names, else ./config.yaml, which stderr then says. Warnings go to stderr when asked for.
+ * @throws {RksError} CONFIG_INVALID.
+ */
+export async function readConfigArgument(
+  named: string | undefined,
+  io: CliIo,
+  options: { readonly warn?: boolean } = {},
+): Promise<{ readonly config: ControlPlaneConfig; readonly file: string }> {
+  if (named === undefined) io.stderr(`using ./${DEFAULT_CONFIG}\n`);
+  const file = named ?? DEFAULT_CONFIG;
+  const { config, warnings } = await readConfig(resolve(io.cwd, file));
+  if (options.warn === true) for (const warning of warnings) io.stderr(`warning: ${warning}\n`);
+  return { config, file };
+}

@@ -1,0 +1,217 @@
+import { type Clock, type Logger, RksError, silentLogger, type Transport } from "@rk8s/protocol";
+import { createQuicTransport } from "@rk8s/quic";
+import { formatHostPort } from "./config/address.js";
+import type { ControlPlaneConfig } from "./config/config.js";
+import { clusterRoutes } from "./http/cluster-routes.js";
+import type { Endpoints, OperatorApi } from "./http/operator-api.js";
+import { serveSocket } from "./http/socket-server.js";
+import { sysRoutes } from "./http/sys-routes.js";
+import { socketAnswers } from "./http/unix-socket.js";
+import { agentAddress } from "./lifecycle/agent-address.js";
+import { openClusterVault } from "./lifecycle/cluster-vault.js";
+import { Disposables } from "./lifecycle/disposables.js";
+import { lockFolder } from "./lifecycle/folder-lock.js";
+import { finishInitialization, isInitialized } from "./lifecycle/initialize.js";
+import { type Serving, startServing } from "./lifecycle/serving.js";
+import { readUnsealMaterial } from "./lifecycle/unseal-material.js";
+import { type VaultFolder, vaultFolderAt } from "./lifecycle/vault-folder.js";
+import type { Cluster } from "./server/cluster.js";
+import { openLmdbStorage } from "./storage/lmdb-storage.js";
+import { systemClock } from "./system-clock.js";
+import { Serial } from "./vault/serial.js";
+import type { Vault, VaultStatus } from "./vault/vault.js";
+
+/** What operators' requests get to end by themselves. */
+const SOCKET_DRAIN_MS = 1_000;
+
+export interface ControlPlanePorts {
+  readonly clock?: Clock | undefined;
+  readonly logger?: Logger | undefined;
+  /** Default: QUIC. */
+  readonly transport?: Transport | undefined;
+}
+
+/**
+ * Open the control plane of an initialised vault: takes the folder's lock, opens the store, unseals from what
+ * initialisation left (else it waits sealed), serves agents while unsealed and operators on the unix socket always.
+ * @throws {RksError} VAULT_NOT_INITIALIZED; ALREADY_RUNNING with the pid of the process that has the folder; CONFIG_INVALID,
+ * STORAGE_FULL, STORAGE_UNWRITABLE, STORAGE_CORRUPT; UNREACHABLE when the address cannot be bound.
+ */
+export async function createControlPlane(
+  config: ControlPlaneConfig,
+  ports: ControlPlanePorts = {},
+): Promise<ControlPlane> {
+  return ControlPlane.open(config, ports);
+}
+
+interface Parts {
+  readonly config: ControlPlaneConfig;
+  readonly folder: VaultFolder;
+  readonly vault: Vault;
+  readonly clock: Clock;
+  readonly logger: Logger;
+  readonly transport: Transport;
+  readonly owned: Disposables;
+}
+
+/** A running control plane. It serves from the moment it is opened until it is disposed. */
+export class ControlPlane implements OperatorApi, AsyncDisposable {
+  readonly startedAt: string;
+  readonly #parts: Parts;
+  /** Sealing and unsealing, one at a time. */
+  readonly #changes = new Serial();
+  readonly #failure = new AbortController();
+  #serving: Serving | undefined;
+  #waiting: (() => void)[] = [];
+
+  private constructor(parts: Parts) {
+    this.#parts = parts;
+    this.startedAt = new Date(parts.clock.now()).toISOString();
+  }
+
+  /** As `createControlPlane`. */
+  static async open(config: ControlPlaneConfig, ports: ControlPlanePorts = {}): Promise<ControlPlane> {
+    const { clock = systemClock, logger = silentLogger } = ports;
+    const folder = vaultFolderAt(config.vaultFolder);
+    await assertInitialized(folder);
+    const owned = new Disposables({ logger });
+    try {
+      owned.use(await lockFolder(folder.lock, { answers: () => socketAnswers(folder.socket) }));
+      await finishInitialization(folder);
+      const storage = owned.use(await openLmdbStorage({ folder: folder.store }));
+      const vault = owned.use(await openClusterVault(storage, { clock, logger }));
+      const transport = ports.transport ?? createQuicTransport({ clock, logger });
+      const controlPlane = new ControlPlane({ config, folder, vault, clock, logger, transport, owned });
+      owned.defer(() => controlPlane.#changes.run(() => controlPlane.#stopServing()));
+      await controlPlane.#unsealUnattended();
+      const routes = [...sysRoutes(controlPlane), ...clusterRoutes(controlPlane)];
+      owned.use(await serveSocket({ path: folder.socket, routes, drainMs: SOCKET_DRAIN_MS }, { logger }));
+      return controlPlane;
+    } catch (error) {
+      await owned[Symbol.asyncDispose]();
+      throw error;
+    }
+  }
+
+  /** The vault in this process, for programs that use it directly. */
+  get vault(): Vault {
+    return this.#parts.vault;
+  }
+
+  get sealed(): boolean {
+    return this.#parts.vault.status().sealed;
+  }
+
+  get endpoints(): Endpoints {
+    const quic = this.#serving === undefined ? null : formatHostPort(this.#serving.address);
+    return { quic, http: null, socket: this.#parts.folder.socket };
+  }
+
+  get rootCertificateFile(): string {
+    return this.#parts.folder.rootCertificate;
+  }
+
+  agentAddress(): string {
+    return agentAddress(this.#parts.config, this.#assertServing().address);
+  }
+
+  sealStatus(): VaultStatus {
+    return this.#parts.vault.status();
+  }
+
+  cluster(): Cluster {
+    return this.#assertServing().cluster;
+  }
+
+  unseal(share: string): Promise<VaultStatus> {
+    return this.#changes.run(async () => {
+      const status = await this.#parts.vault.unseal(share);
+      if (!status.sealed) await this.#startServing();
+      return status;
+    });
+  }
+
+  resetUnseal(): Promise<VaultStatus> {
+    return this.#parts.vault.resetUnseal();
+  }
+
+  seal(): Promise<void> {
+    return this.#changes.run(async () => {
+      await this.#stopServing();
+      await this.#parts.vault.seal();
+    });
+  }
+
+  /** Resolves with the addresses as soon as agents are served; undefined when `signal` is aborted before. */
+  async whenServing(signal: AbortSignal): Promise<Endpoints | undefined> {
+    while (this.#serving === undefined) {
+      if (signal.aborted) return undefined;
+      await new Promise<void>((resolve) => {
+        this.#waiting.push(resolve);
+        signal.addEventListener("abort", () => resolve(), { once: true });
+      });
+    }
+    return this.endpoints;
+  }
+
+  /** Wait until `signal` is aborted. @throws whatever broke serving in between. */
+  async run(signal: AbortSignal): Promise<void> {
+    const either = AbortSignal.any([signal, this.#failure.signal]);
+    if (!either.aborted) {
+      await new Promise<void>((resolve) => either.addEventListener("abort", () => resolve(), { once: true }));
+    }
+    if (this.#failure.signal.aborted) throw RksError.from(this.#failure.signal.reason);
+  }
+
+  /** Stop serving, seal, close the store and free the folder, within 10 s. Idempotent. */
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.#parts.owned[Symbol.asyncDispose]();
+  }
+
+  async #unsealUnattended(): Promise<void> {
+    const { config, folder, vault, logger } = this.#parts;
+    const material = await readUnsealMaterial(config.seal, folder);
+    if (material === undefined) return;
+    try {
+      for (const share of material.shares) if (vault.status().sealed) await vault.unseal(share);
+    } catch (error) {
+      if (!(error instanceof RksError) || error.code !== "UNSEAL_KEY_INVALID") throw error;
+      logger.warn("Unseal keys do not open this vault", { file: material.file, error });
+      return;
+    }
+    if (!vault.status().sealed) await this.#startServing();
+  }
+
+  /** A vault that is open but cannot serve helps nobody and is closed again. */
+  async #startServing(): Promise<void> {
+    if (this.#serving !== undefined) return;
+    const { config, vault, clock, logger, transport } = this.#parts;
+    try {
+      const serving = await startServing(config, vault, { clock, logger, transport });
+      this.#serving = serving;
+      serving.ended.catch((error: unknown) => this.#failure.abort(error));
+    } catch (error) {
+      await vault.seal();
+      throw error;
+    }
+    for (const wake of this.#waiting.splice(0)) wake();
+  }
+
+  async #stopServing(): Promise<void> {
+    const serving = this.#serving;
+    this.#serving = undefined;
+    await serving?.[Symbol.asyncDispose]();
+  }
+
+  #assertServing(): Serving {
+    if (this.#serving !== undefined) return this.#serving;
+    throw new RksError("VAULT_SEALED", "the vault is sealed", { suggestion: "Open it with `rks unseal`." });
+  }
+}
+
+async function assertInitialized(folder: VaultFolder): Promise<void> {
+  if (await isInitialized(folder)) return;
+  throw new RksError("VAULT_NOT_INITIALIZED", `there is no vault in "${folder.folder}" yet`, {
+    suggestion: "Run `rks gen certs --config FILE` first.",
+  });
+}

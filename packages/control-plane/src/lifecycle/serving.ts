@@ -1,0 +1,105 @@
+import { isIP } from "node:net";
+import { type Clock, type Logger, RksError, type SocketAddress, type Transport } from "@rk8s/protocol";
+import { openFileAudit } from "../audit/file-audit.js";
+import { isWildcard } from "../config/address.js";
+import type { ControlPlaneConfig } from "../config/config.js";
+import { type Cluster, type ClusterConfig, createCluster, type ServeOptions } from "../server/cluster.js";
+import type { Vault } from "../vault/vault.js";
+import { clusterCaOf } from "./cluster-vault.js";
+import { Disposables } from "./disposables.js";
+import { vaultFolderAt } from "./vault-folder.js";
+
+/** What connections get to end by themselves before they are cut. */
+const DRAIN_MS = 5_000;
+
+export interface ServingPorts {
+  readonly clock: Clock;
+  readonly logger: Logger;
+  readonly transport: Transport;
+}
+
+/** What runs while the vault is open: audit log, cluster, QUIC. Disposing it ends them, within bounds. */
+export interface Serving extends AsyncDisposable {
+  readonly cluster: Cluster;
+  /** Where agents connect. */
+  readonly address: SocketAddress;
+  /** Resolves when it was ended, rejects when it broke. */
+  readonly ended: Promise<void>;
+}
+
+/**
+ * Serve the cluster of an unsealed vault.
+ * @throws {RksError} UNREACHABLE when the address cannot be bound, AUDIT_UNWRITABLE, VAULT_SEALED.
+ */
+export async function startServing(
+  config: ControlPlaneConfig,
+  vault: Vault,
+  ports: ServingPorts,
+): Promise<Serving> {
+  const { clock, logger, transport } = ports;
+  const owned = new Disposables({ logger });
+  try {
+    const clusterCa = clusterCaOf(vault);
+    warnOfTrustDomain(config, clusterCa.trustDomain, logger);
+    const audit = owned.use(await openFileAudit(vaultFolderAt(config.vaultFolder).audit, { clock, logger }));
+    const cluster = createCluster({
+      config: { ...config.certificates, ...heartbeatOf(config), trustDomain: clusterCa.trustDomain },
+      barrier: vault.barrier,
+      clusterCa,
+      audit,
+      clock,
+      logger,
+    });
+    const stop = new AbortController();
+    const names = namesOf([config.quicAddress.host, ...config.advertise]);
+    const { address, ended } = await cluster.serve(
+      transport,
+      { ...config.quicAddress, ...names },
+      stop.signal,
+    );
+    owned.defer(async () => {
+      stop.abort(new RksError("UNAVAILABLE", "rks is stopping"));
+      await withinDrainTime(ended, clock);
+    });
+    return { cluster, address, ended, [Symbol.asyncDispose]: () => owned[Symbol.asyncDispose]() };
+  } catch (error) {
+    await owned[Symbol.asyncDispose]();
+    throw error;
+  }
+}
+
+function heartbeatOf({
+  heartbeat,
+}: ControlPlaneConfig): Pick<ClusterConfig, "heartbeatIntervalSeconds" | "heartbeatGraceSeconds"> {
+  return {
+    heartbeatIntervalSeconds: heartbeat.intervalSeconds,
+    heartbeatGraceSeconds: heartbeat.graceSeconds,
+  };
+}
+
+/** Names of the server certificate; an address that stands for all is none. */
+function namesOf(hosts: readonly string[]): Pick<ServeOptions, "dnsNames" | "ipAddresses"> {
+  const named = hosts.filter((host) => !isWildcard(host));
+  return {
+    dnsNames: named.filter((host) => isIP(host) === 0),
+    ipAddresses: named.filter((host) => isIP(host) !== 0),
+  };
+}
+
+/** The trust domain is in every identity that was ever issued; changing the config does not change it. */
+function warnOfTrustDomain({ trustDomain }: ControlPlaneConfig, inUse: string, logger: Logger): void {
+  if (trustDomain === inUse) return;
+  logger.warn("Trust domain of the config differs from the cluster's and has no effect", {
+    trustDomain,
+    inUse,
+  });
+}
+
+async function withinDrainTime(ended: Promise<void>, clock: Clock): Promise<void> {
+  const over = new AbortController();
+  await Promise.race([
+    ended.catch(() => undefined),
+    clock.sleep(DRAIN_MS, { signal: over.signal }).catch(() => undefined),
+  ]);
+  over.abort();
+}

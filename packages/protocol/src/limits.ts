@@ -19,12 +19,13 @@ export const LIMITS = {
   requestTimeoutMs: 10_000,
   /** QUIC handshake including the address validation round trip, at 300 ms round-trip time and some loss. */
   handshakeTimeoutMs: 10_000,
-  /** A silent peer is gone after this; three keep-alives may be lost before. */
+  /** A silent peer is gone after this; two keep-alives in a row may be lost before. */
   idleTimeoutMs: 15_000,
+  /** A third of the idle timeout. */
   keepAliveIntervalMs: 5_000,
-  /** Streams a peer may have open at once on one connection. */
+  /** Streams a peer may have open at once on one connection: a hundred idle ones are cheap, thousands are an attack. */
   maxStreamsPerConnection: 64,
-  /** A bootstrapping connection sends Hello and CertificateSign. */
+  /** A bootstrapping connection sends Hello and CertificateSign, and maybe each once more. */
   maxStreamsPerBootstrap: 4,
   /** A connection without a certificate is closed after this, whatever it does. */
   bootstrapLifetimeMs: 30_000,
@@ -34,6 +35,6 @@ export const LIMITS = {
   maxPodManifestBytes: 524_288,
   /** Pods or nodes in one answer; a cluster with more is listed page by page. */
   maxListItems: 1_000,
-  /** Bytes of a client's or server's nonce. */
+  /** A client's or server's nonce: no two are ever the same, and none can be guessed. */
   nonceBytes: 32,
 } as const;

@@ -1,7 +1,7 @@
 import { type Clock, type Logger, RksError, silentLogger, type Transport } from "@rk8s/protocol";
 import { createQuicTransport } from "@rk8s/quic";
 import { formatHostPort } from "./config/address.js";
-import type { ControlPlaneConfig } from "./config/config.js";
+import type { ControlPlaneConfig, HostPort } from "./config/config.js";
 import { clusterRoutes } from "./http/cluster-routes.js";
 import type { Endpoints, OperatorApi } from "./http/operator-api.js";
 import { serveSocket } from "./http/socket-server.js";
@@ -62,10 +62,13 @@ export class ControlPlane implements OperatorApi, AsyncDisposable {
   readonly #changes = new Serial();
   readonly #failure = new AbortController();
   #serving: Serving | undefined;
+  /** Agents know the port that was picked first: it stays the same when the vault is sealed in between. */
+  #address: HostPort;
   #waiting: (() => void)[] = [];
 
   private constructor(parts: Parts) {
     this.#parts = parts;
+    this.#address = parts.config.quicAddress;
     this.startedAt = new Date(parts.clock.now()).toISOString();
   }
 
@@ -187,8 +190,13 @@ export class ControlPlane implements OperatorApi, AsyncDisposable {
     if (this.#serving !== undefined) return;
     const { config, vault, clock, logger, transport } = this.#parts;
     try {
-      const serving = await startServing(config, vault, { clock, logger, transport });
+      const serving = await startServing({ ...config, quicAddress: this.#address }, vault, {
+        clock,
+        logger,
+        transport,
+      });
       this.#serving = serving;
+      this.#address = { ...this.#address, port: serving.address.port };
       serving.ended.catch((error: unknown) => this.#failure.abort(error));
     } catch (error) {
       await vault.seal();

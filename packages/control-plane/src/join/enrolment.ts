@@ -29,7 +29,7 @@ import {
   type SignRequest,
 } from "./join-plan.js";
 import { type JoinTokenRecord, joinTokenRecords, withUse } from "./join-token-record.js";
-import { KeyedQueue } from "./keyed-queue.js";
+import { KeyedQueue } from "../nodes/keyed-queue.js";
 import { ProofBudget } from "./proof-budget.js";
 import { isRepeatable, type RepeatAnswer, repeatAnswers } from "./repeat-answer.js";
 

@@ -29,10 +29,10 @@ export class RecordCollection<T> {
     return { name, record: this.#decode(entry.key, entry.value), modRevision: entry.modRevision };
   }
 
-  /** Every record whose name starts with `under`, in the order of their names, page by page. */
-  async *list(under = ""): AsyncGenerator<Stored<T>, void, void> {
+  /** Every record whose name starts with `under` and follows the name `afterName`, in the order of their names, page by page. */
+  async *list(under = "", afterName = under): AsyncGenerator<Stored<T>, void, void> {
     const prefix = this.#prefix + under;
-    for (let after: string | undefined = prefix; after !== undefined;) {
+    for (let after: string | undefined = this.#prefix + afterName; after !== undefined;) {
       const page: Awaited<ReturnType<Storage["list"]>> = await this.#storage.list(prefix, { after });
       for (const { key, value, modRevision } of page.entries) {
         yield { name: key.slice(this.#prefix.length), record: this.#decode(key, value), modRevision };

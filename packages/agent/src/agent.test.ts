@@ -1,8 +1,16 @@
-import { CLOSE_CODES, MessageStream, request, type MessageType, type RksMessage } from "@rk8s/protocol";
+import {
+  CLOSE_CODES,
+  MessageStream,
+  request,
+  RksError,
+  type MessageType,
+  type RksMessage,
+} from "@rk8s/protocol";
 import { FakeClock } from "@rk8s/protocol/testing";
 import { expect, test } from "vitest";
 import type { AgentEvent } from "./agent-events.js";
 import { createAgent, type CreateAgentOptions } from "./agent.js";
+import type { PodRuntime } from "./runtime/pod-runtime.js";
 import { KeyPair } from "./identity/key-pair.js";
 import { FakePodHost, aPod } from "./testing/fake-pod-host.js";
 import { FakeRks, refusal, type FakeAnswer, type FakeRksInit } from "./testing/fake-rks.js";
@@ -282,6 +290,15 @@ test("a status that the control plane could not take now is sent again, the newe
   await rks.received("UpdatePodStatus", 2);
   expect(rks.requests.at(-1)).toMatchObject({ status: { phase: "Running" } });
   await agent.stop();
+});
+
+test("a runtime that does not work costs no token", async () => {
+  const runtime = {
+    info: () => Promise.reject(new RksError("RUNTIME_FAILED", "the runtime is broken")),
+  } as unknown as PodRuntime;
+  const { rks, agent } = await setUp({}, { runtime });
+  await expect(agent.finished).rejects.toMatchObject({ code: "RUNTIME_FAILED" });
+  expect(rks.connections).toEqual([]);
 });
 
 test("an agent without a runtime refuses pods", async () => {

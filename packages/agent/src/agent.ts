@@ -23,7 +23,7 @@ export interface CreateAgentOptions extends TrustOptions, PortOptions {
   readonly joinToken: string | JoinToken;
   /** Default: the name bound to the token, else this host's name in lower case. */
   readonly nodeName?: string | undefined;
-  /** Default: a new P-256 key pair. It belongs to the agent from the moment that `createAgent` resolves. */
+  /** Default: a new P-256 key pair. The agent owns and wipes it once it has joined; before that it stays the caller's. */
   readonly keyPair?: KeyPair | undefined;
   /** A certification request (DER) made with `keyPair`. */
   readonly csr?: Uint8Array | undefined;
@@ -127,27 +127,30 @@ class RunningAgent implements Agent {
     }
   }
 
+  /** The pods come first: a runtime that does not work must not cost a token. */
   async #work(signal: AbortSignal): Promise<void> {
+    const { runtime, pods } = this.#options;
+    if (runtime === undefined) return this.#serve(pods, signal);
+    const { createPodManager } = await import("./pods/pod-manager.js");
+    await using manager = await createPodManager({ ...this.#ports, runtime });
+    await this.#serve(manager, signal);
+  }
+
+  async #serve(pods: PodHost | undefined, signal: AbortSignal): Promise<void> {
+    const facts = this.#options.facts ?? (await this.#hostFacts(pods));
     const identity = await this.#join(signal);
     if (identity === undefined) return;
     this.#identity = identity;
     this.#emit({ event: "joined", ...describe(identity) });
-    const { runtime } = this.#options;
-    if (runtime === undefined) return this.#serve(identity, this.#options.pods, signal);
-    const { createPodManager } = await import("./pods/pod-manager.js");
-    await using manager = await createPodManager({ ...this.#ports, runtime });
-    await this.#serve(identity, manager, signal);
-  }
-
-  async #serve(identity: Identity, pods: PodHost | undefined, signal: AbortSignal): Promise<void> {
-    const { handlers } = this.#options;
     const init = {
       identity,
       rksAddress: formatAddress(this.#enrolment.address),
-      handlers: { ...(pods === undefined ? NO_POD_HANDLERS : createPodHandlers(pods)), ...handlers },
+      handlers: {
+        ...(pods === undefined ? NO_POD_HANDLERS : createPodHandlers(pods)),
+        ...this.#options.handlers,
+      },
       version: AGENT_VERSION,
     };
-    const facts = this.#options.facts ?? (await this.#hostFacts(pods));
     await runSession(
       init,
       { ...this.#ports, pods, facts },

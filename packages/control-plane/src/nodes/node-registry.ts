@@ -1,0 +1,248 @@
+import { type Clock, type Logger, type NodeStatus, RksError } from "@rk8s/protocol";
+import type { AuditLog } from "../audit/audit-log.js";
+import { audited } from "../audit/audited.js";
+import type { Storage } from "../storage/storage.js";
+import { type Liveness, livenessOf } from "./liveness.js";
+import { type NodeLink, NodeLinks } from "./node-link.js";
+import { type NodeRecord, nodeRecords } from "./node-record.js";
+import { addressOf, type NodeState, nodeStates } from "./node-state.js";
+import {
+  describeNode,
+  type KnownNode,
+  type NodeDetails,
+  type NodeSummary,
+  summarizeNode,
+} from "./node-view.js";
+import type { RecordCollection, Stored } from "./record-collection.js";
+
+/** How often liveness is looked at: changes are seen at most this much too late, and at most a tenth of the grace. */
+const MAX_REFRESH_MS = 1_000;
+const MIN_REFRESH_MS = 50;
+/** States that are written at the same time. */
+const MAX_WRITES = 32;
+/** Times that an eviction tries again when the node's record changes at the same moment. */
+const MAX_ATTEMPTS = 8;
+
+export interface NodeRegistryPorts {
+  readonly barrier: Storage;
+  readonly audit: AuditLog;
+  readonly clock: Clock;
+  readonly logger: Logger;
+  /** Called when a node has become Ready. */
+  readonly onReady?: (nodeName: string) => void;
+  /** Called when a node was forgotten. */
+  readonly onForgotten?: (nodeName: string) => void;
+}
+
+/** What is known of a node since this process started. */
+interface Presence {
+  version: string;
+  address: string;
+  status: NodeStatus;
+  lastHeartbeatMs: number;
+  lastHeartbeatAt: number;
+  isStopped: boolean;
+  liveness: Liveness;
+  since: string;
+  /** The state on disk is older than what is known. */
+  isDirty: boolean;
+}
+
+/**
+ * Which nodes there are, which are connected and how they are. Identity is read from the store; liveness is kept in memory by the
+ * monotonic clock and written when it changes.
+ */
+export class NodeRegistry {
+  readonly links = new NodeLinks();
+  readonly #graceMs: number;
+  readonly #ports: NodeRegistryPorts;
+  readonly #records: RecordCollection<NodeRecord>;
+  readonly #states: RecordCollection<NodeState>;
+  readonly #present = new Map<string, Presence>();
+
+  constructor(init: { readonly heartbeatGraceSeconds: number }, ports: NodeRegistryPorts) {
+    this.#graceMs = init.heartbeatGraceSeconds * 1000;
+    this.#ports = ports;
+    this.#records = nodeRecords(ports.barrier);
+    this.#states = nodeStates(ports.barrier);
+  }
+
+  /** The node's record. @throws {RksError} NOT_FOUND. */
+  async read(name: string): Promise<NodeRecord> {
+    const stored = await this.#records.read(name);
+    if (stored === undefined) throw unknownNode(name);
+    return stored.record;
+  }
+
+  /** A node says what it is. It is Ready from now on. */
+  register(link: NodeLink, report: { readonly version: string; readonly status: NodeStatus }): void {
+    const { clock } = this.#ports;
+    const before = this.#present.get(link.nodeName);
+    this.#present.set(link.nodeName, {
+      ...report,
+      address: addressOf(report.status, link.remoteAddress.host),
+      lastHeartbeatMs: clock.monotonicMs(),
+      lastHeartbeatAt: clock.now(),
+      isStopped: false,
+      liveness: before?.liveness ?? "Unknown",
+      since: before?.since ?? new Date(clock.now()).toISOString(),
+      isDirty: true,
+    });
+    this.links.use(link);
+    this.#look(link.nodeName);
+  }
+
+  /** A registered node is alive. Writes nothing. */
+  heartbeat(link: NodeLink, status: NodeStatus): void {
+    const presence = this.#present.get(link.nodeName);
+    if (presence === undefined) return;
+    presence.lastHeartbeatMs = this.#ports.clock.monotonicMs();
+    presence.lastHeartbeatAt = this.#ports.clock.now();
+    presence.status = status;
+    presence.isStopped = false;
+    this.#look(link.nodeName);
+  }
+
+  /** A node's agent ends on purpose. */
+  stopping(link: NodeLink): void {
+    const presence = this.#present.get(link.nodeName);
+    if (presence === undefined || this.links.current(link.nodeName) !== link) return;
+    presence.isStopped = true;
+    this.#look(link.nodeName);
+  }
+
+  /** Every node, or those that follow the name `after`, in the order of their names. */
+  async *known(after?: string): AsyncGenerator<KnownNode, void, void> {
+    for await (const { record } of this.#records.list("", after)) yield await this.#know(record);
+  }
+
+  /** One node. @throws {RksError} NOT_FOUND. */
+  async know(name: string): Promise<KnownNode> {
+    return this.#know(await this.read(name));
+  }
+
+  async list(): Promise<NodeSummary[]> {
+    const nodes: NodeSummary[] = [];
+    for await (const node of this.known()) nodes.push(summarizeNode(node));
+    return nodes;
+  }
+
+  /** @throws {RksError} NOT_FOUND. */
+  async show(name: string): Promise<NodeDetails> {
+    return describeNode(await this.know(name));
+  }
+
+  /**
+   * End the node's connections and forget it. Its certificate is refused from then on; a new token lets it join again.
+   * @throws {RksError} NOT_FOUND, AUDIT_UNWRITABLE, CONFLICT, and as the storage does.
+   */
+  async evict(name: string, options: { readonly actor: string }): Promise<NodeDetails> {
+    const details = await this.show(name);
+    const { uid, certificateSerial } = details;
+    const fields = { nodeName: name, uid, serialNumber: certificateSerial };
+    const event = { operation: "node.evict", actor: options.actor, fields };
+    await audited(this.#ports.audit, event, async () => ({ value: await this.#forget(name) }));
+    return details;
+  }
+
+  /** Notice what only time changes, and write down what changed; until aborted. */
+  async run(signal: AbortSignal): Promise<void> {
+    const pauseMs = Math.max(MIN_REFRESH_MS, Math.min(MAX_REFRESH_MS, this.#graceMs / 10));
+    while (!signal.aborted) {
+      await this.refresh();
+      await this.#ports.clock.sleep(pauseMs, { signal }).catch(() => undefined);
+    }
+    await this.refresh();
+  }
+
+  /** One round of `run`. What cannot be written is tried again in the next. */
+  async refresh(): Promise<void> {
+    for (const name of this.#present.keys()) this.#look(name);
+    const dirty = [...this.#present].filter(([, presence]) => presence.isDirty);
+    for (let at = 0; at < dirty.length; at += MAX_WRITES) {
+      const batch = dirty.slice(at, at + MAX_WRITES);
+      await Promise.all(batch.map(async ([name, presence]) => this.#persist(name, presence)));
+    }
+  }
+
+  async #know(record: NodeRecord): Promise<KnownNode> {
+    const presence = this.#look(record.name);
+    const state = presence === undefined ? (await this.#states.read(record.name))?.record : stateOf(presence);
+    const isConnected = this.links.current(record.name) !== undefined;
+    return { record, state, liveness: presence?.liveness ?? "Unknown", isConnected };
+  }
+
+  /** Bring a node's liveness up to now. */
+  #look(name: string): Presence | undefined {
+    const presence = this.#present.get(name);
+    if (presence === undefined) return undefined;
+    const { clock, logger, onReady } = this.#ports;
+    const now = { monotonicMs: clock.monotonicMs(), graceMs: this.#graceMs };
+    const liveness = livenessOf({ ...presence, isHealthy: isHealthy(presence.status) }, now);
+    if (liveness === presence.liveness) return presence;
+    logger.info("Node changed", { nodeName: name, from: presence.liveness, to: liveness });
+    presence.liveness = liveness;
+    presence.since = new Date(clock.now()).toISOString();
+    presence.isDirty = true;
+    if (liveness === "Ready") onReady?.(name);
+    return presence;
+  }
+
+  async #persist(name: string, presence: Presence): Promise<void> {
+    const { barrier, logger } = this.#ports;
+    presence.isDirty = false;
+    try {
+      const record = await this.#records.read(name);
+      // A node that was forgotten in the meantime must not leave a state behind.
+      if (record === undefined) return;
+      await barrier.transaction(
+        [this.#records.unchanged(name, record)],
+        [this.#states.put(name, stateOf(presence))],
+      );
+    } catch (reason) {
+      presence.isDirty = true;
+      const { code, message } = RksError.from(reason);
+      logger.warn("Node state could not be written", { nodeName: name, code, reason: message });
+    }
+  }
+
+  async #forget(name: string): Promise<void> {
+    for (let attempt = 0; attempt < MAX_ATTEMPTS; attempt++) {
+      const stored: Stored<NodeRecord> | undefined = await this.#records.read(name);
+      if (stored === undefined) throw unknownNode(name);
+      const { succeeded } = await this.#ports.barrier.transaction(
+        [this.#records.unchanged(name, stored)],
+        [this.#records.delete(name), this.#states.delete(name)],
+      );
+      if (!succeeded) continue;
+      this.#present.delete(name);
+      this.links.close(name, "NODE_EVICTED", `node "${name}" was evicted`);
+      this.#ports.onForgotten?.(name);
+      return;
+    }
+    throw new RksError("CONFLICT", `node "${name}" is changing at this moment`, { suggestion: "Try again." });
+  }
+}
+
+function stateOf(presence: Presence): NodeState {
+  const { version, address, status, liveness, since } = presence;
+  return {
+    version,
+    address,
+    status,
+    liveness,
+    since,
+    lastHeartbeat: new Date(presence.lastHeartbeatAt).toISOString(),
+  };
+}
+
+function isHealthy(status: NodeStatus): boolean {
+  const ready = status.conditions.find(({ type }) => type === "Ready");
+  return ready === undefined || ready.status === "True";
+}
+
+function unknownNode(name: string): RksError {
+  return new RksError("NOT_FOUND", `there is no node "${name.slice(0, 80)}"`, {
+    suggestion: "List the nodes with `rks node list`.",
+  });
+}

@@ -1,0 +1,31 @@
+import { MESSAGE_SCHEMAS, type NodeStatus } from "@rk8s/protocol";
+import { z } from "zod";
+import type { Storage } from "../storage/storage.js";
+import { RecordCollection } from "./record-collection.js";
+
+const nodeState = z.object({
+  /** Of the agent. */
+  version: z.string(),
+  address: z.string(),
+  status: MESSAGE_SCHEMAS.Heartbeat.shape.status,
+  liveness: z.enum(["Ready", "NotReady", "Unknown"]),
+  /** Since when it is so. */
+  since: z.iso.datetime(),
+  /** The last one before this was written. */
+  lastHeartbeat: z.iso.datetime(),
+});
+
+/**
+ * How a node was when that last changed. Written when a node registers and when its liveness changes; heartbeats write nothing.
+ */
+export type NodeState = z.infer<typeof nodeState>;
+
+/** The states of nodes by name. */
+export function nodeStates(storage: Storage): RecordCollection<NodeState> {
+  return new RecordCollection(storage, "cluster/node-states/", nodeState);
+}
+
+/** The address that people look for: the node's own InternalIP, else where it connects from. */
+export function addressOf(status: NodeStatus, remoteHost: string): string {
+  return status.addresses.find(({ type }) => type === "InternalIP")?.address ?? remoteHost;
+}

@@ -1,0 +1,104 @@
+import type { Node, NodeCondition } from "@rk8s/protocol";
+import type { NodeRecord } from "./node-record.js";
+import type { NodeState } from "./node-state.js";
+import type { Liveness } from "./liveness.js";
+
+/** A node as `rks node list` shows it. */
+export interface NodeSummary {
+  readonly name: string;
+  readonly status: Liveness | "Banned";
+  /** Empty until the node has registered for the first time. */
+  readonly address: string;
+  readonly certificateSerial: string;
+  readonly certificateNotAfter: string;
+  readonly lastHeartbeat: string | null;
+  readonly joinedAt: string;
+  /** Of the agent; empty until the node has registered for the first time. */
+  readonly version: string;
+}
+
+/** A node as `rks node show` shows it. */
+export interface NodeDetails extends NodeSummary {
+  readonly uid: string;
+  readonly joinTokenId: string;
+  readonly labels: Readonly<Record<string, string>>;
+  /** Since when the status is what it is. */
+  readonly statusSince: string | null;
+  readonly isConnected: boolean;
+  readonly capacity: Readonly<Record<string, string>>;
+  readonly conditions: readonly NodeCondition[];
+}
+
+/** Everything that is known of a node at this moment. */
+export interface KnownNode {
+  readonly record: NodeRecord;
+  /** Undefined until the node has registered for the first time. */
+  readonly state: NodeState | undefined;
+  readonly liveness: Liveness;
+  readonly isConnected: boolean;
+}
+
+export function summarizeNode({ record, state, liveness }: KnownNode): NodeSummary {
+  return {
+    name: record.name,
+    status: record.banned === undefined ? liveness : "Banned",
+    address: state?.address ?? "",
+    certificateSerial: record.serialNumber,
+    certificateNotAfter: record.notAfter,
+    lastHeartbeat: state?.lastHeartbeat ?? null,
+    joinedAt: record.joinedAt,
+    version: state?.version ?? "",
+  };
+}
+
+export function describeNode(node: KnownNode): NodeDetails {
+  const { record, state, isConnected } = node;
+  return {
+    ...summarizeNode(node),
+    uid: record.uid,
+    joinTokenId: record.tokenId,
+    labels: record.labels,
+    statusSince: state?.since ?? null,
+    isConnected,
+    capacity: state?.status.capacity ?? {},
+    conditions: nodeObject(node).status.conditions,
+  };
+}
+
+/** A node in Kubernetes' shape: what it reports, and the control plane's own word on whether it is ready. */
+export function nodeObject({ record, state, liveness }: KnownNode): Node {
+  const status = state?.status ?? { capacity: {}, allocatable: {}, addresses: [], conditions: [] };
+  const others = status.conditions.filter(({ type }) => type !== "Ready");
+  return {
+    apiVersion: "v1",
+    kind: "Node",
+    metadata: {
+      name: record.name,
+      uid: record.uid,
+      creationTimestamp: record.joinedAt,
+      labels: record.labels,
+      annotations: {
+        "rk8s.io/certificate-serial": record.serialNumber,
+        "rk8s.io/certificate-not-after": record.notAfter,
+      },
+    },
+    spec: {},
+    status: { ...status, conditions: [...others, readyCondition(state, liveness)] },
+  };
+}
+
+/** What the control plane says of a node's readiness, in Kubernetes' words. */
+const READY_CONDITIONS: Readonly<Record<Liveness, Omit<NodeCondition, "type">>> = {
+  Ready: { status: "True", reason: "AgentReady", message: "the agent is running" },
+  NotReady: { status: "False", reason: "AgentNotReady", message: "no recent heartbeat of a healthy agent" },
+  Unknown: { status: "Unknown", reason: "NodeStatusUnknown", message: "the agent is silent" },
+};
+
+function readyCondition(state: NodeState | undefined, liveness: Liveness): NodeCondition {
+  if (state === undefined) {
+    const message = "the node has not registered yet";
+    return { type: "Ready", status: "Unknown", reason: "NodeStatusNeverUpdated", message };
+  }
+  const times = { lastHeartbeatTime: state.lastHeartbeat, lastTransitionTime: state.since };
+  return { type: "Ready", ...READY_CONDITIONS[liveness], ...times };
+}

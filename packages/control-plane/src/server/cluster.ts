@@ -1,0 +1,190 @@
+import { randomBytes, randomUUID } from "node:crypto";
+import {
+  type Clock,
+  LIMITS,
+  type Logger,
+  RksError,
+  type SocketAddress,
+  type Stream,
+  type Transport,
+} from "@rk8s/protocol";
+import type { AuditLog } from "../audit/audit-log.js";
+import { Enrolment } from "../join/enrolment.js";
+import type { JoinCheck } from "../join/join-check.js";
+import { type ActorOption, type CreatedJoinToken, JoinTokenStore } from "../join/join-token-store.js";
+import { NodeRegistry } from "../nodes/node-registry.js";
+import { LogRelay } from "../pods/log-relay.js";
+import { PodController } from "../pods/pod-controller.js";
+import type { ClusterCa } from "../pki/cluster-ca.js";
+import type { Storage } from "../storage/storage.js";
+import { BootstrapRoom } from "./bootstrap-room.js";
+import type { Conversation, Services } from "./exchange.js";
+import { Greetings } from "./greeting.js";
+import { OperatorConnections } from "./operator-connections.js";
+import { serveCluster } from "./quic-server.js";
+import { serveStream } from "./serve-stream.js";
+import { ServerCertificate } from "./server-certificate.js";
+
+/** How often what is over is forgotten. */
+const TIDY_INTERVAL_MS = 3_600_000;
+
+export interface ClusterConfig {
+  readonly trustDomain: string;
+  readonly nodeTtlSeconds: number;
+  readonly serverTtlSeconds: number;
+  readonly heartbeatIntervalSeconds: number;
+  readonly heartbeatGraceSeconds: number;
+}
+
+/** What a cluster is made of. The barrier is unsealed; the cluster ends before it is sealed. */
+export interface ClusterInit {
+  readonly config: ClusterConfig;
+  readonly barrier: Storage;
+  readonly clusterCa: ClusterCa;
+  readonly audit: AuditLog;
+  readonly clock: Clock;
+  readonly logger: Logger;
+  /** Default: node:crypto's. */
+  readonly random?: (bytes: number) => Uint8Array;
+  /** Conditions on who may join, beyond the token's own. */
+  readonly joinChecks?: readonly JoinCheck[];
+}
+
+/** Where to serve and under which names. */
+export interface ServeOptions {
+  readonly host: string;
+  readonly port: number;
+  /** For the server certificate, besides `rks-cluster`. */
+  readonly dnsNames: readonly string[];
+  readonly ipAddresses: readonly string[];
+}
+
+/** A cluster that is being served. */
+export interface ServedCluster {
+  /** Where it listens; the port that was picked when 0 was asked for. */
+  readonly address: SocketAddress;
+  /** Resolves when all is over after the signal was aborted; rejects with what went wrong before. */
+  readonly ended: Promise<void>;
+}
+
+/** The cluster's control: everything that operators, agents and the socket ask of it. */
+export interface Cluster {
+  readonly joinTokens: Pick<JoinTokenStore, "create" | "list" | "revoke">;
+  readonly nodes: Pick<NodeRegistry, "list" | "show" | "evict"> & {
+    /** A token with which the node comes back under a new key. @throws {RksError} NOT_FOUND, and as `joinTokens.create`. */
+    rejoin(name: string, options: ActorOption): Promise<CreatedJoinToken>;
+  };
+  readonly pods: Pick<PodController, "apply" | "get" | "list" | "delete">;
+  /**
+   * Serve agents and operators until the signal is aborted.
+   * @throws {RksError} UNREACHABLE when the address cannot be used, AUDIT_UNWRITABLE, and as the storage does.
+   */
+  serve(transport: Transport, options: ServeOptions, signal: AbortSignal): Promise<ServedCluster>;
+  /** Answer the one request of a stream as an operator's, for the unix socket. Never rejects. */
+  serveStream(stream: Stream, signal: AbortSignal): Promise<void>;
+}
+
+/** Put the cluster's parts together. Nothing runs before `serve`. */
+export function createCluster(init: ClusterInit): Cluster {
+  const { config, barrier, clusterCa, audit, clock, logger } = init;
+  const random = init.random ?? ((bytes: number) => new Uint8Array(randomBytes(bytes)));
+  const operators = new OperatorConnections();
+  const bootstraps = new BootstrapRoom();
+  const shared = { barrier, audit, clock, logger };
+  const nodes: NodeRegistry = new NodeRegistry(config, {
+    ...shared,
+    onReady: () => pods.placePending(),
+    onForgotten: (name) => {
+      pods.nodeForgotten(name).catch((reason: unknown) => {
+        const { code, message } = RksError.from(reason);
+        logger.error("Pods of an evicted node could not be marked", {
+          nodeName: name,
+          code,
+          reason: message,
+        });
+      });
+    },
+  });
+  const pods: PodController = new PodController({ ...shared, nodes, newUid: randomUUID });
+  const joinTokens = new JoinTokenStore({
+    ...shared,
+    random,
+    rootSpkiSha256: () => clusterCa.rootSpkiSha256,
+    onRevoked: (id) => operators.revoke(id),
+  });
+  const enrolment = new Enrolment(config, {
+    ...shared,
+    issuer: clusterCa,
+    ...(init.joinChecks === undefined ? {} : { joinChecks: init.joinChecks }),
+    onReplaced: (name) =>
+      nodes.links.close(name, "CERTIFICATE_REVOKED", `node "${name}" joined under another key`),
+  });
+  const { heartbeatIntervalSeconds, heartbeatGraceSeconds } = config;
+  const heartbeat = { heartbeatIntervalSeconds, heartbeatGraceSeconds };
+  const logs = new LogRelay({ clock });
+  const services: Services = { enrolment, nodes, pods, logs, clock, logger, random, ...heartbeat };
+
+  return {
+    joinTokens,
+    nodes: {
+      list: () => nodes.list(),
+      show: (name) => nodes.show(name),
+      evict: (name, options) => nodes.evict(name, options),
+      rejoin: async (name, options) => joinTokens.createRejoin(await nodes.read(name), options),
+    },
+    pods,
+    async serve(transport, { host, port, dnsNames, ipAddresses }, signal) {
+      await pods.open();
+      const names = { dnsNames, ipAddresses, ttlSeconds: config.serverTtlSeconds };
+      const certificate = new ServerCertificate(names, { ...shared, clusterCa });
+      const { trustDomain } = config;
+      const ports = { services, barrier, trustDomain, bootstraps, operators, transport, certificate };
+      const stop = new AbortController();
+      const inner = AbortSignal.any([signal, stop.signal]);
+      const serving = await serveCluster({ host, port }, ports, inner);
+      const tidy = tidyForever([() => joinTokens.tidy(), () => enrolment.tidy()], {
+        clock,
+        logger,
+        signal: inner,
+      });
+      const ended = Promise.all(
+        [serving.ended, nodes.run(inner), tidy].map(async (run) => run.finally(() => stop.abort())),
+      );
+      return { address: serving.address, ended: ended.then(() => undefined) };
+    },
+    async serveStream(stream, signal) {
+      await serveStream(stream, socketConversation(), services, {
+        maxMessageBytes: LIMITS.maxMessageBytes,
+        signal,
+      });
+    },
+  };
+}
+
+/** The unix socket carries an operator's authority; one stream is one request, without Hello. */
+function socketConversation(): Conversation {
+  return {
+    kind: "operator",
+    isGreeted: true,
+    actor: "operator (socket)",
+    connection: undefined,
+    greetings: new Greetings(),
+    session: undefined,
+    registered() {},
+  };
+}
+
+async function tidyForever(
+  works: readonly (() => Promise<number>)[],
+  { clock, logger, signal }: { readonly clock: Clock; readonly logger: Logger; readonly signal: AbortSignal },
+): Promise<void> {
+  while (!signal.aborted) {
+    for (const work of works) {
+      await work().catch((reason: unknown) => {
+        const { code, message } = RksError.from(reason);
+        logger.warn("Old records could not be removed", { code, reason: message });
+      });
+    }
+    await clock.sleep(TIDY_INTERVAL_MS, { signal }).catch(() => undefined);
+  }
+}

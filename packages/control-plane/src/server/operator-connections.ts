@@ -1,0 +1,27 @@
+import type { Connection } from "@rk8s/protocol";
+import { closeConnection } from "./close-connection.js";
+
+/** The live connections of operators by the token that their certificates came from. */
+export class OperatorConnections {
+  readonly #byToken = new Map<string, Set<Connection>>();
+
+  /** Keep track of a connection until it ends. */
+  add(tokenId: string, connection: Connection, ended: AbortSignal): void {
+    const connections = this.#byToken.get(tokenId) ?? new Set();
+    this.#byToken.set(tokenId, connections);
+    connections.add(connection);
+    const forget = (): void => {
+      connections.delete(connection);
+      if (connections.size === 0 && this.#byToken.get(tokenId) === connections) this.#byToken.delete(tokenId);
+    };
+    ended.addEventListener("abort", forget, { once: true });
+    if (ended.aborted) forget();
+  }
+
+  /** End every connection of the token, because it was revoked. */
+  revoke(tokenId: string): void {
+    for (const connection of this.#byToken.get(tokenId) ?? []) {
+      closeConnection(connection, "JOIN_TOKEN_REVOKED", `join token "${tokenId}" was revoked`);
+    }
+  }
+}

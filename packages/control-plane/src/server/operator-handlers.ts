@@ -1,0 +1,61 @@
+import { LIMITS, type Node } from "@rk8s/protocol";
+import { nodeObject } from "../nodes/node-view.js";
+import type { Handler } from "./exchange.js";
+
+/** Of one page of nodes as JSON, which must fit into one message. */
+const MAX_PAGE_BYTES = LIMITS.maxMessageBytes - 65_536;
+
+/** Keep a pod and place it. */
+export const answerApplyPod: Handler<"ApplyPod"> = async ({ pods }, { message }) => ({
+  type: "Pod",
+  pod: await pods.apply(message.manifest),
+});
+
+/** Record that a pod is to go. */
+export const answerDeletePod: Handler<"DeletePod"> = async ({ pods }, { message }) => {
+  await pods.delete(message, message);
+  return { type: "Ack" };
+};
+
+/** One pod. */
+export const answerGetPod: Handler<"GetPod"> = async ({ pods }, { message }) => ({
+  type: "Pod",
+  pod: await pods.get(message),
+});
+
+/** A page of pods. */
+export const answerListPods: Handler<"ListPods"> = async ({ pods }, { message }) => {
+  const { pods: page, next } = await pods.list(message.namespace, message.after);
+  return { type: "PodList", pods: page, ...(next === undefined ? {} : { next }) };
+};
+
+/** One node. */
+export const answerGetNode: Handler<"GetNode"> = async ({ nodes }, { message }) => ({
+  type: "Node",
+  node: nodeObject(await nodes.know(message.name)),
+});
+
+/** A page of nodes. */
+export const answerListNodes: Handler<"ListNodes"> = async ({ nodes }, { message }) => {
+  const page: Node[] = [];
+  let bytes = 0;
+  for await (const known of nodes.known(message.after)) {
+    const node = nodeObject(known);
+    bytes += Buffer.byteLength(JSON.stringify(node)) + 1;
+    const last = page.at(-1);
+    if (last !== undefined && (page.length === LIMITS.maxListItems || bytes > MAX_PAGE_BYTES)) {
+      return { type: "NodeList", nodes: page, next: last.metadata.name };
+    }
+    page.push(node);
+  }
+  return { type: "NodeList", nodes: page };
+};
+
+/** A pod's logs, relayed from its node. */
+export const answerGetPodLogs: Handler<"GetPodLogs"> = async (
+  { pods, logs },
+  { message, stream, signal },
+) => {
+  await logs.relay(await pods.linkOf(message), message, stream, { signal });
+  return undefined;
+};

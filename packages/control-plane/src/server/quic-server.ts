@@ -1,0 +1,90 @@
+import { ALPN, CLOSE_CODES, type Listener, type SocketAddress, type Transport } from "@rk8s/protocol";
+import { type ConnectionPorts, serveConnection } from "./connection-handler.js";
+import type { ServerCertificate } from "./server-certificate.js";
+
+/** Established connections: 10,000 nodes, each with a second one for a moment, and operators. */
+const MAX_CONNECTIONS = 25_000;
+
+export interface ServeInit {
+  /** An IP address or host name. */
+  readonly host: string;
+  /** 0 picks a free port. */
+  readonly port: number;
+}
+
+export interface ServePorts extends ConnectionPorts {
+  readonly transport: Transport;
+  readonly certificate: ServerCertificate;
+}
+
+/** A listener that is being served. */
+export interface Serving {
+  readonly address: SocketAddress;
+  /** Resolves when everything has ended after the signal was aborted; rejects with what ended it before. */
+  readonly ended: Promise<void>;
+}
+
+/**
+ * Listen, and serve every connection, with a server certificate that is renewed without a restart. When the signal is aborted, agents are
+ * told to come back later and everything ends.
+ * @throws {RksError} UNREACHABLE when the address cannot be used; as `ServerCertificate.issue`.
+ */
+export async function serveCluster(
+  init: ServeInit,
+  ports: ServePorts,
+  signal: AbortSignal,
+): Promise<Serving> {
+  signal.throwIfAborted();
+  const { transport, certificate } = ports;
+  const first = await certificate.issue();
+  let listener: Listener;
+  try {
+    listener = await transport.listen({
+      ...init,
+      ...first.config,
+      alpn: [ALPN],
+      maxConnections: MAX_CONNECTIONS,
+    });
+  } finally {
+    first.config.credentials.privateKey.fill(0);
+  }
+  const stop = new AbortController();
+  const onAbort = (): void => stop.abort(signal.reason);
+  signal.addEventListener("abort", onAbort, { once: true });
+  const close = async (): Promise<void> =>
+    listener.close({ code: CLOSE_CODES.UNAVAILABLE, reason: "UNAVAILABLE: the control plane stops" });
+  const run = async (): Promise<void> => {
+    try {
+      const renewing = certificate.keepFresh(first, (config) => listener.updateConfig(config), {
+        signal: stop.signal,
+      });
+      const closing = aborted(stop.signal).then(close);
+      // Without connections left to come there is nothing left to do, whoever closed the listener.
+      const accepting = acceptAll(listener, ports).finally(() => stop.abort());
+      await Promise.all([accepting, renewing, closing]);
+    } finally {
+      signal.removeEventListener("abort", onAbort);
+      stop.abort();
+      await close();
+    }
+  };
+  const ended = run();
+  if (signal.aborted) onAbort();
+  return { address: listener.address, ended };
+}
+
+async function acceptAll(listener: Listener, ports: ConnectionPorts): Promise<void> {
+  const active = new Set<Promise<void>>();
+  for await (const connection of listener.connections()) {
+    const done = serveConnection(connection, ports).finally(() => active.delete(done));
+    active.add(done);
+  }
+  await Promise.all(active);
+}
+
+async function aborted(signal: AbortSignal): Promise<void> {
+  if (signal.aborted) return;
+  await new Promise<void>((resolve) => {
+    signal.addEventListener("abort", () => resolve(), { once: true });
+  });
+}

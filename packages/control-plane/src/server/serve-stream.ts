@@ -1,0 +1,147 @@
+import {
+  LIMITS,
+  MessageStream,
+  type MessageType,
+  RksError,
+  type RksMessage,
+  type Stream,
+  withDeadline,
+} from "@rk8s/protocol";
+import { DISPATCH_TABLE, type Rule } from "./dispatch-table.js";
+import type { CallerKind, Conversation, Exchange, Services } from "./exchange.js";
+
+/** What is read and thrown away behind a refused request, so that its sender gets to read the refusal. */
+const MAX_DRAINED_BYTES = 2 * LIMITS.maxMessageBytes;
+
+export interface ServeStreamOptions {
+  readonly maxMessageBytes: number;
+  /** Aborted when nobody waits for the answer any more. */
+  readonly signal: AbortSignal;
+}
+
+/**
+ * Answer the one request of a stream, every wait with a deadline. Whatever is wrong with it gets a coded error and harms nothing else.
+ * Never rejects.
+ */
+export async function serveStream(
+  stream: Stream,
+  conversation: Conversation,
+  services: Services,
+  options: ServeStreamOptions,
+): Promise<void> {
+  const messages = new MessageStream(stream, { maxFrameBytes: options.maxMessageBytes });
+  let afterAnswer: (() => void) | undefined;
+  try {
+    const { message, body } = await timed(services, options, "the request did not arrive", (signal) =>
+      messages.receiveMessage({ signal }),
+    );
+    const answer = await dispatch(services, {
+      ...options,
+      message,
+      body,
+      conversation,
+      stream: messages,
+      afterAnswer(work) {
+        afterAnswer = work;
+      },
+    });
+    if (answer !== undefined) await send(answer, messages, services, options);
+  } catch (reason) {
+    await refuse(RksError.from(reason), messages, conversation, services, options);
+  }
+  messages.end();
+  afterAnswer?.();
+  await drain(stream, services, options);
+}
+
+/** Answer a stream's request with an error, unread. Never rejects. */
+export async function refuseStream(
+  stream: Stream,
+  error: RksError,
+  services: Services,
+  options: ServeStreamOptions,
+): Promise<void> {
+  const messages = new MessageStream(stream);
+  await refuse(error, messages, { actor: "a refused peer" }, services, options);
+  messages.end();
+  await drain(stream, services, options);
+}
+
+/**
+ * Let the table's handler answer, when the caller is one of those who may send the message.
+ * @throws {RksError} PERMISSION_DENIED, MESSAGE_UNEXPECTED before Hello, and whatever the handler throws.
+ */
+export async function dispatch<T extends MessageType>(
+  services: Services,
+  exchange: Exchange<T>,
+): Promise<RksMessage | undefined> {
+  const { message, conversation } = exchange;
+  const rule: Rule<T> = DISPATCH_TABLE[message.type];
+  const { kind, isGreeted } = conversation;
+  const greeted: CallerKind = kind === "nobody" ? "bootstrapping" : kind;
+  const who: readonly CallerKind[] = rule.who;
+  if (rule.handle === undefined || !(who.includes(kind) || who.includes(greeted))) {
+    throw new RksError("PERMISSION_DENIED", `${conversation.actor} may not send ${message.type}`, {
+      suggestion: "Send only what the protocol allows in this phase of the connection.",
+    });
+  }
+  if (!isGreeted && message.type !== "Hello") {
+    throw new RksError("MESSAGE_UNEXPECTED", `${message.type} came before Hello`, {
+      suggestion: "Say Hello first on every connection.",
+    });
+  }
+  return rule.handle(services, exchange);
+}
+
+async function send(
+  message: RksMessage,
+  messages: MessageStream,
+  services: Services,
+  options: ServeStreamOptions,
+): Promise<void> {
+  await timed(services, options, "the answer was not taken", (signal) => messages.send(message, { signal }));
+}
+
+async function refuse(
+  error: RksError,
+  messages: MessageStream,
+  { actor }: Pick<Conversation, "actor">,
+  services: Services,
+  options: ServeStreamOptions,
+): Promise<void> {
+  const { logger } = services;
+  if (options.signal.aborted) return;
+  if (error.code === "INTERNAL") logger.error("Request failed", { actor, cause: error.cause });
+  else logger.debug("Request refused", { actor, code: error.code, reason: error.message });
+  try {
+    await send({ type: "Error", ...error.toJSON() }, messages, services, options);
+  } catch {
+    messages.reset();
+  }
+}
+
+/** Wait for the peer's end, so that the stream's place is free again; a peer that goes on is cut off. */
+async function drain(stream: Stream, services: Services, options: ServeStreamOptions): Promise<void> {
+  try {
+    await timed(services, options, "the stream did not end", async (signal) => {
+      let left = MAX_DRAINED_BYTES;
+      for (;;) {
+        const bytes = await stream.read({ signal });
+        if (bytes === undefined) return;
+        left -= bytes.length;
+        if (left < 0) throw new RksError("MESSAGE_TOO_LARGE", "more came behind a request");
+      }
+    });
+  } catch {
+    stream.reset();
+  }
+}
+
+async function timed<T>(
+  { clock }: Services,
+  { signal }: ServeStreamOptions,
+  attempt: string,
+  work: (signal: AbortSignal) => Promise<T>,
+): Promise<T> {
+  return withDeadline(work, { clock, timeoutMs: LIMITS.requestTimeoutMs, attempt, signal });
+}

@@ -1,0 +1,98 @@
+import type { Clock, Credentials, Logger, ServerConfig } from "@rk8s/protocol";
+import { RksError } from "@rk8s/protocol";
+import type { AuditLog } from "../audit/audit-log.js";
+import { audited } from "../audit/audited.js";
+import type { ClusterCa } from "../pki/cluster-ca.js";
+import type { Storage } from "../storage/storage.js";
+
+/** Pause before another try when a renewal failed; shorter for certificates that live only seconds. */
+const MAX_RETRY_MS = 60_000;
+const MIN_RETRY_MS = 1_000;
+
+export interface ServerCertificateInit {
+  /** Names besides `rks-cluster`. */
+  readonly dnsNames: readonly string[];
+  readonly ipAddresses: readonly string[];
+  readonly ttlSeconds: number;
+}
+
+export interface ServerCertificatePorts {
+  readonly clusterCa: Pick<ClusterCa, "prepareServerCertificate" | "root">;
+  readonly barrier: Storage;
+  readonly audit: AuditLog;
+  readonly clock: Clock;
+  readonly logger: Logger;
+}
+
+/** What a listener is configured with, and until when that is good. */
+export interface IssuedServerConfig {
+  readonly config: ServerConfig;
+  readonly notAfter: number;
+}
+
+/** Issues the control plane's own short-lived certificates, each with a key of its own. */
+export class ServerCertificate {
+  readonly #init: ServerCertificateInit;
+  readonly #ports: ServerCertificatePorts;
+
+  constructor(init: ServerCertificateInit, ports: ServerCertificatePorts) {
+    this.#init = init;
+    this.#ports = ports;
+  }
+
+  /**
+   * Issue a certificate. The key is the caller's to hand over and wipe.
+   * @throws {RksError} AUDIT_UNWRITABLE, VAULT_NOT_INITIALIZED, INPUT_INVALID for names that no certificate carries, and as the storage.
+   */
+  async issue(): Promise<IssuedServerConfig> {
+    const { clusterCa, barrier, audit } = this.#ports;
+    const prepared = clusterCa.prepareServerCertificate(this.#init);
+    const { serialNumber, notAfter, privateKey } = prepared;
+    const { dnsNames, ipAddresses } = this.#init;
+    const fields = { serialNumber, dnsNames, ipAddresses, notAfter: new Date(notAfter).toISOString() };
+    try {
+      await audited(audit, { operation: "server-certificate.issue", actor: "rks", fields }, async () => ({
+        value: await barrier.transaction([], prepared.writes),
+      }));
+    } catch (error) {
+      privateKey.fill(0);
+      throw error;
+    }
+    const credentials: Credentials = {
+      certificateChain: [prepared.certificate, ...prepared.chain],
+      privateKey,
+    };
+    return { config: { credentials, clientRoots: [clusterCa.root] }, notAfter };
+  }
+
+  /** Renew at two thirds of each certificate's life, with patience; until aborted. */
+  async keepFresh(
+    first: { readonly notAfter: number },
+    use: (config: ServerConfig) => void,
+    options: { readonly signal: AbortSignal },
+  ): Promise<void> {
+    const { clock, logger } = this.#ports;
+    const { signal } = options;
+    let { notAfter } = first;
+    let pauseMs = ((notAfter - clock.now()) * 2) / 3;
+    while (!signal.aborted) {
+      await clock.sleep(Math.max(0, pauseMs), { signal }).catch(() => undefined);
+      if (signal.aborted) return;
+      try {
+        const issued = await this.issue();
+        try {
+          use(issued.config);
+        } finally {
+          issued.config.credentials.privateKey.fill(0);
+        }
+        notAfter = issued.notAfter;
+        pauseMs = ((notAfter - clock.now()) * 2) / 3;
+        logger.info("Server certificate renewed", { notAfter: new Date(notAfter).toISOString() });
+      } catch (reason) {
+        const { code, message } = RksError.from(reason);
+        logger.warn("Server certificate could not be renewed", { code, reason: message });
+        pauseMs = Math.max(MIN_RETRY_MS, Math.min(MAX_RETRY_MS, (notAfter - clock.now()) / 12));
+      }
+    }
+  }
+}

@@ -82,7 +82,7 @@ export function findPinnedRoot(
 }
 
 /** SHA-256 of a certificate's SubjectPublicKeyInfo: what a join token pins. */
-export function spkiSha256(certificate: Certificate): Uint8Array {
+function spkiSha256(certificate: Certificate): Uint8Array {
   return createHash("sha256").update(certificate.spki).digest();
 }
 

@@ -21,7 +21,7 @@ import { TestCa } from "./test-ca.js";
 /** What a fake control plane does with a request: answer, answer with raw bytes, or stay silent for ever. */
 export type FakeAnswer = RksMessage | Uint8Array | "silence";
 
-export interface FakeRequest {
+interface FakeRequest {
   readonly message: RksMessage;
   readonly connection: Connection;
 }

@@ -15,6 +15,7 @@ import { MAX_CLOSE_REASON_BYTES, MAX_UNANSWERED_DATAGRAMS, SEND_BURST_DATAGRAMS 
 import type { NativeAddress, NativeConnection } from "./native-binding.js";
 import { HandoverQueue } from "./queue.js";
 import { asError, onAbort, QuicStream } from "./stream.js";
+import { nativeAddress } from "./udp-socket.js";
 
 export interface ConnectionInit {
   readonly native: NativeConnection;
@@ -88,7 +89,9 @@ export class QuicConnection implements Connection {
   #nextPeerId: number;
   /** Ids below `#nextPeerId` of which nothing has arrived yet. */
   readonly #skippedPeerIds = new Set<number>();
+  /** Where the last datagram came from, for the native connection and as the socket says it. */
   #from: { from: NativeAddress; to: NativeAddress };
+  #fromHost: string;
   #unanswered = 0;
   #timer: NodeJS.Timeout | undefined;
   #timerAt = 0;
@@ -111,7 +114,8 @@ export class QuicConnection implements Connection {
     this.#isConfirmed = init.role === "server";
     this.#nextOwnId = init.role === "client" ? 0 : 1;
     this.#nextPeerId = init.role === "client" ? 1 : 0;
-    this.#from = { from: { ...init.remote }, to: { ...init.endpoint.local } };
+    this.#from = { from: nativeAddress(init.remote), to: nativeAddress(init.endpoint.local) };
+    this.#fromHost = init.remote.host;
     const now = performance.now();
     this.#sentAt = now;
     this.#handshakeDeadline = now + init.limits.handshakeTimeoutMs;
@@ -194,8 +198,10 @@ export class QuicConnection implements Connection {
 
   /** Take in a datagram; `dispatch` acts on it. */
   receive(datagram: Uint8Array, host: string, port: number): void {
-    const known = this.#from.from;
-    if (known.host !== host || known.port !== port) this.#from = { from: { host, port }, to: this.#from.to };
+    if (this.#fromHost !== host || this.#from.from.port !== port) {
+      this.#fromHost = host;
+      this.#from = { from: nativeAddress({ host, port }), to: this.#from.to };
+    }
     this.#unanswered = 0;
     try {
       this.native.recv(datagram, this.#from);
@@ -355,7 +361,7 @@ export class QuicConnection implements Connection {
       }
       if (written === null) return sent;
       const [length, { to }] = written;
-      socket.send(length, to.port, to.host);
+      socket.send(length, to.port, to.host === this.#from.from.host ? this.#fromHost : to.host);
     }
     return most;
   }

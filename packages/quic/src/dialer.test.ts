@@ -35,6 +35,18 @@ test.each([
   expect(await request(client, HELLO)).toEqual(HELLO);
 });
 
+const linkLocal = Object.entries(networkInterfaces())
+  .flatMap(([name, all]) => (all ?? []).map(({ address }) => `${address}%${name}`))
+  .find((address) => address.startsWith("fe80:"));
+
+test("connects to a link-local address with its zone, where there is one", async () => {
+  const host = linkLocal ?? "127.0.0.1";
+  await using server = await cluster.listen({ host });
+  void serveEcho(server.listener);
+  await using client = await cluster.dial(server.port, { host });
+  expect(await request(client, HELLO)).toEqual(HELLO);
+});
+
 test.each([
   { name: "has expired", leaf: { notAfter: new Date(Date.now() - HOUR / 2) }, code: "SERVER_UNTRUSTED" },
   {

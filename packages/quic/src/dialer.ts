@@ -11,6 +11,7 @@ import type { NativeConnection, NativeQuiche } from "./native-binding.js";
 import { CONNECTION_ID_BYTES } from "./packet-header.js";
 import { resolveHost } from "./resolve-host.js";
 import { asError, onAbort } from "./stream.js";
+import { nativeAddress } from "./udp-socket.js";
 
 export interface DialerPorts {
   readonly quiche: NativeQuiche;
@@ -104,7 +105,7 @@ export class Dialer {
     target: string,
     signal: AbortSignal,
   ): Promise<QuicConnection> {
-    const endpoint = await openEndpoint(remote).catch((cause: unknown) => {
+    const endpoint = await openEndpoint(remote, this.#ports.logger).catch((cause: unknown) => {
       throw unreachable(target, cause);
     });
     try {
@@ -164,8 +165,8 @@ export class Dialer {
       return this.#ports.quiche.Connection.connect(
         init.serverName,
         scid,
-        { ...local },
-        { ...remote },
+        nativeAddress(local),
+        nativeAddress(remote),
         init.config.native,
       );
     } catch (cause) {
@@ -177,9 +178,9 @@ export class Dialer {
   }
 }
 
-function openEndpoint(remote: SocketAddress): Promise<Endpoint> {
+function openEndpoint(remote: SocketAddress, logger: Logger): Promise<Endpoint> {
   const host = isIPv6(remote.host) ? "::" : "0.0.0.0";
-  return Endpoint.open({ host, port: 0, peer: remote, closesWhenEmpty: true });
+  return Endpoint.open({ host, port: 0, peer: remote, closesWhenEmpty: true, logger });
 }
 
 function handshakeError(end: ConnectionEnd, native: NativeEnd, target: string, init: DialInit): Error {

@@ -1,5 +1,6 @@
-import type { SocketAddress } from "@rk8s/protocol";
+import type { Logger, SocketAddress } from "@rk8s/protocol";
 import type { RemoteInfo } from "node:dgram";
+import { RksError } from "@rk8s/protocol";
 import type { QuicConnection } from "./connection.js";
 import { CONNECTION_ID_BYTES } from "./packet-header.js";
 import { UdpSocket } from "./udp-socket.js";
@@ -12,6 +13,7 @@ export interface EndpointInit {
   readonly onUnknown?: ((datagram: Buffer, from: RemoteInfo) => void) | undefined;
   /** Close with the last connection, and do not keep the process alive for ended ones. */
   readonly closesWhenEmpty?: boolean;
+  readonly logger: Logger;
 }
 
 const LONG_FORM = 0x80;
@@ -107,12 +109,10 @@ export class Endpoint {
   }
 
   #route(datagram: Buffer, from: RemoteInfo): void {
+    if (from.port === 0) return; // forged: nothing can be sent there
     const connection = this.#connections.get(destinationOf(datagram));
-    if (connection === undefined) {
-      this.#init.onUnknown?.(datagram, from);
-      return;
-    }
-    this.deliver(connection, datagram, from);
+    if (connection !== undefined) this.deliver(connection, datagram, from);
+    else this.#guard(undefined, () => this.#init.onUnknown?.(datagram, from));
   }
 
   /** Take in a datagram for `connection`; it reacts when all that arrived with it is taken in. */
@@ -132,7 +132,7 @@ export class Endpoint {
     this.#inbox = [];
     for (const connection of inbox) {
       connection.hasInput = false;
-      connection.dispatch();
+      this.#guard(connection, () => connection.dispatch());
       this.flushSoon(connection);
     }
   }
@@ -149,8 +149,18 @@ export class Endpoint {
     const outbox = this.#outbox;
     this.#outbox = [];
     for (const connection of outbox) {
-      connection.flush();
+      this.#guard(connection, () => connection.flush());
       connection.hasOutput = false;
+    }
+  }
+
+  /** Whatever a datagram makes go wrong, in our code too, costs one connection and not the process. */
+  #guard(connection: QuicConnection | undefined, work: () => void): void {
+    try {
+      work();
+    } catch (reason) {
+      this.#init.logger.error("Connection dropped after an internal error", { reason: String(reason) });
+      connection?.drop(RksError.from(reason));
     }
   }
 

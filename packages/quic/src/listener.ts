@@ -13,12 +13,14 @@ import type { AddressTokens } from "./address-token.js";
 import { QuicConnection } from "./connection.js";
 import { Endpoint } from "./endpoint.js";
 import { addressText, unbindable } from "./error.js";
+import { HandshakeBudget } from "./handshake-budget.js";
 import { buildEndpointConfig } from "./native-config.js";
 import type { EndpointConfig } from "./native-config.js";
 import type { NativeQuiche } from "./native-binding.js";
 import { CONNECTION_ID_BYTES, MIN_INITIAL_DATAGRAM_BYTES, parsePacketHeader } from "./packet-header.js";
 import type { LongHeader } from "./packet-header.js";
 import { HandoverQueue } from "./queue.js";
+import { nativeAddress } from "./udp-socket.js";
 
 export interface ListenerInit {
   /** An IP address. */
@@ -52,7 +54,7 @@ export class QuicListener implements Listener {
   readonly #accepted = new HandoverQueue<QuicConnection>();
   #config: EndpointConfig;
   #endpoint: Endpoint | undefined;
-  #handshakes = 0;
+  readonly #handshakes: HandshakeBudget;
   #established = 0;
   #closed: Promise<void> | undefined;
 
@@ -63,6 +65,7 @@ export class QuicListener implements Listener {
       listener.#endpoint = await Endpoint.open({
         host: init.host,
         port: init.port,
+        logger: ports.logger,
         onUnknown: (datagram, from) => listener.#receive(datagram, from),
       });
     } catch (cause) {
@@ -74,6 +77,7 @@ export class QuicListener implements Listener {
   private constructor(init: ListenerInit, ports: ListenerPorts) {
     this.#init = init;
     this.#ports = ports;
+    this.#handshakes = new HandshakeBudget(init.maxHandshakes);
     this.#config = this.#build(init.config);
   }
 
@@ -162,12 +166,13 @@ export class QuicListener implements Listener {
     const remote = { host: from.address, port: from.port };
     const originalDcid = this.#ports.tokens.check(remote, header.dcid, token);
     if (originalDcid === undefined) return;
-    if (this.#handshakes >= this.#init.maxHandshakes) {
+    if (!this.#handshakes.enter(remote.host)) {
       this.#ports.logger.debug("Handshake dropped: too many are under way", { remote });
       return;
     }
     const connection = this.#create(header.dcid, originalDcid, remote);
-    if (connection !== undefined) this.#open.deliver(connection, datagram, from);
+    if (connection === undefined) this.#handshakes.leave(remote.host);
+    else this.#open.deliver(connection, datagram, from);
   }
 
   #create(dcid: Uint8Array, originalDcid: Uint8Array, remote: SocketAddress): QuicConnection | undefined {
@@ -178,15 +183,14 @@ export class QuicListener implements Listener {
       native = quiche.Connection.accept(
         dcid,
         originalDcid,
-        { ...endpoint.local },
-        { ...remote },
+        nativeAddress(endpoint.local),
+        nativeAddress(remote),
         this.#config.native,
       );
     } catch (reason) {
       logger.debug("Handshake not begun", { remote, reason: String(reason) });
       return undefined;
     }
-    this.#handshakes++;
     let isEstablished = false;
     return new QuicConnection({
       native,
@@ -201,14 +205,14 @@ export class QuicListener implements Listener {
       logger,
       onEstablished: (connection) => {
         isEstablished = true;
-        this.#handshakes--;
+        this.#handshakes.leave(remote.host);
         this.#established++;
         this.#admit(connection);
       },
       onEnded: (_connection, end) => {
         if (isEstablished) this.#established--;
         else {
-          this.#handshakes--;
+          this.#handshakes.leave(remote.host);
           logger.debug("Handshake failed", { remote, reason: end.reason });
         }
       },

@@ -4,6 +4,7 @@ import { once } from "node:events";
 import { isIPv6 } from "node:net";
 import { setImmediate as nextTurn } from "node:timers/promises";
 import type { SocketAddress } from "@rk8s/protocol";
+import type { NativeAddress } from "./native-binding.js";
 import { MAX_UDP_PAYLOAD_BYTES, SOCKET_BUFFER_BYTES } from "./limits.js";
 
 /** Turns of the event loop that a full send queue gets to empty itself before it is given up. */
@@ -18,6 +19,12 @@ export interface UdpSocketInit {
   readonly onDatagram: (datagram: Buffer, from: RemoteInfo) => void;
   /** A connected peer's host says that nobody listens there, or it cannot be reached. Said once per event. */
   readonly onRefused?: ((reason: Error) => void) | undefined;
+}
+
+/** The address as the native binding takes it: without the zone of a link-local one (`fe80::1%eth0`). */
+export function nativeAddress(address: SocketAddress): NativeAddress {
+  const zone = address.host.indexOf("%");
+  return { host: zone === -1 ? address.host : address.host.slice(0, zone), port: address.port };
 }
 
 /** A UDP socket that sends from one reused buffer for as long as the kernel takes each datagram at once. */

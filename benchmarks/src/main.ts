@@ -15,6 +15,10 @@ const BENCHMARKS: Readonly<Record<string, Benchmark>> = {
     title: "Memory of a server per idle mutual-TLS connection, at 1,000",
     run: async () => (await import("./transports.js")).idleMemory(),
   },
+  signatures: {
+    title: "Certificates: a CSR in, its proof of possession checked, a leaf out, one after another",
+    run: async () => (await import("./signatures.js")).signatures(),
+  },
 };
 
 const names = process.argv.slice(2).filter((word) => !word.startsWith("-"));

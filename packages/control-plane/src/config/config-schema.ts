@@ -52,7 +52,7 @@ const shares = z.number(expected("a number")).int().min(1).max(255);
 
 const SECTIONS = {
   tls_config: {
-    enable: flag.optional(),
+    enable: flag.refine((enabled) => enabled, "mutual TLS cannot be switched off; remove the key").optional(),
     vault_folder: path.optional(),
     keep_dangerous_files: flag.optional(),
   },

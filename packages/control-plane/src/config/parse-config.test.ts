@@ -93,7 +93,7 @@ test.each([
   { text: 'advertise: ["a b"]', problem: 'advertise.0: "a b" is neither a host name nor an IP address' },
   { text: "tls_config: { vault_folder: 3 }", problem: "tls_config.vault_folder: expected a path, got 3" },
   { text: "tls_config: 3", problem: "tls_config: expected a section, got 3" },
-  { text: "tls_config: { enable: false }", problem: "tls_config.enable: TLS cannot be switched off" },
+  { text: "tls_config: { enable: false }", problem: "tls_config.enable: mutual TLS cannot be switched off" },
   {
     text: "xline_config: { endpoints: [http://a:2379] }",
     problem: "xline_config.endpoints: an external store",
@@ -143,6 +143,13 @@ test("all problems are told at once, each with its path", () => {
     expect.stringContaining('  heartbeat.interval: duration "x"'),
     '  adr: unknown key; did you mean "addr"?',
   ]);
+});
+
+test("contradictions are told together with what cannot be read", () => {
+  const refusal = refusalOf("adr: x\ntls_config: { enable: false, vault_foldr: x }\nseal: { type: keyfile }");
+  for (const path of ["adr: ", "tls_config.enable: ", "tls_config.vault_foldr: ", "seal.key_file: "]) {
+    expect(refusal).toContain(`\n  ${path}`);
+  }
 });
 
 test("a bomb of aliases is refused", () => {

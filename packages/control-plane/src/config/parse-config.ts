@@ -25,10 +25,12 @@ interface Problem {
  * nearest known one.
  */
 export function parseConfig(text: string, file: string): ParsedConfig {
-  const read = configFile.safeParse(parseYaml(text, file) ?? {});
-  if (!read.success) throw refused(file, read.error.issues.flatMap(describe));
-  const problems = contradictions(read.data);
-  if (problems.length > 0) throw refused(file, problems);
+  const raw = parseYaml(text, file) ?? {};
+  const read = configFile.safeParse(raw);
+  const problems = read.success
+    ? contradictions(read.data)
+    : [...read.error.issues.flatMap(describe), ...contradictions(readableParts(raw))];
+  if (!read.success || problems.length > 0) throw refused(file, problems);
   return { config: complete(read.data, dirname(resolve(file))), warnings: warningsOf(read.data) };
 }
 
@@ -76,22 +78,20 @@ function completeSeal(seal: ConfigFile["seal"], folder: string): SealConfig {
     : { type: "shamir", shares: seal?.shares ?? 1, threshold: seal?.threshold ?? 1 };
 }
 
+/** The top-level keys that can be read, of a file where others cannot: their contradictions are told as well. */
+function readableParts(raw: unknown): ConfigFile {
+  const parts = {};
+  for (const [key, value] of Object.entries(typeof raw === "object" && raw !== null ? raw : {})) {
+    const read = configFile.safeParse({ [key]: value });
+    if (read.success) Object.assign(parts, read.data);
+  }
+  return parts as ConfigFile;
+}
+
 /** What is wrong between keys that are each right by themselves. */
 function contradictions(raw: ConfigFile): Problem[] {
   const problems: Problem[] = [];
   const refuse = (path: string, text: string): number => problems.push({ path, text });
-  if (raw.tls_config?.enable === false) {
-    refuse(
-      "tls_config.enable",
-      "TLS cannot be switched off: nodes join over mutual TLS only; remove the key",
-    );
-  }
-  if ((raw.xline_config?.endpoints ?? []).length > 0) {
-    refuse(
-      "xline_config.endpoints",
-      "an external store is not supported yet; leave the list empty for the embedded one",
-    );
-  }
   const { type = "shamir", shares = 1, threshold = 1, key_file: keyFile } = raw.seal ?? {};
   if (type === "keyfile") {
     if (keyFile === undefined) refuse("seal.key_file", 'expected a path, because seal.type is "keyfile"');

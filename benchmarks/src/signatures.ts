@@ -51,7 +51,7 @@ async function slice(
   return { count, seconds, cpuMs: (user + system) / 1000 };
 }
 
-async function certificateRequest(): Promise<Uint8Array> {
+async function certificateRequest(): Promise<Uint8Array<ArrayBuffer>> {
   x509.cryptoProvider.set(webcrypto as Crypto);
   const keys = await webcrypto.subtle.generateKey(P256, true, ["sign", "verify"]);
   const request = await x509.Pkcs10CertificateRequestGenerator.create({
@@ -82,7 +82,7 @@ async function rk8sSigner(csr: Uint8Array): Promise<() => void> {
 }
 
 /** As the library's documentation does it. */
-async function peculiarSigner(csr: Uint8Array): Promise<() => Promise<void>> {
+async function peculiarSigner(csr: Uint8Array<ArrayBuffer>): Promise<() => Promise<void>> {
   const { privateKey, publicKey } = generateKeyPairSync("ec", { namedCurve: "P-256" });
   const signingKey = await webcrypto.subtle.importKey(
     "pkcs8",

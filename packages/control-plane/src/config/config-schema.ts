@@ -79,7 +79,7 @@ const SECTIONS = {
     prefix: z.string(expected("a key prefix")).optional(),
     username: anything,
     password: anything,
-    subnet_lease_renew_margin: anything,
+      .max(0, "an external store is not supported yet; leave the list empty for the embedded one")
   },
   network_config: {
     Network: anything,

@@ -22,6 +22,17 @@ export function parseProcessIdentity(text: string): ProcessIdentity | undefined 
   return { pid: Number(pid), start: startTimeOf(start), boot };
 }
 
+/** How `parseProcessIdentity` reads it. */
+export function formatProcessIdentity({ pid, start, boot }: ProcessIdentity): string {
+  return `${pid}\n${start}\n${boot}\n`;
+}
+
+/** The identity of a process that runs now. */
+export async function identifyProcess(pid: number): Promise<ProcessIdentity> {
+  if (process.platform !== "linux") return { pid, start: await startTimeByPs(pid), boot: "" };
+  return { pid, start: startTimeOf(await readFile(`/proc/${pid}/stat`, "utf8")), boot: await bootId() };
+}
+
 /** Whether that very process still runs. A zombie, and another process with the same pid, does not count. */
 export async function isAlive(identity: ProcessIdentity): Promise<boolean> {
   if (process.platform !== "linux") return (await startTimeByPs(identity.pid)) === identity.start;

@@ -1,0 +1,92 @@
+import { constants } from "node:os";
+import { resolve } from "node:path";
+import { RksError } from "@rk8s/protocol";
+import type { AgentEvent } from "../agent-events.js";
+import { dataFolderOf } from "../daemon/data-folder.js";
+import { eventText } from "../daemon/event-text.js";
+import { runDaemon } from "../daemon/run-daemon.js";
+import { systemClock } from "../system-clock.js";
+import type { LogLevel, PeerArguments } from "./arguments.js";
+import type { CliIo } from "./io.js";
+import { readJoinToken } from "./join-token-input.js";
+import { createLogger } from "./log.js";
+import { printable, printJson } from "./output.js";
+import { assertTls } from "./peer.js";
+import { reportError } from "./report-error.js";
+import { UsageProblem } from "./usage-problem.js";
+
+/** A stopped daemon has ended after 10 s, whatever hangs. */
+const STOP_LIMIT_MS = 9500;
+
+export interface DaemonArguments extends Omit<PeerArguments, "socket"> {
+  readonly nodeName?: string | undefined;
+  readonly dataDir?: string | undefined;
+  readonly logLevel: LogLevel;
+}
+
+/** `rkl pod daemon`: this host's agent in the foreground, until a signal. A second signal ends it at once. */
+export async function daemon(args: DaemonArguments, io: CliIo): Promise<void> {
+  assertTls(args, io);
+  const rksAddress = args.rksAddress ?? io.env["RKS_ADDRESS"];
+  if (rksAddress === undefined || rksAddress === "") {
+    throw new UsageProblem("no control plane is named", "Give --rks-address host:port.");
+  }
+  const joinToken = await readJoinToken(args, io);
+  const rootCertPath = args.rootCertPath ?? io.env["ROOT_CERT_PATH"];
+  const dataFolder = resolve(io.cwd, args.dataDir ?? dataFolderOf(io.env));
+  io.stderr(`joining rks at ${rksAddress}; data folder ${dataFolder}\n`);
+  const stop = new AbortController();
+  using _ = watchProcess(stop, args, io);
+  await runDaemon(
+    {
+      rksAddress,
+      joinToken,
+      rootCertPath:
+        rootCertPath === undefined || rootCertPath === "" ? undefined : resolve(io.cwd, rootCertPath),
+      nodeName: args.nodeName,
+      dataFolder,
+      containerPath: io.env["PATH"],
+    },
+    {
+      clock: systemClock,
+      logger: createLogger(
+        { level: args.logLevel },
+        { write: (line) => io.stderr(line), clock: systemClock },
+      ),
+      signal: stop.signal,
+      onEvent: (event) => printEvent(event, args, io),
+    },
+  );
+}
+
+function printEvent(event: AgentEvent, args: DaemonArguments, io: CliIo): void {
+  if (args.json) printJson(io, event);
+  else io.stderr(`${printable(eventText(event))}\n`);
+}
+
+function watchProcess(stop: AbortController, args: DaemonArguments, io: CliIo): Disposable {
+  const watches = [
+    io.onTerminate((name) => stopOnce(name, stop, io)),
+    io.onCrash((reason) => crash(reason, args, io)),
+  ];
+  return {
+    [Symbol.dispose]() {
+      for (const watch of watches) watch[Symbol.dispose]();
+    },
+  };
+}
+
+function stopOnce(name: string, stop: AbortController, io: CliIo): void {
+  if (stop.signal.aborted) return io.exit(128 + (constants.signals[name as NodeJS.Signals] ?? 0));
+  stop.abort(new RksError("UNAVAILABLE", "the agent is stopping"));
+  // The timer alone does not keep the process.
+  setTimeout(() => io.exit(0), STOP_LIMIT_MS).unref();
+}
+
+function crash(cause: unknown, args: DaemonArguments, io: CliIo): void {
+  const error = new RksError("INTERNAL", "an unexpected error ended the agent; pods go on running", {
+    cause,
+    suggestion: "Start the agent again, and report this with the log around it.",
+  });
+  io.exit(reportError(error, io, { json: args.json, isDaemon: true }));
+}

@@ -1,0 +1,53 @@
+/** Everything a command may touch of the process it runs in. Tests hand in their own. */
+export interface CliIo {
+  readonly cwd: string;
+  /** Commands take secrets out of it once they have read them. */
+  readonly env: Record<string, string | undefined>;
+  readonly stdin: AsyncIterable<Uint8Array | string>;
+  /** Results. */
+  stdout(text: string): void;
+  /** Talk: progress, hints, errors. */
+  stderr(text: string): void;
+  /** Call `listener` when the process is asked to end (SIGTERM, SIGINT, SIGHUP); dispose to get the default back. */
+  onTerminate(listener: (signal: string) => void): Disposable;
+  /** Call `listener` with an exception or rejection that nothing caught. */
+  onCrash(listener: (reason: unknown) => void): Disposable;
+  /** End the process now, whatever still runs. */
+  exit(code: number): void;
+}
+
+const SIGNALS = ["SIGTERM", "SIGINT", "SIGHUP"] as const;
+const CRASHES = ["uncaughtException", "unhandledRejection"] as const;
+
+/** The real process. A reader that went away (`rkl get pods | head -1`) is no error. */
+export function processIo(): CliIo {
+  for (const stream of [process.stdout, process.stderr]) {
+    stream.on("error", (error: NodeJS.ErrnoException) => {
+      if (error.code !== "EPIPE") throw error;
+    });
+  }
+  return {
+    cwd: process.cwd(),
+    env: process.env,
+    stdin: process.stdin,
+    stdout: (text) => void process.stdout.write(text),
+    stderr: (text) => void process.stderr.write(text),
+    onTerminate(listener) {
+      for (const signal of SIGNALS) process.on(signal, listener);
+      return disposable(() => {
+        for (const signal of SIGNALS) process.off(signal, listener);
+      });
+    },
+    onCrash(listener) {
+      for (const crash of CRASHES) process.on(crash, listener);
+      return disposable(() => {
+        for (const crash of CRASHES) process.off(crash, listener);
+      });
+    },
+    exit: (code) => process.exit(code),
+  };
+}
+
+function disposable(dispose: () => void): Disposable {
+  return { [Symbol.dispose]: dispose };
+}

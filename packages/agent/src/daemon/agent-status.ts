@@ -1,0 +1,37 @@
+import { z } from "zod";
+import type { AgentEvent } from "../agent-events.js";
+
+/** What `GET /v1/status` answers and `rkl status --json` prints. */
+export const agentStatus = z.object({
+  node: z.string().nullable(),
+  state: z.enum(["joining", "connecting", "ready", "waiting", "stopped"]),
+  rksAddress: z.string(),
+  serial: z.string().nullable(),
+  notAfter: z.string().nullable(),
+  /** Why the agent is not connected, or was not last time. */
+  lastError: z.object({ code: z.string(), message: z.string(), time: z.string() }).nullable(),
+  runtime: z.string(),
+  pods: z.number(),
+  pid: z.number(),
+  version: z.string(),
+  startedAt: z.string(),
+  dataFolder: z.string(),
+});
+export type AgentStatus = z.output<typeof agentStatus>;
+
+/** The status after an event. */
+export function afterEvent(status: AgentStatus, event: AgentEvent): AgentStatus {
+  if (event.event === "joined" || event.event === "registered") {
+    const { node, serial, notAfter } = event;
+    return { ...status, state: event.event === "joined" ? "connecting" : "ready", node, serial, notAfter };
+  }
+  if (event.event === "disconnected" || event.event === "reconnecting" || event.event === "error") {
+    const { code, message, time } = event;
+    return {
+      ...status,
+      state: event.event === "error" ? "stopped" : "waiting",
+      lastError: { code, message, time },
+    };
+  }
+  return event.event === "stopped" ? { ...status, state: "stopped" } : status;
+}

@@ -1,0 +1,128 @@
+import { chmod, mkdtemp, rename, rm } from "node:fs/promises";
+import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
+import { dirname, join } from "node:path";
+import { RksError, type Clock, type Logger, type Stream } from "@rk8s/protocol";
+import { serveRequests } from "../session/dispatch.js";
+import type { Handlers } from "../session/handlers.js";
+import type { AgentStatus } from "./agent-status.js";
+import { FRAMES_CONTENT_TYPE, HttpStream } from "./http-stream.js";
+import { MESSAGES_PATH, STATUS_PATH } from "./socket-peer.js";
+
+/** `sun_path` (unix(7)) without its zero, and without the longer name that the socket has at first. */
+const MAX_PATH_BYTES = 107 - "/.sXXXXXX/s".length + "/rkl.sock".length;
+const MAX_CONNECTIONS = 64;
+const REQUEST_TIMEOUT_MS = 60_000;
+
+export interface LocalServerInit {
+  /** Where the socket is made, mode 0600; what was there is replaced. */
+  readonly path: string;
+  readonly handlers: Handlers;
+  readonly status: () => Promise<AgentStatus>;
+}
+
+/**
+ * Serve this host's commands on a unix socket until disposed; disposing ends what is being answered. Whoever can open
+ * the socket may do everything. The caller must hold the lock on its folder.
+ * @throws {RksError} CONFIG_INVALID when the path is too long, STORAGE_UNWRITABLE.
+ */
+export async function serveLocally(
+  init: LocalServerInit,
+  ports: { readonly clock: Clock; readonly logger: Logger },
+): Promise<AsyncDisposable> {
+  const life = new AbortController();
+  const server = createServer({ requestTimeout: REQUEST_TIMEOUT_MS }, (request, response) => {
+    // A client that goes away is noticed by the stream; without a listener the event would end the process.
+    for (const stream of [request, response]) stream.on("error", () => undefined);
+    answer(init, request, response, { ...ports, life: life.signal }).catch((reason: unknown) => {
+      sendError(response, reason);
+    });
+  });
+  server.maxConnections = MAX_CONNECTIONS;
+  server.on("clientError", (_error, socket) => socket.destroy());
+  await listen(server, init.path);
+  return {
+    async [Symbol.asyncDispose]() {
+      life.abort(new RksError("UNAVAILABLE", "the agent is stopping"));
+      await rm(init.path, { force: true }).catch(() => undefined);
+      await new Promise<void>((resolve) => {
+        server.close(() => resolve());
+        server.closeAllConnections();
+      });
+    },
+  };
+}
+
+async function answer(
+  init: LocalServerInit,
+  request: IncomingMessage,
+  response: ServerResponse,
+  options: { readonly clock: Clock; readonly logger: Logger; readonly life: AbortSignal },
+): Promise<void> {
+  const route = `${request.method} ${request.url}`;
+  if (route === `GET ${STATUS_PATH}`) {
+    send(response, 200, await init.status());
+  } else if (route === `POST ${MESSAGES_PATH}`) {
+    const gone = new AbortController();
+    response.once("close", () => gone.abort(new RksError("STREAM_RESET", "the client is gone")));
+    const signal = AbortSignal.any([options.life, gone.signal]);
+    response.writeHead(200, { "content-type": FRAMES_CONTENT_TYPE, "cache-control": "no-store" });
+    const stream = new HttpStream({
+      incoming: Promise.resolve(request),
+      outgoing: response,
+      broken: (cause) => new RksError("STREAM_RESET", "the other side of the socket is gone", { cause }),
+    });
+    await serveRequests(only(stream), init.handlers, { ...options, signal });
+  } else {
+    throw new RksError("NOT_FOUND", `"${route.slice(0, 200)}" is nothing that the agent serves`);
+  }
+}
+
+async function* only(stream: Stream): AsyncGenerator<Stream, void, undefined> {
+  yield await Promise.resolve(stream);
+}
+
+function sendError(response: ServerResponse, reason: unknown): void {
+  const error = RksError.from(reason);
+  if (response.headersSent) response.destroy();
+  else send(response, error.info.http, { error: error.toJSON() });
+}
+
+function send(response: ServerResponse, status: number, document: unknown): void {
+  response.writeHead(status, { "content-type": "application/json", "cache-control": "no-store" });
+  response.end(`${JSON.stringify(document)}\n`);
+}
+
+async function listen(server: Server, path: string): Promise<void> {
+  if (Buffer.byteLength(path) > MAX_PATH_BYTES) {
+    throw new RksError("CONFIG_INVALID", `the socket path "${path}" is longer than the system allows`, {
+      suggestion: "Give --data-dir a folder with a shorter path.",
+    });
+  }
+  let folder: string | undefined;
+  try {
+    // A folder of its own is 0700, so that nobody can connect before the mode is set.
+    folder = await mkdtemp(join(dirname(path), ".s"));
+    const first = join(folder, "s");
+    await new Promise<void>((resolve, reject) => {
+      server.once("error", reject);
+      server.listen(first, () => {
+        server.off("error", reject);
+        resolve();
+      });
+    });
+    await chmod(first, 0o600);
+    await rename(first, path);
+  } catch (cause) {
+    server.close();
+    throw new RksError(
+      "STORAGE_UNWRITABLE",
+      `cannot make the socket "${path}": ${(cause as Error).message}`,
+      {
+        cause,
+        suggestion: "Give --data-dir a folder on a local disk that this user may write to.",
+      },
+    );
+  } finally {
+    if (folder !== undefined) await rm(folder, { recursive: true, force: true });
+  }
+}

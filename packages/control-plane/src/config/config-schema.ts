@@ -74,12 +74,12 @@ const SECTIONS = {
   xline_config: {
     endpoints: z
       .array(z.string(expected("a URL")), expected("a list of URLs"))
-      .max(64)
+      .max(0, "an external store is not supported yet; leave the list empty for the embedded one")
       .optional(),
     prefix: z.string(expected("a key prefix")).optional(),
     username: anything,
     password: anything,
-      .max(0, "an external store is not supported yet; leave the list empty for the embedded one")
+    subnet_lease_renew_margin: anything,
   },
   network_config: {
     Network: anything,

@@ -157,7 +157,8 @@ test.each(["NODE_BANNED", "NODE_EVICTED", "CERTIFICATE_REVOKED"] as const)(
     const { rks, agent, until } = await setUp();
     await until("registered");
     await rks.connections[1]!.close({ code: CLOSE_CODES[code], reason: "by the operator" });
-    expect((await until("error")).at(-1)).toMatchObject({ event: "error", code });
+    const suggestion = expect.stringMatching(/^[A-Z].*`rks .* worker-1`.*\.$/) as string;
+    expect((await until("error")).at(-1)).toMatchObject({ event: "error", code, suggestion });
     await expect(agent.finished).rejects.toMatchObject({ code });
   },
 );

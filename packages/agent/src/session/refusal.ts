@@ -17,9 +17,29 @@ const FINAL: ReadonlySet<ErrorCode> = new Set([
   "VERSION_UNSUPPORTED",
 ]);
 
+const REMEDIES: { readonly [C in ErrorCode]?: (nodeName: string) => string } = {
+  NODE_EVICTED: (nodeName) => `Join again with a new token: \`rks gen join-token --node ${nodeName}\`.`,
+  NODE_BANNED: (nodeName) => `Ask the operator of the cluster; \`rks node unban ${nodeName}\` lifts it.`,
+  CERTIFICATE_EXPIRED: rejoin,
+  CERTIFICATE_REVOKED: rejoin,
+  CLIENT_CERTIFICATE_REFUSED: rejoin,
+};
+
 /** Whether a session that failed with this error must not be tried again. */
 export function isFinalForSession(error: RksError): boolean {
   return FINAL.has(error.code);
+}
+
+/** The error with the way back for this node, where it does not say one itself: a connection's end has no room for it. */
+export function withRemedy(error: RksError, nodeName: string): RksError {
+  const suggestion = error.suggestion ?? REMEDIES[error.code]?.(nodeName);
+  return suggestion === error.suggestion
+    ? error
+    : new RksError(error.code, error.message, { suggestion, cause: error.cause });
+}
+
+function rejoin(nodeName: string): string {
+  return `Run \`rks node rejoin ${nodeName}\` on the control plane and start again with the token that it prints.`;
 }
 
 /** The error behind a connection's end: what the control plane closed it with, or how it was lost. */

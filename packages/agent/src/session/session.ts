@@ -4,7 +4,7 @@ import type { Identity } from "../identity/identity.js";
 import type { PodHost, PodReport } from "../pods/pod-host.js";
 import type { AgentPorts } from "../ports.js";
 import { connect } from "./connect.js";
-import { isFinalForSession } from "./refusal.js";
+import { isFinalForSession, withRemedy } from "./refusal.js";
 import { serveNode, type SessionInit, type SessionPorts } from "./serve-node.js";
 import { StatusQueue } from "./status-queue.js";
 
@@ -68,7 +68,7 @@ export async function runSession(
       options.onState({ kind: "connecting", attempt: failures });
       const { error, wasConnected, readyMs } = await attempt(init, ports, { ...options, signal, statuses });
       if (signal.aborted) break;
-      if (isFinalForSession(error)) throw error;
+      if (isFinalForSession(error)) throw withRemedy(error, init.identity.nodeName);
       if (readyMs >= STABLE_MS) failures = 0;
       const delayMs = backoffMs(failures, ports.random);
       failures++;

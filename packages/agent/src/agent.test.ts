@@ -293,6 +293,21 @@ test("a status that the control plane could not take now is sent again, the newe
   await agent.stop();
 });
 
+test("a status of a pod that is not this node's any more is dropped, and nothing else happens", async () => {
+  const pods = new FakePodHost();
+  const { rks, agent, until } = await setUp(
+    { answer: atFirst("UpdatePodStatus", 1, refusal("PERMISSION_DENIED")) },
+    { pods },
+  );
+  await until("registered");
+  pods.report("moved", "Running");
+  pods.report("mine", "Running");
+  await rks.received("UpdatePodStatus", 2);
+  expect(rks.requests.at(-1)).toMatchObject({ name: "mine" });
+  expect(rks.connections).toHaveLength(2);
+  await agent.stop();
+});
+
 test("a runtime that does not work costs no token", async () => {
   const runtime = {
     info: () => Promise.reject(new RksError("RUNTIME_FAILED", "the runtime is broken")),

@@ -6,7 +6,7 @@ import type { RksConnection } from "./connection.js";
 import { serveRequests } from "./dispatch.js";
 import type { Handlers } from "./handlers.js";
 import type { NodeFacts } from "./node-facts.js";
-import { errorOfEnd, isFinalForSession } from "./refusal.js";
+import { errorOfEnd } from "./refusal.js";
 import type { StatusQueue } from "./status-queue.js";
 
 export interface SessionInit {
@@ -158,9 +158,9 @@ async function sendStatuses(link: NodeLink): Promise<never> {
   }
 }
 
-/** Failures after which the connection cannot be relied on any more, or leads nowhere. */
+/** Failures after which the connection cannot be relied on any more. */
 function endsConnection(error: RksError, link: NodeLink): boolean {
-  return link.signal.aborted || CONNECTION_TROUBLE.has(error.code) || isFinalForSession(error);
+  return link.signal.aborted || CONNECTION_TROUBLE.has(error.code);
 }
 
 /** Wait for all; the first that fails ends the others, and is what this throws. */

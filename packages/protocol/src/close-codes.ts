@@ -28,17 +28,16 @@ export const CLOSE_CODES = {
   /** The operator's token was revoked. */
   JOIN_TOKEN_REVOKED: 12,
 } as const;
+/** One of the names of `CLOSE_CODES`. */
 export type CloseCode = keyof typeof CLOSE_CODES;
 
 /**
  * What a connection's end means to whoever used it: the error of the peer's close code, CONNECTION_LOST for a code
- * that is unknown, a normal end or none.
+ * that is unknown, a normal end or none. Control characters of the reason are replaced.
  */
 export function closeError(code: number | undefined, reason: string): RksError {
   const known = (Object.keys(CLOSE_CODES) as CloseCode[]).find((name) => CLOSE_CODES[name] === code);
   const errorCode: ErrorCode = known === undefined || known === "DONE" ? "CONNECTION_LOST" : known;
-  return new RksError(
-    errorCode,
-    reason === "" ? "the connection was closed" : `the connection was closed: ${reason}`,
-  );
+  const message = reason === "" ? "the connection was closed" : `the connection was closed: ${reason}`;
+  return RksError.fromWire({ code: errorCode, message, retryable: false });
 }

@@ -216,6 +216,16 @@ describe("encoding", () => {
     expect(() => encodeMessage(message)).toThrow(expect.objectContaining({ code: "MESSAGE_INVALID" }));
   });
 
+  test("sends no field that the message does not have", () => {
+    const message = { type: "GetNode", name: "a", privateKey: "SECRET", nested: { too: true } } as RksMessage;
+    expect(new TextDecoder().decode(encodeMessage(message))).toBe('{"GetNode":{"name":"a"}}');
+  });
+
+  test("leaves out what is undefined", () => {
+    const message = { type: "ListPods", namespace: undefined } as unknown as RksMessage;
+    expect(new TextDecoder().decode(encodeMessage(message))).toBe('{"ListPods":{}}');
+  });
+
   test("writes a message without a body as its name", () => {
     expect(new TextDecoder().decode(encodeMessage({ type: "Ack" }))).toBe('"Ack"');
   });

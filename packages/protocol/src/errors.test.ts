@@ -120,5 +120,6 @@ describe("a close code", () => {
   ])("$close means $code", ({ close, code }) => {
     expect(closeError(close, "why").code).toBe(code);
     expect(closeError(close, "").message).toBe("the connection was closed");
+    expect(closeError(close, "a\u001bb").message).toBe("the connection was closed: a\ufffdb");
   });
 });

@@ -19,6 +19,10 @@ const BENCHMARKS: Readonly<Record<string, Benchmark>> = {
     title: "Certificates: a CSR in, its proof of possession checked, a leaf out, one after another",
     run: async () => (await import("./signatures.js")).signatures(),
   },
+  joins: {
+    title: "Joins against a real rks, and its memory with idle nodes",
+    run: async () => (await import("./joins.js")).joins(),
+  },
 };
 
 const names = process.argv.slice(2).filter((word) => !word.startsWith("-"));

@@ -1,3 +1,4 @@
+import { setMaxListeners } from "node:events";
 import { CLOSE_CODES, type CloseCode, type Connection } from "@rk8s/protocol";
 
 /** What a reason may have at most, in ASCII; see `CloseOptions`. */
@@ -9,9 +10,10 @@ export function closeConnection(connection: Connection, code: CloseCode, message
   connection.close({ code: CLOSE_CODES[code], reason }).catch(() => undefined);
 }
 
-/** A signal that is aborted when the connection has ended. */
+/** A signal that is aborted when the connection has ended. Every request under way listens to it. */
 export function endSignal(connection: Connection): AbortSignal {
   const ended = new AbortController();
+  setMaxListeners(0, ended.signal);
   connection.ended.then(
     ({ error }) => ended.abort(error),
     (error: unknown) => ended.abort(error),

@@ -61,7 +61,7 @@ describe("an error", () => {
     });
     const message = decodeMessage(encodeMessage({ type: "Error", ...error.toJSON() }));
     expect(message).toMatchObject({ type: "Error", code: "INTERNAL" });
-    expect(error.toJSON().message.slice(0, 8)).toBe("\ufffd\ufffd[2J\ufffdxx");
+    expect(error.toJSON().message.slice(0, 8)).toBe("\ufffd\u001b[2J\nxx");
     expect(error.toJSON().message).toHaveLength(2048);
   });
 
@@ -80,11 +80,11 @@ describe("an error", () => {
   test("from a peer cannot move a terminal's cursor", () => {
     const error = RksError.fromWire({
       code: "BUSY",
-      message: "a\u001b[1A\rb",
+      message: "a\u001b[1A\rb\nrks: c",
       suggestion: "c\u0007",
       retryable: true,
     });
-    expect([error.message, error.suggestion]).toEqual(["a\ufffd[1A\ufffdb", "c\ufffd"]);
+    expect([error.message, error.suggestion]).toEqual(["a\ufffd[1A\ufffdb rks: c", "c\ufffd"]);
   });
 
   test.each([new TypeError("x"), "text", undefined, null, { code: "BUSY" }])(

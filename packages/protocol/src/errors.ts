@@ -129,8 +129,8 @@ export class RksError extends Error {
   toJSON(): WireError {
     return {
       code: this.code,
-      message: printable(this.message),
-      ...(this.suggestion === undefined ? {} : { suggestion: printable(this.suggestion) }),
+      message: sendable(this.message),
+      ...(this.suggestion === undefined ? {} : { suggestion: sendable(this.suggestion) }),
       retryable: this.retryable,
     };
   }
@@ -146,7 +146,7 @@ export class RksError extends Error {
 
   /**
    * Rebuild an error that a peer sent. A code of a newer peer that this side does not know becomes UNAVAILABLE when the
-   * peer calls it retryable and INTERNAL otherwise. Control characters are replaced: the text may end on a terminal.
+   * peer calls it retryable and INTERNAL otherwise. Line breaks and control characters are replaced: the text may end on a terminal.
    */
   static fromWire(wire: WireError): RksError {
     const suggestion = wire.suggestion === undefined ? undefined : printable(wire.suggestion);
@@ -161,7 +161,14 @@ export function isErrorCode(text: string): text is ErrorCode {
   return Object.hasOwn(ERROR_CODES, text);
 }
 
-/** One line of well-formed text without control characters, of a length that an `Error` message may have. */
-function printable(line: string): string {
-  return line.slice(0, MAX_WIRE_TEXT).replaceAll(/[\p{Cc}\p{Cs}\u2028\u2029]/gu, "\ufffd");
+/** Text without half characters, of a length that an `Error` message may have. */
+function sendable(text: string): string {
+  return text.slice(0, MAX_WIRE_TEXT).replaceAll(/\p{Cs}/gu, "\ufffd");
+}
+
+/** The same in one line and without control characters. */
+function printable(text: string): string {
+  return sendable(text)
+    .replaceAll(/[\t\n\u2028\u2029]+/g, " ")
+    .replaceAll(/\p{Cc}/gu, "\ufffd");
 }

@@ -186,7 +186,14 @@ export class QuicStream implements Stream {
   #pullFailed(reason: unknown): void {
     // Nothing has come yet on a stream that this side opened.
     if (reason instanceof Error && reason.message.startsWith("Done")) return;
-    this.#failRead(streamError(reason));
+    const error = streamError(reason);
+    this.#failRead(error);
+    // A peer that resets gives up both directions, but quiche 0.18 does not repeat a STOP_SENDING that was lost.
+    if (!this.#isWriteDone) {
+      this.#shutdown(SHUTDOWN_WRITE, 0);
+      this.#failWrite(error);
+      this.#host.flushSoon();
+    }
     this.#forgetWhenDone();
   }
 

@@ -4,7 +4,7 @@ import { readFile } from "node:fs/promises";
 import { request as httpRequest } from "node:http";
 import { systemClock } from "@rk8s/agent";
 import { ALPN, encodeFrame, encodeMessage, type RksMessage, SERVER_NAME, type Stream } from "@rk8s/protocol";
-import { arbitraryMessage } from "@rk8s/protocol/testing";
+import { arbitraryMessage } from "@rk8s/protocol/testing/arbitraries";
 import { createQuicTransport } from "@rk8s/quic";
 import { decodePemCertificates } from "@rk8s/x509";
 import fc from "fast-check";

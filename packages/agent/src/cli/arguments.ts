@@ -50,6 +50,10 @@ export const FLAGS: readonly string[] = [
   "wait",
 ];
 
+const OBJECT_KINDS = ["pods", "pod", "po", "nodes", "node", "no"] as const;
+/** What `rkl get` shows, as people call it. */
+export type ObjectKind = (typeof OBJECT_KINDS)[number];
+
 const INCOMPLETE = "a command is missing";
 const OUTPUTS = ["json", "yaml", "wide"] as const;
 export type OutputFormat = (typeof OUTPUTS)[number];
@@ -257,11 +261,10 @@ function applyOptions<T>(command: Argv<T>): Argv<T & PeerArguments & { filename:
 
 function getOptions<T>(
   command: Argv<T>,
-): Argv<T & PeerArguments & ViewArguments & { kind: "pods" | "nodes"; name: string | undefined }> {
+): Argv<T & PeerArguments & ViewArguments & { kind: ObjectKind; name: string | undefined }> {
   return viewOptions(peerOptions(command))
     .positional("kind", {
-      choices: ["pods", "nodes", "pod", "node", "po", "no"] as const,
-      coerce: (kind: string): "pods" | "nodes" => (kind.startsWith("n") ? "nodes" : "pods"),
+      choices: OBJECT_KINDS,
       demandOption: true,
       describe: "pods or nodes",
     })

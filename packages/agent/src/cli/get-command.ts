@@ -1,5 +1,5 @@
 import type { Node, Pod } from "@rk8s/protocol";
-import type { PeerArguments, ViewArguments } from "./arguments.js";
+import type { ObjectKind, PeerArguments, ViewArguments } from "./arguments.js";
 import type { CliIo } from "./io.js";
 import { formatTable } from "./output.js";
 import { openPeer, type Peer, type PeerOptions } from "./peer.js";
@@ -13,14 +13,15 @@ import {
 } from "./rows.js";
 
 export interface GetArguments extends PeerArguments, ViewArguments, PeerOptions {
-  readonly kind: "pods" | "nodes";
+  readonly kind: ObjectKind;
   readonly name?: string | undefined;
 }
 
 /** `rkl get pods|nodes [NAME]`, `rkl pod list` and `rkl pod state NAME`. */
 export async function get(args: GetArguments, io: CliIo): Promise<void> {
+  const kind = args.kind.startsWith("n") ? "nodes" : "pods";
   await using peer = await openPeer(args, io, args);
-  const objects = args.kind === "pods" ? await readPods(peer, args) : await readNodes(peer, args);
+  const objects = kind === "pods" ? await readPods(peer, args) : await readNodes(peer, args);
   const shown = args.name === undefined ? objects : objects[0];
   const output = args.json ? "json" : args.output;
   if (output === "json") return io.stdout(`${JSON.stringify(shown, undefined, args.json ? undefined : 2)}\n`);
@@ -28,8 +29,8 @@ export async function get(args: GetArguments, io: CliIo): Promise<void> {
     const { stringify } = await import("yaml");
     return io.stdout(stringify(shown, { aliasDuplicateObjects: false }));
   }
-  if (objects.length === 0) return io.stderr(`no ${args.kind} found\n`);
-  io.stdout(formatObjects(args.kind, objects, output === "wide"));
+  if (objects.length === 0) return io.stderr(`no ${kind} found\n`);
+  io.stdout(formatObjects(kind, objects, output === "wide"));
 }
 
 async function readPods(peer: Peer, args: GetArguments): Promise<readonly Pod[]> {

@@ -197,6 +197,7 @@ export class ControlPlane implements OperatorApi, AsyncDisposable {
       });
       this.#serving = serving;
       this.#address = { ...this.#address, port: serving.address.port };
+      logger.info("Serving agents", { address: formatHostPort(serving.address) });
       serving.ended.catch((error: unknown) => this.#failure.abort(error));
     } catch (error) {
       await vault.seal();

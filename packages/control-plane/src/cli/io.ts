@@ -11,8 +11,18 @@ export interface CliIo {
   onTerminate(listener: (signal: string) => void): Disposable;
 }
 
-/** The real process. A reader that went away (`rks node list | head -1`) is no error. */
+/** Exit code of a defect (EX_SOFTWARE of sysexits(3)). */
+const DEFECT = 70;
+
+/**
+ * The real process. A reader that went away (`rks node list | head -1`) is no error; what nobody caught ends the
+ * process with the exit code of a defect.
+ */
 export function processIo(): CliIo {
+  process.on("uncaughtException", (error) => {
+    process.stderr.write(`rks: a defect ends this process\n${error.stack ?? error.message}\n`);
+    process.exit(DEFECT);
+  });
   for (const stream of [process.stdout, process.stderr]) {
     stream.on("error", (error: NodeJS.ErrnoException) => {
       if (error.code !== "EPIPE") throw error;

@@ -93,8 +93,9 @@ async function findShares(args: UnsealArguments, target: Target, io: CliIo): Pro
     io.stderr(`using ${left.file}\n`);
     return left.shares.map((share) => share.reveal());
   }
-  throw new RksError("USAGE_INVALID", "there is no unseal key", {
-    suggestion: "Give one with `rks unseal --key-file FILE`, on stdin with `rks unseal -`, or name --config.",
+  const where = config === undefined ? "" : `, and none is left in "${config.vaultFolder}"`;
+  throw new RksError("USAGE_INVALID", `no unseal key is given${where}`, {
+    suggestion: "Give one with `rks unseal --key-file FILE` or on stdin with `rks unseal -`.",
   });
 }
 

@@ -1,5 +1,5 @@
 import { randomBytes } from "node:crypto";
-import { access, link, open, rename, rm } from "node:fs/promises";
+import { access, link, mkdir, open, rename, rm, stat } from "node:fs/promises";
 import { dirname } from "node:path";
 import { type ErrorCode, RksError } from "@rk8s/protocol";
 
@@ -53,6 +53,43 @@ async function writeVia(
     await rm(temporary, { force: true }).catch(() => undefined);
     throw fileError(`write "${file}"`, cause);
   }
+}
+
+/**
+ * Make a folder and those above it; there already is fine.
+ * @throws {RksError} STORAGE_FULL, STORAGE_UNWRITABLE.
+ */
+export async function makeFolder(folder: string, options: { readonly mode: number }): Promise<void> {
+  try {
+    // Making the last part alone says best what is wrong: with `recursive`, a read-only disk is ENOENT.
+    await mkdir(folder, options);
+  } catch (cause) {
+    if (errnoOf(cause) === "ENOENT") await makeParents(folder, options);
+    else if (errnoOf(cause) !== "EEXIST" || !(await isFolder(folder))) throw folderError(folder, cause);
+  }
+}
+
+async function makeParents(folder: string, options: { readonly mode: number }): Promise<void> {
+  try {
+    await mkdir(folder, { ...options, recursive: true });
+  } catch (cause) {
+    throw folderError(folder, cause);
+  }
+}
+
+async function isFolder(path: string): Promise<boolean> {
+  return stat(path).then(
+    (found) => found.isDirectory(),
+    () => false,
+  );
+}
+
+function folderError(folder: string, cause: unknown): RksError {
+  if (errnoOf(cause) !== "EEXIST") return fileError(`make the folder "${folder}"`, cause);
+  return new RksError("STORAGE_UNWRITABLE", `"${folder}" is not a folder`, {
+    cause,
+    suggestion: "Move the file away, or choose another path.",
+  });
 }
 
 /** Make the names in a folder durable. @throws foreign errors of `node:fs`. */

@@ -1,8 +1,8 @@
-import { mkdir, readdir, readFile, rm } from "node:fs/promises";
+import { readdir, readFile, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { RksError } from "@rk8s/protocol";
 import { z } from "zod";
-import { createDurably, fileError } from "./durable-file.js";
+import { createDurably, fileError, makeFolder } from "./durable-file.js";
 import { isRunning, ownIdentity, type ProcessIdentity } from "./process-identity.js";
 
 const holder = z.object({ pid: z.int().min(1), started: z.string(), pidNamespace: z.string() });
@@ -25,9 +25,7 @@ export interface FolderLockOptions {
  * @throws {RksError} ALREADY_RUNNING naming the holder's process, STORAGE_FULL, STORAGE_UNWRITABLE.
  */
 export async function lockFolder(folder: string, options: FolderLockOptions): Promise<AsyncDisposable> {
-  await mkdir(folder, { recursive: true, mode: 0o700 }).catch((cause: unknown) => {
-    throw fileError(`make the folder "${folder}"`, cause);
-  });
+  await makeFolder(folder, { mode: 0o700 });
   const self = await ownIdentity();
   for (let attempt = 0; attempt < MAX_ATTEMPTS; attempt++) {
     const highest = await highestNumber(folder);

@@ -1,4 +1,4 @@
-import { mkdir, rename, rm } from "node:fs/promises";
+import { rename, rm } from "node:fs/promises";
 import { basename, join } from "node:path";
 import { type Clock, type Logger, RksError, silentLogger } from "@rk8s/protocol";
 import { encodePem, encodePemBytes } from "@rk8s/x509";
@@ -12,7 +12,7 @@ import {
   openClusterVault,
 } from "./cluster-vault.js";
 import { Disposables } from "./disposables.js";
-import { errnoOf, exists, fileError, syncFolder, writeDurably } from "./durable-file.js";
+import { exists, fileError, makeFolder, syncFolder, writeDurably } from "./durable-file.js";
 import { lockFolder } from "./folder-lock.js";
 import { formatKeys, readOrCreateKeyFile, unsealFileOf } from "./unseal-material.js";
 import { FILE_NAMES, type VaultFolder, vaultFolderAt } from "./vault-folder.js";
@@ -61,7 +61,7 @@ export async function initialize(
   };
   if ((await isInitialized(folder)) && !(await exists(folder.staging))) return before;
   // root.pem is for everybody; everything else in the folder is closed by itself.
-  await makeFolder(folder.folder, 0o755);
+  await makeFolder(folder.folder, { mode: 0o755 });
   await using owned = new Disposables({ logger: ports.logger ?? silentLogger });
   owned.use(await lockFolder(folder.lock, { answers: () => socketAnswers(folder.socket) }));
   if (await isInitialized(folder)) {
@@ -120,7 +120,7 @@ async function build(
   const step = ports.afterStep ?? (() => Promise.resolve());
   try {
     await rm(folder.staging, { recursive: true, force: true });
-    await makeFolder(folder.staging, 0o700);
+    await makeFolder(folder.staging, { mode: 0o700 });
     await step("make staging");
     const made = await makeVault(config, join(folder.staging, basename(folder.store)), ports);
     await step("build store");
@@ -201,18 +201,6 @@ async function assertNoForeignKeys(folder: VaultFolder): Promise<void> {
     if (!(await exists(file))) continue;
     throw new RksError("ALREADY_EXISTS", `"${file}" belongs to a vault that is not in "${folder.folder}"`, {
       suggestion: "Bring that vault's store back, or move the file away if it is not needed any more.",
-    });
-  }
-}
-
-async function makeFolder(path: string, mode: number): Promise<void> {
-  try {
-    await mkdir(path, { recursive: true, mode });
-  } catch (cause) {
-    if (errnoOf(cause) !== "EEXIST") throw fileError(`make the folder "${path}"`, cause);
-    throw new RksError("STORAGE_UNWRITABLE", `"${path}" is not a folder`, {
-      cause,
-      suggestion: "Move the file away, or choose another vault_folder.",
     });
   }
 }

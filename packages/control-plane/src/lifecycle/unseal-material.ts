@@ -1,11 +1,11 @@
 import { randomBytes } from "node:crypto";
-import { link, mkdir, readFile, rm, stat } from "node:fs/promises";
+import { link, readFile, rm, stat } from "node:fs/promises";
 import { dirname } from "node:path";
 import { RksError, Secret } from "@rk8s/protocol";
 import { z } from "zod";
 import type { SealConfig } from "../config/config.js";
 import { createKeyFile, readKeyFile } from "../vault/key-file.js";
-import { errnoOf, exists, fileError, syncFolder } from "./durable-file.js";
+import { errnoOf, exists, fileError, makeFolder, syncFolder } from "./durable-file.js";
 import type { VaultFolder } from "./vault-folder.js";
 
 const keysDocument = z.object({ keys: z.array(z.string().min(1)).min(1), threshold: z.int().min(1) });
@@ -60,7 +60,7 @@ export async function readOrCreateKeyFile(file: string): Promise<Uint8Array> {
 async function publishKeyFile(file: string): Promise<void> {
   const temporary = `${file}.${randomBytes(6).toString("hex")}.tmp`;
   try {
-    await mkdir(dirname(file), { recursive: true, mode: 0o700 });
+    await makeFolder(dirname(file), { mode: 0o700 });
     (await createKeyFile(temporary)).fill(0);
     await link(temporary, file);
     await syncFolder(dirname(file));

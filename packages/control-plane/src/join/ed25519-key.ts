@@ -1,8 +1,9 @@
 import { createPrivateKey, createPublicKey, type KeyObject, verify } from "node:crypto";
 
-/** RFC 8410 §10.3 and §4: everything before the 32 bytes of the key. */
+/** RFC 8410 §10.3: everything before the 32 bytes of the seed. */
 const PKCS8_PREFIX = Buffer.from("302e020100300506032b657004220420", "hex");
-const SPKI_PREFIX = Buffer.from("302a300506032b6570032100", "hex");
+/** RFC 8410 §4: as many bytes come before those of the public key. */
+const SPKI_PREFIX_BYTES = 12;
 
 /** The public key, 32 bytes, of an Ed25519 seed (RFC 8032 §5.1.5). */
 export function ed25519PublicKey(seed: Uint8Array): Uint8Array {
@@ -10,15 +11,16 @@ export function ed25519PublicKey(seed: Uint8Array): Uint8Array {
   try {
     const key = createPrivateKey({ key: pkcs8, format: "der", type: "pkcs8" });
     const spki = createPublicKey(key).export({ format: "der", type: "spki" });
-    return Uint8Array.from(spki.subarray(SPKI_PREFIX.length));
+    return Uint8Array.from(spki.subarray(SPKI_PREFIX_BYTES));
   } finally {
     pkcs8.fill(0);
   }
 }
 
-/** The key to verify with, of its 32 bytes. */
+/** The key to verify with, of its 32 bytes. By JWK, because OpenSSL 3.0 decodes SPKI slowly. */
 export function importEd25519PublicKey(publicKey: Uint8Array): KeyObject {
-  return createPublicKey({ key: Buffer.concat([SPKI_PREFIX, publicKey]), format: "der", type: "spki" });
+  const x = Buffer.from(publicKey).toString("base64url");
+  return createPublicKey({ key: { kty: "OKP", crv: "Ed25519", x }, format: "jwk" });
 }
 
 /** Whether the signature over the bytes is the key's. */

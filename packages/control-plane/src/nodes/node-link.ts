@@ -10,8 +10,9 @@ export interface NodeLink extends StreamOpener {
   close(code: CloseCode, message: string): void;
 }
 
-/** Connections of one node: one in use, one that it is replaced by or replaces, and one being identified. */
+/** Connections of one node that have not registered count too: one in use, one that takes over, and one being identified. */
 const MAX_LINKS = 3;
+const TAKEN_OVER = "a newer connection of this node took over";
 
 /** The live connections of nodes by name, and which one of each is in use. */
 export class NodeLinks {
@@ -24,15 +25,18 @@ export class NodeLinks {
     this.#links.set(link.nodeName, links);
     links.all.push(link);
     const oldest = links.all.find((other) => other !== links.current && other !== link);
-    if (links.all.length > MAX_LINKS) oldest?.close("CONFLICT", "newer connections of this node took over");
+    if (links.all.length > MAX_LINKS) oldest?.close("CONFLICT", TAKEN_OVER);
     link.ended.addEventListener("abort", () => this.#remove(link), { once: true });
     if (link.ended.aborted) this.#remove(link);
   }
 
-  /** From now on this one is in use; the one before stays for what is still going on there. */
+  /** From now on this one is in use; the one before is closed: a node has one connection. */
   use(link: NodeLink): void {
     const links = this.#links.get(link.nodeName);
-    if (links?.all.includes(link) === true) links.current = link;
+    if (links?.all.includes(link) !== true) return;
+    const before = links.current;
+    links.current = link;
+    if (before !== link) before?.close("CONFLICT", TAKEN_OVER);
   }
 
   /** The connection over which the node is asked. */

@@ -4,9 +4,9 @@ import { CLOSE_CODES, type CloseCode, type Connection } from "@rk8s/protocol";
 /** What a reason may have at most, in ASCII; see `CloseOptions`. */
 const MAX_REASON_LENGTH = 200;
 
-/** End a connection and tell the peer why: the close code, and its name with the words as reason. Never fails. */
+/** End a connection and tell the peer why: a code for programs, words for people. Never fails. */
 export function closeConnection(connection: Connection, code: CloseCode, message: string): void {
-  const reason = `${code}: ${message}`.replaceAll(/[^ -~]/g, "?").slice(0, MAX_REASON_LENGTH);
+  const reason = message.replaceAll(/[^ -~]/g, "?").slice(0, MAX_REASON_LENGTH);
   connection.close({ code: CLOSE_CODES[code], reason }).catch(() => undefined);
 }
 

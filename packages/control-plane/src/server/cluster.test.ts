@@ -1,4 +1,4 @@
-import { LIMITS, MessageStream, RksError } from "@rk8s/protocol";
+import { CLOSE_CODES, LIMITS, MessageStream, RksError } from "@rk8s/protocol";
 import { aHello, aNodeStatus } from "@rk8s/protocol/testing";
 import { describe, expect, test } from "vitest";
 import { aKey } from "../join/testing/a-request.js";
@@ -117,7 +117,7 @@ describe("bootstrapping", () => {
     const peer = await cluster.stranger();
     await peer.hello();
     cluster.clock.advance(30_000);
-    expect((await peer.end()).reason).toMatch(/^TIMED_OUT: /);
+    expect((await peer.end()).code).toBe(CLOSE_CODES.TIMED_OUT);
   });
 
   test("a fifth stream at a time is reset", async () => {
@@ -179,7 +179,7 @@ describe("bootstrapping", () => {
     for (let i = 0; i < 512; i++) await cluster.stranger();
     const last = await cluster.stranger();
     await last.hello();
-    expect((await first.end()).reason).toMatch(/^BUSY: /);
+    expect((await first.end()).code).toBe(CLOSE_CODES.BUSY);
   });
 });
 
@@ -229,7 +229,10 @@ describe("nodes", () => {
     await using cluster = await aCluster();
     const node = await cluster.registeredNode("worker-1");
     await cluster.cluster.nodes.evict("worker-1", actor);
-    expect((await node.end()).reason).toBe('NODE_EVICTED: node "worker-1" was evicted');
+    expect(await node.end()).toMatchObject({
+      code: CLOSE_CODES.NODE_EVICTED,
+      reason: 'node "worker-1" was evicted',
+    });
     const again = await TestPeer.dial(cluster, node.identity);
     await expect(again.hello()).rejects.toMatchObject({ code: "NODE_EVICTED" });
     expect(await cluster.cluster.nodes.list()).toEqual([]);
@@ -243,7 +246,7 @@ describe("nodes", () => {
     const before = await cluster.cluster.nodes.show("worker-1");
     const { token } = await cluster.cluster.nodes.rejoin("worker-1", actor);
     const identity = await TestPeer.join(cluster, { token: token.reveal() });
-    expect((await node.end()).reason).toMatch(/^CERTIFICATE_REVOKED: /);
+    expect((await node.end()).code).toBe(CLOSE_CODES.CERTIFICATE_REVOKED);
     const old = await TestPeer.dial(cluster, node.identity);
     await expect(old.hello()).rejects.toMatchObject({ code: "CERTIFICATE_REVOKED" });
     const fresh = await TestPeer.dial(cluster, identity);
@@ -264,7 +267,7 @@ describe("nodes", () => {
       await settle();
       cluster.clock.advance(60_000);
     }
-    expect((await node.end()).reason).toMatch(/^CERTIFICATE_EXPIRED: /);
+    expect((await node.end()).code).toBe(CLOSE_CODES.CERTIFICATE_EXPIRED);
   });
 
   test("a restart of the control plane keeps nodes; their certificates still work", async () => {
@@ -272,7 +275,7 @@ describe("nodes", () => {
     const node = await before.registeredNode("worker-1");
     await settle();
     await before.stop();
-    expect((await node.end()).reason).toMatch(/^UNAVAILABLE/);
+    expect((await node.end()).code).toBe(CLOSE_CODES.UNAVAILABLE);
     await using after = await aCluster({ storage: before.storage, clock: before.clock, ca: before.ca });
     expect(await after.cluster.nodes.list()).toMatchObject([
       { name: "worker-1", status: "Unknown", version: "1.2.3", address: "192.0.2.1" },
@@ -281,6 +284,25 @@ describe("nodes", () => {
     await again.hello();
     await again.register();
     expect(await after.cluster.nodes.list()).toMatchObject([{ status: "Ready" }]);
+  });
+
+  test("a newer connection that registers takes over, and the older is closed", async () => {
+    await using cluster = await aCluster();
+    const node = await cluster.registeredNode("worker-1");
+    const newer = await TestPeer.dial(cluster, node.identity);
+    await newer.hello();
+    await newer.register();
+    expect((await node.end()).code).toBe(CLOSE_CODES.CONFLICT);
+    await newer.register();
+    await newer.ask({ type: "Heartbeat", status: aNodeStatus() }, "Ack");
+  });
+
+  test("a connection with a certificate that never says Hello is closed after 30 s", async () => {
+    await using cluster = await aCluster();
+    const node = await cluster.node("worker-1");
+    expect(await node.outcome(aHello({ versions: [99] }))).toBe("VERSION_UNSUPPORTED");
+    cluster.clock.advance(30_000);
+    expect((await node.end()).code).toBe(CLOSE_CODES.TIMED_OUT);
   });
 
   test("a node has three connections at most; the oldest one that is not in use makes room", async () => {
@@ -292,7 +314,7 @@ describe("nodes", () => {
       await other.hello();
       others.push(other);
     }
-    expect((await others[0]!.end()).reason).toMatch(/^CONFLICT: /);
+    expect((await others[0]!.end()).code).toBe(CLOSE_CODES.CONFLICT);
     await node.ask({ type: "Heartbeat", status: aNodeStatus() }, "Ack");
   });
 });
@@ -317,7 +339,7 @@ describe("operators", () => {
     const operator = await cluster.operator();
     const id = (await cluster.cluster.joinTokens.list())[0]!.id;
     await cluster.cluster.joinTokens.revoke(id, actor);
-    expect((await operator.end()).reason).toMatch(/^JOIN_TOKEN_REVOKED: /);
+    expect((await operator.end()).code).toBe(CLOSE_CODES.JOIN_TOKEN_REVOKED);
     const again = await TestPeer.dial(cluster, operator.identity);
     await expect(again.hello()).rejects.toMatchObject({ code: "JOIN_TOKEN_REVOKED" });
   });

@@ -1,17 +1,19 @@
-import { CLOSE_CODES, type CloseCode, type Clock, type Connection, LIMITS, RksError } from "@rk8s/protocol";
+import { CLOSE_CODES, type CloseCode, type Connection, LIMITS, RksError } from "@rk8s/protocol";
 import type { Storage } from "../storage/storage.js";
 import type { BootstrapRoom } from "./bootstrap-room.js";
-import { closeConnection, endSignal } from "./close-connection.js";
+import { closeAfter, closeAtExpiry } from "./close-timer.js";
+import { endSignal } from "./close-connection.js";
 import { ConnectionConversation } from "./connection-conversation.js";
 import type { Services } from "./exchange.js";
 import type { OperatorConnections } from "./operator-connections.js";
 import { assertCurrent, identifyPeer } from "./peer-identity.js";
 import { refuseStream, serveStream } from "./serve-stream.js";
 
-/** Longest single sleep towards a certificate's end: the wall clock may jump meanwhile. */
-const MAX_EXPIRY_SLEEP_MS = 60_000;
 /** How long a connection that was refused stays, so that the peer can ask why. */
 const REFUSED_LIFETIME_MS = 5_000;
+const NO_CERTIFICATE = { code: "TIMED_OUT", message: "a connection without a certificate has 30 s" } as const;
+/** Whoever does not get to a Welcome has nothing to say here, with or without a certificate. */
+const NO_HELLO = { code: "TIMED_OUT", message: "no Hello came within 30 s" } as const;
 
 export interface ConnectionPorts {
   readonly services: Services;
@@ -36,7 +38,14 @@ export async function serveConnection(connection: Connection, ports: ConnectionP
     conversation.identify(identity, ended);
     track(connection, conversation, ended, ports);
     await assertCurrent(identity, ports.barrier);
-    if (identity.kind !== "nobody") closeAtExpiry(connection, identity.notAfter, services.clock, ended);
+    if (identity.kind !== "nobody") {
+      closeAtExpiry(connection, identity.notAfter, { clock: services.clock, ended });
+      closeAfter(connection, LIMITS.bootstrapLifetimeMs, NO_HELLO, {
+        clock: services.clock,
+        ended,
+        unless: () => conversation.isGreeted,
+      });
+    }
   } catch (reason) {
     refusal = RksError.from(reason);
     const { code, message } = refusal;
@@ -46,7 +55,8 @@ export async function serveConnection(connection: Connection, ports: ConnectionP
       reason: message,
     });
     ports.bootstraps.enter(connection, ended);
-    closeAfter(connection, REFUSED_LIFETIME_MS, closeCodeOf(refusal), message, services.clock, ended);
+    const why = { code: closeCodeOf(refusal), message };
+    closeAfter(connection, REFUSED_LIFETIME_MS, why, { clock: services.clock, ended });
   }
   await serveStreams(connection, conversation, { services, refusal, ended });
 }
@@ -62,8 +72,10 @@ function track(
   else if (session !== undefined) ports.services.nodes.links.add(session);
   else {
     ports.bootstraps.enter(connection, ended);
-    const why = "a connection without a certificate has 30 s";
-    closeAfter(connection, LIMITS.bootstrapLifetimeMs, "TIMED_OUT", why, ports.services.clock, ended);
+    closeAfter(connection, LIMITS.bootstrapLifetimeMs, NO_CERTIFICATE, {
+      clock: ports.services.clock,
+      ended,
+    });
   }
 }
 
@@ -95,34 +107,6 @@ async function serveStreams(
     services.logger.debug("Connection failed", { actor: conversation.actor, cause });
   }
   await Promise.all(active);
-}
-
-function closeAfter(
-  connection: Connection,
-  ms: number,
-  code: CloseCode,
-  message: string,
-  clock: Clock,
-  ended: AbortSignal,
-): void {
-  clock.sleep(ms, { signal: ended }).then(
-    () => closeConnection(connection, code, message),
-    () => undefined,
-  );
-}
-
-function closeAtExpiry(connection: Connection, notAfter: number, clock: Clock, ended: AbortSignal): void {
-  const wait = async (): Promise<void> => {
-    for (let left = notAfter - clock.now(); left > 0; left = notAfter - clock.now()) {
-      await clock.sleep(Math.min(left, MAX_EXPIRY_SLEEP_MS), { signal: ended });
-    }
-    closeConnection(
-      connection,
-      "CERTIFICATE_EXPIRED",
-      `the certificate expired at ${new Date(notAfter).toISOString()}`,
-    );
-  };
-  wait().catch(() => undefined);
 }
 
 /** The close code that says the same as the error. */

@@ -52,7 +52,7 @@ export async function serveCluster(
   const onAbort = (): void => stop.abort(signal.reason);
   signal.addEventListener("abort", onAbort, { once: true });
   const close = async (): Promise<void> =>
-    listener.close({ code: CLOSE_CODES.UNAVAILABLE, reason: "UNAVAILABLE: the control plane stops" });
+    listener.close({ code: CLOSE_CODES.UNAVAILABLE, reason: "the control plane stops" });
   const run = async (): Promise<void> => {
     try {
       const renewing = certificate.keepFresh(first, (config) => listener.updateConfig(config), {

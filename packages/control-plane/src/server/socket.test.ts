@@ -1,5 +1,14 @@
-import { encodeFrame, encodeMessage, MessageStream, type RksMessage, type Stream } from "@rk8s/protocol";
+import {
+  encodeFrame,
+  encodeMessage,
+  MESSAGE_SCHEMAS,
+  MessageStream,
+  type RksMessage,
+  type Stream,
+  utf8,
+} from "@rk8s/protocol";
 import { aPodManifest, aWelcome } from "@rk8s/protocol/testing";
+import fc from "fast-check";
 import { expect, test } from "vitest";
 import { aCluster, type TestCluster } from "./testing/a-cluster.js";
 
@@ -64,4 +73,20 @@ test.each([
 ])("$name gets a coded error", async ({ bytes, code }) => {
   await using cluster = await aCluster();
   expect(await ask(cluster, ...bytes)).toMatchObject({ type: "Error", code });
+});
+
+test("whatever the bytes are and however they are split, there is one answer and nothing breaks", async () => {
+  await using cluster = await aCluster();
+  const types = Object.keys(MESSAGE_SCHEMAS);
+  const someJson = fc
+    .tuple(fc.constantFrom(...types), fc.jsonValue({ maxDepth: 3 }))
+    .map(([type, body]) => encodeFrame("message", utf8(JSON.stringify({ [type]: body }))));
+  const bytes = fc.oneof(fc.uint8Array({ maxLength: 200 }), someJson);
+  await fc.assert(
+    fc.asyncProperty(fc.array(bytes, { maxLength: 4 }), async (chunks) => {
+      const message = await ask(cluster, ...chunks);
+      expect(message).not.toMatchObject({ code: "INTERNAL" });
+    }),
+    { numRuns: 500 },
+  );
 });

@@ -10,6 +10,8 @@ export interface CliIo {
   stderr(text: string): void;
   /** Call `listener` when the process is asked to end (SIGTERM, SIGINT, SIGHUP); dispose to get the default back. */
   onTerminate(listener: (signal: string) => void): Disposable;
+  /** Call `listener` when nobody reads stdout any more (`rkl logs -f web | head -1`). */
+  onStdoutClosed(listener: () => void): Disposable;
   /** Call `listener` with an exception or rejection that nothing caught. */
   onCrash(listener: (reason: unknown) => void): Disposable;
   /** End the process now, whatever still runs. */
@@ -37,6 +39,10 @@ export function processIo(): CliIo {
       return disposable(() => {
         for (const signal of SIGNALS) process.off(signal, listener);
       });
+    },
+    onStdoutClosed(listener) {
+      process.stdout.on("error", listener);
+      return disposable(() => process.stdout.off("error", listener));
     },
     onCrash(listener) {
       for (const crash of CRASHES) process.on(crash, listener);

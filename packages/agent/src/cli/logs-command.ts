@@ -14,13 +14,16 @@ export async function logs(args: LogArguments & PeerOptions, io: CliIo): Promise
     throw new UsageProblem("--tail takes a number of lines from 0 to 1000000");
   }
   const interrupted = new AbortController();
-  using _ = io.onTerminate(() => interrupted.abort(new RksError("UNAVAILABLE", "interrupted")));
   const { signal } = interrupted;
+  const interrupt = (): void => interrupted.abort(new RksError("UNAVAILABLE", "interrupted"));
+  const watches = [io.onTerminate(interrupt), io.onStdoutClosed(interrupt)];
   try {
     await using peer = await openPeer(args, io, { ...args, signal });
     await printLogs(peer, args, io, signal);
   } catch (reason) {
     if (!signal.aborted) throw reason;
+  } finally {
+    for (const watch of watches) watch[Symbol.dispose]();
   }
 }
 

@@ -57,6 +57,7 @@ async function rkl(argv: readonly string[], input: Input = {}): Promise<Transcri
       return { [Symbol.dispose]: () => void listeners.delete(listener) };
     },
     onCrash: () => ({ [Symbol.dispose]: () => undefined }),
+    onStdoutClosed: () => ({ [Symbol.dispose]: () => undefined }),
     exit: () => undefined,
   };
   const exit = await main(argv, io);
@@ -208,6 +209,7 @@ describe("without anybody to ask", () => {
       stderr: () => (seen = { ...env }),
       onTerminate: () => ({ [Symbol.dispose]: () => undefined }),
       onCrash: () => ({ [Symbol.dispose]: () => undefined }),
+      onStdoutClosed: () => ({ [Symbol.dispose]: () => undefined }),
       exit: () => undefined,
     };
     expect(await main(["pod", "daemon"], io)).toBe(65);

@@ -33,6 +33,8 @@ export interface AgentOptions extends SpawnOptions {
   readonly dataFolder?: string;
   /** Default: the cluster's own; false to join by the token's pin alone. */
   readonly rootCertPath?: string | false;
+  /** Default: the control plane's own; a relay's, for example. */
+  readonly rksAddress?: string;
 }
 
 /** A control plane in a folder of its own, with the verbs of the two programs. */
@@ -138,13 +140,14 @@ export class Cluster implements AsyncDisposable {
     const {
       dataFolder = join(this.folder, name),
       rootCertPath = this.rootCertPath,
+      rksAddress = this.address,
       ...spawnOptions
     } = options;
     const agent = new Daemon(
       RKL,
       [
         ...["pod", "daemon", "--node-name", name, "--data-dir", dataFolder, "--json"],
-        ...["--rks-address", this.address, "--join-token-file", "-"],
+        ...["--rks-address", rksAddress, "--join-token-file", "-"],
         ...(rootCertPath === false ? [] : ["--root-cert-path", rootCertPath]),
       ],
       { ...spawnOptions, stdin: `${token}\n` },

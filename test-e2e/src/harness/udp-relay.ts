@@ -1,0 +1,78 @@
+import { createSocket, type Socket } from "node:dgram";
+import { once } from "node:events";
+
+/** A UDP relay on loopback in front of an rks, whose network does what the test says. */
+export class UdpRelay implements AsyncDisposable {
+  /** While true what rks sends does not arrive. */
+  swallowsAnswers = false;
+  readonly #front: Socket;
+  readonly #target: { readonly host: string; readonly port: number };
+  readonly #backs = new Map<number, Socket>();
+  readonly #arrivals = new Set<() => void>();
+  #held: (() => void)[] | undefined;
+
+  private constructor(front: Socket, target: string) {
+    const [host, port] = target.split(":");
+    this.#front = front;
+    this.#target = { host: host!, port: Number(port) };
+    front.on("message", (datagram, from) => this.#toServer(datagram, from.port));
+  }
+
+  /** Relay to `host:port`. */
+  static async open(target: string): Promise<UdpRelay> {
+    const front = createSocket("udp4");
+    front.bind(0, "127.0.0.1");
+    await once(front, "listening");
+    return new UdpRelay(front, target);
+  }
+
+  get address(): string {
+    return `127.0.0.1:${this.#front.address().port}`;
+  }
+
+  /** Keep what clients send until `release`. */
+  hold(): void {
+    this.#held ??= [];
+  }
+
+  /** Resolves when so many clients have sent something. */
+  async clients(count: number): Promise<void> {
+    while (this.#backs.size < count) await new Promise<void>((resolve) => this.#arrivals.add(resolve));
+  }
+
+  /** Let through what was held, in the order in which it came. */
+  release(): void {
+    const held = this.#held ?? [];
+    this.#held = undefined;
+    for (const send of held) send();
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    const sockets = [this.#front, ...this.#backs.values()];
+    await Promise.all(sockets.map((socket) => new Promise<void>((resolve) => socket.close(() => resolve()))));
+  }
+
+  #toServer(datagram: Buffer, clientPort: number): void {
+    const back = this.#backFor(clientPort);
+    const { host, port } = this.#target;
+    const send = (): void => back.send(datagram, port, host);
+    if (this.#held === undefined) send();
+    else this.#held.push(send);
+  }
+
+  /** One socket a client, so that rks sees as many peers as there are. */
+  #backFor(clientPort: number): Socket {
+    const known = this.#backs.get(clientPort);
+    if (known !== undefined) return known;
+    const back = createSocket("udp4");
+    // Nothing listens there while rks is being restarted.
+    back.on("error", () => undefined);
+    back.on("message", (datagram) => {
+      if (!this.swallowsAnswers) this.#front.send(datagram, clientPort, "127.0.0.1");
+    });
+    this.#backs.set(clientPort, back);
+    for (const wake of this.#arrivals) wake();
+    this.#arrivals.clear();
+    return back;
+  }
+}

@@ -149,7 +149,7 @@ test("an address that cannot be bound ends the start and frees the folder", asyn
     ...createMemoryTransport(),
     listen: () => Promise.reject(new RksError("UNREACHABLE", "the address is in use")),
   };
-  await expect(open(config, broken)).rejects.toMatchObject({ code: "UNREACHABLE" });
+  await expect(open(config, broken)).rejects.toMatchObject({ code: "UNAVAILABLE" });
   await using controlPlane = await open(config);
   expect(controlPlane.sealed).toBe(false);
 });

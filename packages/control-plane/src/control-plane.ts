@@ -35,7 +35,7 @@ export interface ControlPlanePorts {
  * Open the control plane of an initialised vault: takes the folder's lock, opens the store, unseals from what
  * initialisation left (else it waits sealed), serves agents while unsealed and operators on the unix socket always.
  * @throws {RksError} VAULT_NOT_INITIALIZED; ALREADY_RUNNING with the pid of the process that has the folder; CONFIG_INVALID,
- * STORAGE_FULL, STORAGE_UNWRITABLE, STORAGE_CORRUPT; UNREACHABLE when the address cannot be bound.
+ * STORAGE_FULL, STORAGE_UNWRITABLE, STORAGE_CORRUPT; UNAVAILABLE when the address cannot be bound.
  */
 export async function createControlPlane(
   config: ControlPlaneConfig,

@@ -26,10 +26,17 @@ interface Transcript {
   readonly stderr: string;
 }
 
+/** Ends the command that runs, as SIGTERM does. */
+let terminate: () => void;
+
 /** Run a command in the test's folder. */
 async function rks(
   argv: readonly string[],
-  input: { readonly stdin?: string; readonly env?: Record<string, string> } = {},
+  input: {
+    readonly stdin?: string;
+    readonly env?: Record<string, string>;
+    readonly onStdout?: (text: string) => void;
+  } = {},
 ): Promise<Transcript> {
   let stdout = "";
   let stderr = "";
@@ -40,9 +47,15 @@ async function rks(
       await Promise.resolve();
       yield Buffer.from(input.stdin ?? "");
     })(),
-    stdout: (text) => void (stdout += text),
+    stdout: (text) => {
+      stdout += text;
+      input.onStdout?.(text);
+    },
     stderr: (text) => void (stderr += text),
-    onTerminate: () => ({ [Symbol.dispose]: () => undefined }),
+    onTerminate: (listener) => {
+      terminate = () => listener("SIGTERM");
+      return { [Symbol.dispose]: () => undefined };
+    },
   };
   const exit = await main(argv, io);
   return { exit, stdout, stderr };
@@ -131,6 +144,46 @@ describe("without a control plane", () => {
       expect(exit).toBe(78);
       expect(stderr).toContain('did you mean "addr"?');
     }
+  });
+});
+
+describe("from nothing to a control plane", () => {
+  beforeEach(async () => {
+    await writeFile(join(folder, "config.yaml"), 'addr: "127.0.0.1:0"\n');
+  });
+
+  test("start before gen certs is 78 with the command to run", async () => {
+    const { exit, stdout, stderr } = await rks(["start", "--config", "config.yaml", "--json"]);
+    expect(exit).toBe(78);
+    expect(JSON.parse(stdout)).toMatchObject({ error: { code: "VAULT_NOT_INITIALIZED", retryable: false } });
+    expect(stderr).toContain("rks gen certs --config config.yaml");
+  });
+
+  test("gen certs says what it wrote and what is next, and a second time that nothing is to be done", async () => {
+    const first = await rks(["gen", "certs", "--config", "config.yaml"]);
+    expect(first.exit).toBe(0);
+    expect(first.stdout).toBe(
+      ["root.pem", "keys.json"].map((name) => `${join(folder, "rks-data", name)}\n`).join(""),
+    );
+    expect(first.stderr).toContain("hint: next: rks start --config config.yaml");
+    const second = await rks(["gen", "pems", "config.yaml", "--json"]);
+    expect(second.exit).toBe(0);
+    expect(JSON.parse(second.stdout)).toMatchObject({ initialized: false, files: [] });
+    expect(second.stderr).toContain("already initialised");
+  });
+
+  test("start prints one document when it is ready, and ends with 0 when it is told to", async () => {
+    await rks(["gen", "certs"]);
+    const { exit, stdout, stderr } = await rks(["start", "--json"], { onStdout: () => terminate() });
+    expect(exit).toBe(0);
+    expect(JSON.parse(stdout)).toEqual({
+      ready: true,
+      quic: expect.stringMatching(/^127\.0\.0\.1:\d+$/),
+      http: null,
+      socket: join(folder, "rks-data", "rks.sock"),
+      pid: process.pid,
+    });
+    expect(stderr).toContain("ready: QUIC on 127.0.0.1:");
   });
 });
 

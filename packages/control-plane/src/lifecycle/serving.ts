@@ -29,7 +29,7 @@ export interface Serving extends AsyncDisposable {
 
 /**
  * Serve the cluster of an unsealed vault.
- * @throws {RksError} UNREACHABLE when the address cannot be bound, AUDIT_UNWRITABLE, VAULT_SEALED.
+ * @throws {RksError} UNAVAILABLE when the address cannot be bound, AUDIT_UNWRITABLE, VAULT_SEALED.
  */
 export async function startServing(
   config: ControlPlaneConfig,
@@ -52,11 +52,8 @@ export async function startServing(
     });
     const stop = new AbortController();
     const names = namesOf([config.quicAddress.host, ...config.advertise]);
-    const { address, ended } = await cluster.serve(
-      transport,
-      { ...config.quicAddress, ...names },
-      stop.signal,
-    );
+    const where = { ...config.quicAddress, ...names };
+    const { address, ended } = await cluster.serve(transport, where, stop.signal).catch(notBound);
     owned.defer(async () => {
       stop.abort(new RksError("UNAVAILABLE", "rks is stopping"));
       await withinDrainTime(ended, clock);
@@ -66,6 +63,12 @@ export async function startServing(
     await owned[Symbol.asyncDispose]();
     throw error;
   }
+}
+
+/** Whoever starts rks must not read that nothing answers: the address is taken, or not this host's. */
+function notBound(reason: unknown): never {
+  if (!(reason instanceof RksError) || reason.code !== "UNREACHABLE") throw reason;
+  throw new RksError("UNAVAILABLE", reason.message, { cause: reason, suggestion: reason.suggestion });
 }
 
 function heartbeatOf({

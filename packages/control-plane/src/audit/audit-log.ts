@@ -25,8 +25,8 @@ export interface AuditOutcome {
 }
 
 /**
- * The record of everything that was issued, changed or refused. What changes something goes through `audited`: intent on disk,
- * then the change, then the result on disk, then the answer. `file-audit.ts` is the adapter.
+ * The record of everything that was issued, changed or refused. What changes something goes through `audited`:
+ * intent on disk, then the change, then the result on disk, then the answer. `file-audit.ts` is the adapter.
  */
 export interface AuditLog extends AsyncDisposable {
   /**
@@ -35,7 +35,8 @@ export interface AuditLog extends AsyncDisposable {
    */
   intent(event: AuditEvent): Promise<string>;
   /**
-   * Record how it ended; resolves when it is on disk. `intentId` is absent for what was refused before anything was intended.
+   * Record how it ended; resolves when it is on disk. `intentId` is absent for what was refused before anything
+   * was intended.
    * @throws {RksError} AUDIT_UNWRITABLE, and then the caller must not hand out what was issued; BUSY.
    */
   result(event: AuditEvent, outcome: AuditOutcome, intentId?: string): Promise<void>;

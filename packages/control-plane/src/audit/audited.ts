@@ -8,9 +8,10 @@ export interface AuditedWork<T> {
 }
 
 /**
- * Do something that must not happen unrecorded: intent on disk → work → result on disk → value. When `work` fails, its error
- * is recorded and thrown; a failure to record *that* is left out, because nothing was issued.
- * @throws {RksError} AUDIT_UNWRITABLE before the work (nothing happened) or after it (it happened, and its value is withheld).
+ * Do something that must not happen unrecorded: intent on disk → work → result on disk → value. When `work`
+ * fails, its error is recorded and thrown; a failure to record *that* is left out, because nothing was issued.
+ * @throws {RksError} AUDIT_UNWRITABLE before the work (nothing happened) or after it (it happened, and its
+ * value is withheld).
  */
 export async function audited<T>(
   audit: AuditLog,

@@ -22,9 +22,9 @@ interface Waiting {
 }
 
 /**
- * Open an audit log that appends JSON lines to a file (mode 0600), each on disk before it is answered for. One write and one fsync
- * serve every record that waits at that moment. What a failed write left behind is cut off again, so that the file always
- * consists of whole lines.
+ * Open an audit log that appends JSON lines to a file (mode 0600), each on disk before it is answered for. One
+ * write and one fsync serve every record that waits at that moment. What a failed write left behind is cut off
+ * again, so that the file always consists of whole lines.
  * @throws {RksError} AUDIT_UNWRITABLE when the file cannot be opened.
  */
 export async function openFileAudit(path: string, ports: FileAuditPorts): Promise<AuditLog> {

@@ -4,7 +4,9 @@ import type { JoinCheck } from "./join-check.js";
 
 type Network = readonly [ipaddr.IPv4 | ipaddr.IPv6, number];
 
-/** Refuse whoever comes from outside the network that the token is bound to. IPv4-mapped IPv6 counts as IPv4. */
+/**
+ * Refuse whoever comes from outside the network that the token is bound to. IPv4-mapped IPv6 counts as IPv4.
+ */
 export const cidrJoinCheck: JoinCheck = {
   name: "cidr",
   check({ token, remoteAddress }) {
@@ -61,7 +63,10 @@ function parseNetwork(text: string): Network | undefined {
   return [address, mapped ? bits - 96 : bits];
 }
 
-/** Four decimal parts or IPv6: the shorter and octal spellings that ipaddr.js knows too mean different things to different people. */
+/**
+ * Four decimal parts or IPv6: the shorter and octal spellings that ipaddr.js knows too mean different things to
+ * different people.
+ */
 function isAddress(text: string): boolean {
   return ipaddr.IPv4.isValidFourPartDecimal(text) || ipaddr.IPv6.isValid(text);
 }

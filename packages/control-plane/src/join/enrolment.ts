@@ -38,7 +38,9 @@ const MAX_ATTEMPTS = 8;
 const JOIN_CHECK_TIMEOUT_MS = 5_000;
 /** An operator's certificate serves one command. */
 const MAX_OPERATOR_TTL_SECONDS = 600;
-/** RFC 8032 §7.1, test 1: a public key whose private half everybody knows. Never accepted, only verified with. */
+/**
+ * RFC 8032 §7.1, test 1: a public key whose private half everybody knows. Never accepted, only verified with.
+ */
 const DUMMY_KEY = fromHex("d75a980182b10ab7d54bfed3c964073a0ee172f3daa62325af021a68f707511a")!;
 
 export interface EnrolmentPorts {
@@ -56,8 +58,9 @@ export interface EnrolmentPorts {
 }
 
 /**
- * Turns the proof of a join token and a certification request into a certificate, in the order that architecture.md states. Nothing is
- * consumed until it is committed: the token's use, the node and the certificate are one transaction.
+ * Turns the proof of a join token and a certification request into a certificate, in the order that
+ * architecture.md states. Nothing is consumed until it is committed: the token's use, the node and the
+ * certificate are one transaction.
  */
 export class Enrolment {
   readonly #nodeTtlSeconds: number;
@@ -80,11 +83,13 @@ export class Enrolment {
   }
 
   /**
-   * Answer a CertificateSign. The caller has made sure that the Welcome's nonce was fresh and serves nothing else.
-   * @throws {RksError} CSR_INVALID for what is no request; JOIN_TOKEN_INVALID for an unknown token and for a bad proof alike; then, for the
-   * token's holder only, CSR_INVALID, KEY_TOO_WEAK, JOIN_TOKEN_REVOKED, JOIN_TOKEN_EXPIRED, JOIN_TOKEN_USED, JOIN_TOKEN_SCOPE,
-   * NODE_NAME_INVALID, NODE_NAME_TAKEN, NODE_BANNED, ALREADY_EXISTS, or what a JoinCheck throws. Retryable, with nothing consumed: BUSY,
-   * CONFLICT, AUDIT_UNWRITABLE, STORAGE_FULL, STORAGE_UNWRITABLE, VAULT_SEALED.
+   * Answer a CertificateSign. The caller has made sure that the Welcome's nonce was fresh and serves nothing
+   * else.
+   * @throws {RksError} CSR_INVALID for what is no request; JOIN_TOKEN_INVALID for an unknown token and for a
+   * bad proof alike; then, for the token's holder only, CSR_INVALID, KEY_TOO_WEAK, JOIN_TOKEN_REVOKED,
+   * JOIN_TOKEN_EXPIRED, JOIN_TOKEN_USED, JOIN_TOKEN_SCOPE, NODE_NAME_INVALID, NODE_NAME_TAKEN, NODE_BANNED,
+   * ALREADY_EXISTS, or what a JoinCheck throws. Retryable, with nothing consumed: BUSY, CONFLICT,
+   * AUDIT_UNWRITABLE, STORAGE_FULL, STORAGE_UNWRITABLE, VAULT_SEALED.
    */
   async sign(
     request: SignRequest,

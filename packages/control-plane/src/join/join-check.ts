@@ -13,8 +13,9 @@ export interface JoinCheckRequest {
 }
 
 /**
- * One more condition that whoever joins must meet: an address, a machine id, somebody's approval. Checks run one after the
- * other, after the token's own rules and before anything is written, each with a deadline; a refusal consumes nothing.
+ * One more condition that whoever joins must meet: an address, a machine id, somebody's approval. Checks run
+ * one after the other, after the token's own rules and before anything is written, each with a deadline; a
+ * refusal consumes nothing.
  */
 export interface JoinCheck {
   /** For audit and log. */

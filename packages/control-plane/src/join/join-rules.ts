@@ -6,7 +6,8 @@ import { isUsedUp, type JoinTokenRecord } from "./join-token-record.js";
 const NEW_TOKEN = "Ask for a new token: `rks gen join-token`.";
 
 /**
- * Refuse a token that is revoked, expired or used up, saying when and by whom. Only its holder gets to hear this.
+ * Refuse a token that is revoked, expired or used up, saying when and by whom. Only its holder gets to hear
+ * this.
  * @throws {RksError} JOIN_TOKEN_REVOKED, JOIN_TOKEN_EXPIRED, JOIN_TOKEN_USED.
  */
 export function assertUsable(token: JoinTokenRecord, now: number): void {
@@ -49,8 +50,8 @@ export function assertScope(token: JoinTokenRecord, request: Message<"Certificat
 }
 
 /**
- * The name that a node gets: the one it asks for, else the token's, else the common name of its request in lower case, where agents
- * put their host name.
+ * The name that a node gets: the one it asks for, else the token's, else the common name of its request in
+ * lower case, where agents put their host name.
  * @throws {RksError} NODE_NAME_INVALID.
  */
 export function chooseNodeName(
@@ -65,7 +66,8 @@ export function chooseNodeName(
 }
 
 /**
- * Refuse a name that is another node's. The same key is the same node; a rejoin token brings back the node it was made for and no other.
+ * Refuse a name that is another node's. The same key is the same node; a rejoin token brings back the node it
+ * was made for and no other.
  * @throws {RksError} NODE_BANNED, NODE_NAME_TAKEN, JOIN_TOKEN_SCOPE.
  */
 export function assertNameFree(

@@ -91,14 +91,17 @@ export class JoinTokenStore {
 
   /**
    * Make a token. Its key pair is made here; the private half leaves in the answer and is not kept.
-   * @throws {RksError} INPUT_INVALID for a time, a number of uses or a network out of bounds, NODE_NAME_INVALID, AUDIT_UNWRITABLE, and
-   * as the storage does.
+   * @throws {RksError} INPUT_INVALID for a time, a number of uses or a network out of bounds,
+   * NODE_NAME_INVALID, AUDIT_UNWRITABLE, and as the storage does.
    */
   async create(request: JoinTokenRequest, options: ActorOption): Promise<CreatedJoinToken> {
     return this.#create(parseRequest(request), null, options);
   }
 
-  /** Make a token with which the node of this name and uid comes back under a new key. @throws {RksError} as `create`. */
+  /**
+   * Make a token with which the node of this name and uid comes back under a new key.
+   * @throws {RksError} as `create`.
+   */
   async createRejoin(
     node: { readonly name: string; readonly uid: string },
     options: ActorOption,
@@ -114,7 +117,8 @@ export class JoinTokenStore {
   }
 
   /**
-   * Refuse the token from now on. Nodes that joined with it stay; connections of an operator token are ended. Revoking twice is fine.
+   * Refuse the token from now on. Nodes that joined with it stay; connections of an operator token are ended.
+   * Revoking twice is fine.
    * @throws {RksError} NOT_FOUND, AUDIT_UNWRITABLE, CONFLICT when the token is used again and again meanwhile.
    */
   async revoke(id: string, options: ActorOption): Promise<JoinTokenSummary> {

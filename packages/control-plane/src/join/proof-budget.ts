@@ -1,11 +1,17 @@
 import { type Clock, RksError } from "@rk8s/protocol";
 import { TokenBucket } from "./token-bucket.js";
 
-/** Requests with an unknown token id a second: nobody honest makes them in numbers, and each costs a dummy verification. */
+/**
+ * Requests with an unknown token id a second: nobody honest makes them in numbers, and each costs a dummy
+ * verification.
+ */
 const UNKNOWN = { capacity: 500, perSecond: 250 };
 /** Bad proofs for known ids a second, all ids together; 160 µs each, so at most a sixth of a core. */
 const FAILED = { capacity: 2000, perSecond: 1000 };
-/** Refusals with a good proof, per token: each is an audit record. Hundreds may come at once when a fleet shares a used token. */
+/**
+ * Refusals with a good proof, per token: each is an audit record. Hundreds may come at once when a fleet shares
+ * a used token.
+ */
 const REFUSED = { capacity: 500, perSecond: 5 };
 /** Tokens whose refusals are counted; the one counted longest makes room. */
 const MAX_TOKENS = 4096;
@@ -13,9 +19,9 @@ const MAX_TOKENS = 4096;
 const MAX_CONCURRENT = 1024;
 
 /**
- * What work for strangers may cost. Bad proofs never count against a token or a key, only against the budget of bad proofs; good ones
- * cost nothing until they are refused. Unknown and known ids have separate budgets, so that whoever does not hold a token can at most
- * stop those who do not either.
+ * What work for strangers may cost. Bad proofs never count against a token or a key, only against the budget of
+ * bad proofs; good ones cost nothing until they are refused. Unknown and known ids have separate budgets, so
+ * that whoever does not hold a token can at most stop those who do not either.
  */
 export class ProofBudget {
   readonly #clock: Clock;
@@ -41,7 +47,10 @@ export class ProofBudget {
     }
   }
 
-  /** Verify a proof at the budget's cost; a good one costs nothing. @throws {RksError} BUSY when the budget is spent. */
+  /**
+   * Verify a proof at the budget's cost; a good one costs nothing.
+   * @throws {RksError} BUSY when the budget is spent.
+   */
   verify(kind: "known" | "unknown", verification: () => boolean): boolean {
     const bucket = kind === "known" ? this.#failed : this.#unknown;
     if (!bucket.take()) throw busy();
@@ -50,7 +59,10 @@ export class ProofBudget {
     return good;
   }
 
-  /** Whether one more refusal for the holder of this token may be looked into and recorded. @throws {RksError} BUSY. */
+  /**
+   * Whether one more refusal for the holder of this token may be looked into and recorded.
+   * @throws {RksError} BUSY.
+   */
   chargeRefusal(tokenId: string): void {
     const bucket = this.#refused.get(tokenId) ?? new TokenBucket(REFUSED, { clock: this.#clock });
     this.#refused.delete(tokenId);

@@ -1,4 +1,7 @@
-/** Runs work one after another per key, and work of different keys side by side. Nothing is kept of a key without work. */
+/**
+ * Runs work one after another per key, and work of different keys side by side. Nothing is kept of a key
+ * without work.
+ */
 export class KeyedQueue {
   readonly #last = new Map<string, Promise<void>>();
 

@@ -15,9 +15,9 @@ export interface Signs {
 export const UNKNOWN_AFTER_GRACES = 3;
 
 /**
- * The rule, whatever becomes of connections in between: `Ready` while the last heartbeat is not older than the grace, the agent has not
- * said good-bye and calls itself healthy; `Unknown` when it is older than three graces, or when nothing was heard since the control
- * plane started; `NotReady` otherwise.
+ * The rule, whatever becomes of connections in between: `Ready` while the last heartbeat is not older than the
+ * grace, the agent has not said good-bye and calls itself healthy; `Unknown` when it is older than three
+ * graces, or when nothing was heard since the control plane started; `NotReady` otherwise.
  */
 export function livenessOf(
   signs: Signs,

@@ -10,7 +10,10 @@ export interface NodeLink extends StreamOpener {
   close(code: CloseCode, message: string): void;
 }
 
-/** Connections of one node that have not registered count too: one in use, one that takes over, and one being identified. */
+/**
+ * Connections of one node that have not registered count too: one in use, one that takes over, and one being
+ * identified.
+ */
 const MAX_LINKS = 3;
 const TAKEN_OVER = "a newer connection of this node took over";
 

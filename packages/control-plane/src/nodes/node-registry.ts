@@ -15,7 +15,10 @@ import {
 } from "./node-view.js";
 import type { RecordCollection, Stored } from "./record-collection.js";
 
-/** How often liveness is looked at: changes are seen at most this much too late, and at most a tenth of the grace. */
+/**
+ * How often liveness is looked at: changes are seen at most this much too late, and at most a tenth of the
+ * grace.
+ */
 const MAX_REFRESH_MS = 1_000;
 const MIN_REFRESH_MS = 50;
 /** States that are written at the same time. */
@@ -49,8 +52,8 @@ interface Presence {
 }
 
 /**
- * Which nodes there are, which are connected and how they are. Identity is read from the store; liveness is kept in memory by the
- * monotonic clock and written when it changes.
+ * Which nodes there are, which are connected and how they are. Identity is read from the store; liveness is
+ * kept in memory by the monotonic clock and written when it changes.
  */
 export class NodeRegistry {
   readonly links = new NodeLinks();
@@ -133,7 +136,8 @@ export class NodeRegistry {
   }
 
   /**
-   * End the node's connections and forget it. Its certificate is refused from then on; a new token lets it join again.
+   * End the node's connections and forget it. Its certificate is refused from then on; a new token lets it join
+   * again.
    * @throws {RksError} NOT_FOUND, AUDIT_UNWRITABLE, CONFLICT, and as the storage does.
    */
   async evict(name: string, options: { readonly actor: string }): Promise<NodeDetails> {

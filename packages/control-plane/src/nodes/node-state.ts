@@ -16,7 +16,8 @@ const nodeState = z.object({
 });
 
 /**
- * How a node was when that last changed. Written when a node registers and when its liveness changes; heartbeats write nothing.
+ * How a node was when that last changed. Written when a node registers and when its liveness changes;
+ * heartbeats write nothing.
  */
 export type NodeState = z.infer<typeof nodeState>;
 

@@ -29,7 +29,10 @@ export class RecordCollection<T> {
     return { name, record: this.#decode(entry.key, entry.value), modRevision: entry.modRevision };
   }
 
-  /** Every record whose name starts with `under` and follows the name `afterName`, in the order of their names, page by page. */
+  /**
+   * Every record whose name starts with `under` and follows the name `afterName`, in the order of their names,
+   * page by page.
+   */
   async *list(under = "", afterName = under): AsyncGenerator<Stored<T>, void, void> {
     const prefix = this.#prefix + under;
     for (let after: string | undefined = this.#prefix + afterName; after !== undefined;) {

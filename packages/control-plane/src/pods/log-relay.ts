@@ -13,8 +13,8 @@ import type { NodeLink } from "../nodes/node-link.js";
 const MAX_RELAYS = 256;
 
 /**
- * Hands a pod's logs from its node to an operator, chunk by chunk: the node is read no faster than the operator reads. Ends when either
- * side ends.
+ * Hands a pod's logs from its node to an operator, chunk by chunk: the node is read no faster than the operator
+ * reads. Ends when either side ends.
  */
 export class LogRelay {
   readonly #clock: Clock;
@@ -25,8 +25,8 @@ export class LogRelay {
   }
 
   /**
-   * @throws {RksError} BUSY when too many are relayed; what the node answers instead of logs; TIMED_OUT when it does not answer, or says
-   * nothing for a while without `follow`.
+   * @throws {RksError} BUSY when too many are relayed; what the node answers instead of logs; TIMED_OUT when it
+   * does not answer, or says nothing for a while without `follow`.
    */
   async relay(
     link: NodeLink,

@@ -83,8 +83,8 @@ export class PodController {
   }
 
   /**
-   * Record that the pod is to go, and tell its node. It is gone when the node has said so; at once when it was never placed or its node
-   * is forgotten. Twice is the same as once.
+   * Record that the pod is to go, and tell its node. It is gone when the node has said so; at once when it was
+   * never placed or its node is forgotten. Twice is the same as once.
    * @throws {RksError} NOT_FOUND, also for another uid.
    */
   async delete(key: PodKey, options: DeleteOptions = {}): Promise<void> {
@@ -127,9 +127,7 @@ export class PodController {
     const running: string[] = [];
     const unwanted: (PodKey & { readonly uid: string })[] = [];
     for (const { namespace, name, uid, status } of reported) {
-      const record = await this.#store.update({ namespace, name }, (current) =>
-        isOwn(current, link, uid) && !isOver(current.pod) ? withStatus(current, status) : undefined,
-      );
+      const record = await this.#takeIn(link, { namespace, name, uid, status });
       if (record !== undefined && isOwn(record, link, uid) && !isLost(record)) running.push(uid);
       else unwanted.push({ namespace, name, uid });
     }
@@ -140,8 +138,10 @@ export class PodController {
       logger,
       onRemoved: () => this.placePending(),
     });
-    this.#syncs.set(link, sync);
-    link.ended.addEventListener("abort", () => this.#syncs.delete(link), { once: true });
+    if (!this.#syncs.has(link)) {
+      link.ended.addEventListener("abort", () => this.#syncs.delete(link), { once: true });
+    }
+    if (!link.ended.aborted) this.#syncs.set(link, sync);
     for (const { uid, ...key } of unwanted) sync.remove(uid, key);
     sync.wake();
     this.placePending();
@@ -163,7 +163,10 @@ export class PodController {
     else if (isOver(record.pod)) this.placePending();
   }
 
-  /** A node was forgotten: what it never started goes elsewhere, what it ran is lost, what was being deleted is gone. */
+  /**
+   * A node was forgotten: what it never started goes elsewhere, what it ran is lost, what was being deleted is
+   * gone.
+   */
   async nodeForgotten(nodeName: string): Promise<void> {
     for await (const { pod } of this.#store.of(nodeName)) {
       await this.#store.update(pod.metadata, (current) =>
@@ -190,6 +193,25 @@ export class PodController {
         const { code, message } = RksError.from(reason);
         this.#ports.logger.warn("Pods could not be placed", { code, reason: message });
       });
+  }
+
+  /**
+   * The pod that a node reports, with its status when that can be written; a full disk must not keep nodes
+   * away.
+   */
+  async #takeIn(
+    link: NodeLink,
+    { namespace, name, uid, status }: Message<"RegisterNode">["pods"][number],
+  ): Promise<PodRecord | undefined> {
+    try {
+      return await this.#store.update({ namespace, name }, (current) =>
+        isOwn(current, link, uid) && !isOver(current.pod) ? withStatus(current, status) : undefined,
+      );
+    } catch (reason) {
+      const { code, message } = RksError.from(reason);
+      this.#ports.logger.warn("Pod status could not be written", { namespace, name, code, reason: message });
+      return this.#store.read({ namespace, name });
+    }
   }
 
   async #placeAll(): Promise<void> {

@@ -56,7 +56,9 @@ export class PodStore {
     return (await this.#indexed()).nodeNames();
   }
 
-  /** As many pods as fit into one message, of one namespace or of all, after the one where the last page ended. */
+  /**
+   * As many pods as fit into one message, of one namespace or of all, after the one where the last page ended.
+   */
   async page(
     namespace: string | undefined,
     after: string | undefined,
@@ -79,7 +81,8 @@ export class PodStore {
 
   /**
    * Keep a new pod, not placed yet. The same manifest again gives the pod that is there.
-   * @throws {RksError} ALREADY_EXISTS when there is another one of that name, CONFLICT while that one is being deleted.
+   * @throws {RksError} ALREADY_EXISTS when there is another one of that name, CONFLICT while that one is being
+   * deleted.
    */
   async create(manifest: PodManifest): Promise<PodRecord> {
     const { namespace, name } = manifest.metadata;
@@ -117,7 +120,8 @@ export class PodStore {
   }
 
   /**
-   * Change a pod as it is now: `change` gives what it becomes, `null` to delete it, undefined to leave it. Returns what there is then.
+   * Change a pod as it is now: `change` gives what it becomes, `null` to delete it, undefined to leave it.
+   * Returns what there is then.
    * @throws {RksError} CONFLICT when it changes at the same moment again and again; whatever `change` throws.
    */
   async update(

@@ -5,6 +5,8 @@ import { type PodStore, withStatus } from "./pod-store.js";
 
 /** Requests to one node at a time: a pod that takes its time to stop must not hold up the others. */
 const MAX_CONCURRENT = 8;
+/** More than a node can have; what is left out is found when it registers again. */
+const MAX_UNWANTED = 2 * LIMITS.maxPodsPerNode;
 /** Pause before a node is asked again that could not do it this time. */
 const RETRY_MS = 5_000;
 /** As in Kubernetes; what a node does when no grace is named. */
@@ -25,8 +27,8 @@ export interface PodSyncPorts {
 }
 
 /**
- * Makes one node run what it should and nothing else, over one connection: sends CreatePod and DeletePod until every pod of the node
- * is acknowledged. `wake` says that something changed; rounds never overlap.
+ * Makes one node run what it should and nothing else, over one connection: sends CreatePod and DeletePod until
+ * every pod of the node is acknowledged. `wake` says that something changed; rounds never overlap.
  */
 export class PodSync {
   readonly #link: NodeLink;
@@ -47,6 +49,8 @@ export class PodSync {
 
   /** The node must not run this one. */
   remove(uid: string, key: PodKey): void {
+    // A node that reports ever new pods and drops none does not get to fill our memory.
+    if (this.#unwanted.size >= MAX_UNWANTED) return;
     this.#unwanted.set(uid, key);
     this.wake();
   }

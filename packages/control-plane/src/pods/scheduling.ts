@@ -12,8 +12,8 @@ export interface Candidate {
 export type Placement = { readonly nodeName: string } | { readonly pending: string };
 
 /**
- * Place a pod: on the node that it asks for, whether there is one or not; else on the Ready node with room that has the fewest pods,
- * the first by name among equals; else nowhere yet.
+ * Place a pod: on the node that it asks for, whether there is one or not; else on the Ready node with room that
+ * has the fewest pods, the first by name among equals; else nowhere yet.
  */
 export function placePod(requested: string | null, candidates: readonly Candidate[]): Placement {
   if (requested !== null) return { nodeName: requested };

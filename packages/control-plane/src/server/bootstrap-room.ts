@@ -5,8 +5,8 @@ import { closeConnection } from "./close-connection.js";
 const MAX_CONNECTIONS = 512;
 
 /**
- * The connections that have proven nothing yet. When there are too many, the oldest one makes room: whoever only occupies places loses
- * them first, and who joins is done long before.
+ * The connections that have proven nothing yet. When there are too many, the oldest one makes room: whoever
+ * only occupies places loses them first, and who joins is done long before.
  */
 export class BootstrapRoom {
   readonly #max: number;

@@ -71,7 +71,10 @@ export interface ServedCluster {
 export interface Cluster {
   readonly joinTokens: Pick<JoinTokenStore, "create" | "list" | "revoke">;
   readonly nodes: Pick<NodeRegistry, "list" | "show" | "evict"> & {
-    /** A token with which the node comes back under a new key. @throws {RksError} NOT_FOUND, and as `joinTokens.create`. */
+    /**
+     * A token with which the node comes back under a new key.
+     * @throws {RksError} NOT_FOUND, and as `joinTokens.create`.
+     */
     rejoin(name: string, options: ActorOption): Promise<CreatedJoinToken>;
   };
   readonly pods: Pick<PodController, "apply" | "get" | "list" | "delete">;

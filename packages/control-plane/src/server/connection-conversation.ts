@@ -1,4 +1,4 @@
-import type { Connection } from "@rk8s/protocol";
+import type { Clock, Connection } from "@rk8s/protocol";
 import type { CallerKind, Conversation } from "./exchange.js";
 import { Greetings } from "./greeting.js";
 import { NodeSession } from "./node-session.js";
@@ -41,9 +41,11 @@ export class ConnectionConversation implements Conversation {
   }
 
   /** Say who the peer is, as its certificate has it. */
-  identify(identity: PeerIdentity, ended: AbortSignal): void {
+  identify(identity: PeerIdentity, ended: AbortSignal, ports: { readonly clock: Clock }): void {
     this.#identity = identity;
-    if (identity.kind === "node") this.#session = new NodeSession(identity.name, this.connection, ended);
+    if (identity.kind === "node") {
+      this.#session = new NodeSession(identity.name, this.connection, ended, ports);
+    }
   }
 
   registered(): void {

@@ -24,8 +24,9 @@ export interface ConnectionPorts {
 }
 
 /**
- * Serve a connection until it ends: find out who it is, then answer its streams. Without a proven identity it has few streams at a time,
- * small messages and a short life; with one it lives no longer than its certificate. Never rejects.
+ * Serve a connection until it ends: find out who it is, then answer its streams. Without a proven identity it
+ * has few streams at a time, small messages and a short life; with one it lives no longer than its certificate.
+ * Never rejects.
  */
 export async function serveConnection(connection: Connection, ports: ConnectionPorts): Promise<void> {
   const { services } = ports;
@@ -35,7 +36,7 @@ export async function serveConnection(connection: Connection, ports: ConnectionP
   try {
     const now = services.clock.now();
     const identity = identifyPeer(connection, { trustDomain: ports.trustDomain, now });
-    conversation.identify(identity, ended);
+    conversation.identify(identity, ended, services);
     track(connection, conversation, ended, ports);
     await assertCurrent(identity, ports.barrier);
     if (identity.kind !== "nobody") {

@@ -26,8 +26,8 @@ export type Rule<T extends MessageType> =
 const NOBODY = { who: [] } as const;
 
 /**
- * Every message with who may send it to the control plane and the function that answers it. What is not allowed here is refused; a
- * handler that is about one node acts on the node of the certificate and on no other.
+ * Every message with who may send it to the control plane and the function that answers it. What is not allowed
+ * here is refused; a handler that is about one node acts on the node of the certificate and on no other.
  */
 export const DISPATCH_TABLE: { readonly [T in MessageType]: Rule<T> } = {
   Hello: { who: ["nobody", "bootstrapping", "node", "registered node", "operator"], handle: answerHello },

@@ -8,8 +8,9 @@ import type { Greetings } from "./greeting.js";
 import type { NodeSession } from "./node-session.js";
 
 /**
- * Who sends a message. `nobody`: a connection without a certificate; `bootstrapping`: the same after Hello; `node`: proven by its
- * certificate; `registered node`: the same after RegisterNode; `operator`: proven by certificate, or on the unix socket.
+ * Who sends a message. `nobody`: a connection without a certificate; `bootstrapping`: the same after Hello;
+ * `node`: proven by its certificate; `registered node`: the same after RegisterNode; `operator`: proven by
+ * certificate, or on the unix socket.
  */
 export type CallerKind = "nobody" | "bootstrapping" | "node" | "registered node" | "operator";
 

@@ -14,6 +14,7 @@ export const answerRegisterNode: Handler<"RegisterNode"> = (services, exchange) 
       { suggestion: `Register as "${session.nodeName}", the name in the certificate.` },
     );
   }
+  session.chargeChange();
   nodes.register(session, message);
   conversation.registered();
   const { nodeName } = session;
@@ -49,7 +50,9 @@ export const answerUpdatePodStatus: Handler<"UpdatePodStatus"> = async (
   { pods },
   { message, conversation },
 ) => {
-  await pods.reported(sessionOf(conversation), message);
+  const session = sessionOf(conversation);
+  session.chargeChange();
+  await pods.reported(session, message);
   return { type: "Ack" };
 };
 

@@ -1,14 +1,33 @@
-import type { CloseCode, Connection, SocketAddress, Stream } from "@rk8s/protocol";
+import {
+  type Clock,
+  type CloseCode,
+  type Connection,
+  LIMITS,
+  RksError,
+  type SocketAddress,
+  type Stream,
+} from "@rk8s/protocol";
+import { TokenBucket } from "../join/token-bucket.js";
 import type { NodeLink } from "../nodes/node-link.js";
 import { closeConnection } from "./close-connection.js";
+
+/** Changes that a node may have written down: all its pods twice at once, then one every 20 ms. */
+const CHANGES = { capacity: 2 * LIMITS.maxPodsPerNode, perSecond: 50 };
 
 /** A node's connection as the rest of the control plane uses it: to ask the node, and to end it. */
 export class NodeSession implements NodeLink {
   readonly nodeName: string;
   readonly ended: AbortSignal;
   readonly #connection: Connection;
+  readonly #changes: TokenBucket;
 
-  constructor(nodeName: string, connection: Connection, ended: AbortSignal) {
+  constructor(
+    nodeName: string,
+    connection: Connection,
+    ended: AbortSignal,
+    ports: { readonly clock: Clock },
+  ) {
+    this.#changes = new TokenBucket(CHANGES, ports);
     this.nodeName = nodeName;
     this.ended = ended;
     this.#connection = connection;
@@ -16,6 +35,17 @@ export class NodeSession implements NodeLink {
 
   get remoteAddress(): SocketAddress {
     return this.#connection.remoteAddress;
+  }
+
+  /**
+   * Count a message that makes the control plane write.
+   * @throws {RksError} BUSY when the node sends too many.
+   */
+  chargeChange(): void {
+    if (this.#changes.take()) return;
+    throw new RksError("BUSY", `node "${this.nodeName}" reports more changes than it may`, {
+      suggestion: "Send it again in a second.",
+    });
   }
 
   /** @throws {RksError} CONNECTION_LOST. */

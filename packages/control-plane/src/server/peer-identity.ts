@@ -19,8 +19,8 @@ export type PeerIdentity =
   | { readonly kind: "operator"; readonly tokenId: string; readonly notAfter: number };
 
 /**
- * Read who a connection is, from the certificate that TLS has verified: nobody without one, else exactly a node or an operator of this
- * cluster.
+ * Read who a connection is, from the certificate that TLS has verified: nobody without one, else exactly a node
+ * or an operator of this cluster.
  * @throws {RksError} CLIENT_CERTIFICATE_REFUSED, CERTIFICATE_EXPIRED.
  */
 export function identifyPeer(
@@ -37,9 +37,10 @@ export function identifyPeer(
 }
 
 /**
- * Check that a certificate is still the one that counts: a node's serial number and key are those of its record, an operator's token is
- * not revoked. A valid chain alone identifies nobody.
- * @throws {RksError} NODE_EVICTED, NODE_BANNED, CERTIFICATE_REVOKED, JOIN_TOKEN_REVOKED, CLIENT_CERTIFICATE_REFUSED.
+ * Check that a certificate is still the one that counts: a node's serial number and key are those of its
+ * record, an operator's token is not revoked. A valid chain alone identifies nobody.
+ * @throws {RksError} NODE_EVICTED, NODE_BANNED, CERTIFICATE_REVOKED, JOIN_TOKEN_REVOKED,
+ * CLIENT_CERTIFICATE_REFUSED.
  */
 export async function assertCurrent(identity: PeerIdentity, barrier: Storage): Promise<void> {
   if (identity.kind === "node") await assertCurrentNode(identity, barrier);

@@ -1,4 +1,4 @@
-import { LIMITS, type Message, MessageStream } from "@rk8s/protocol";
+import { LIMITS, type Message, MessageStream, RksError } from "@rk8s/protocol";
 import { aPodManifest, aPodStatus } from "@rk8s/protocol/testing";
 import { describe, expect, test, vi } from "vitest";
 import { aCluster, actor } from "./testing/a-cluster.js";
@@ -127,7 +127,42 @@ describe("status", () => {
   });
 });
 
+describe("a node that goes wild", () => {
+  test("with status reports is told to slow down", async () => {
+    await using cluster = await aCluster();
+    const node = await cluster.registeredNode("worker-1");
+    const { uid } = (await cluster.cluster.pods.apply(aPodManifest())).metadata;
+    const outcomes: string[] = [];
+    for (let i = 0; i < 501; i++) {
+      const status = aPodStatus({ phase: "Running", message: String(i) });
+      outcomes.push(await node.outcome({ type: "UpdatePodStatus", ...web, uid, status }));
+    }
+    expect(outcomes.filter((outcome) => outcome === "Ack")).toHaveLength(499);
+    expect(outcomes.at(-1)).toBe("BUSY");
+    cluster.clock.advance(1000);
+    const status = aPodStatus({ phase: "Running" });
+    await node.ask({ type: "UpdatePodStatus", ...web, uid, status }, "Ack");
+  });
+});
+
 describe("registration", () => {
+  test("succeeds while the disk is full; pods are compared all the same", async () => {
+    await using cluster = await aCluster();
+    const node = await cluster.node("worker-1");
+    await node.hello();
+    const { uid } = (await cluster.cluster.pods.apply(aPodManifest({ nodeName: "worker-1" }))).metadata;
+    cluster.storage.fault = new RksError("STORAGE_FULL", "the test filled the disk");
+    const running = aPodStatus({ phase: "Running" });
+    await node.register({
+      pods: [
+        { ...web, uid, status: running },
+        { namespace: "default", name: "strange", uid: "strange", status: running },
+      ],
+    });
+    expect(await node.acknowledge()).toMatchObject({ type: "DeletePod", uid: "strange" });
+    expect((await cluster.cluster.nodes.list())[0]?.status).toBe("Ready");
+  });
+
   test("sends what is missing, removes what does not belong, leaves what is there", async () => {
     await using cluster = await aCluster();
     const { pods } = cluster.cluster;

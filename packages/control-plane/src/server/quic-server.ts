@@ -25,8 +25,8 @@ export interface Serving {
 }
 
 /**
- * Listen, and serve every connection, with a server certificate that is renewed without a restart. When the signal is aborted, agents are
- * told to come back later and everything ends.
+ * Listen, and serve every connection, with a server certificate that is renewed without a restart. When the
+ * signal is aborted, agents are told to come back later and everything ends.
  * @throws {RksError} UNREACHABLE when the address cannot be used; as `ServerCertificate.issue`.
  */
 export async function serveCluster(

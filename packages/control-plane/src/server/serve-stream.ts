@@ -20,8 +20,8 @@ export interface ServeStreamOptions {
 }
 
 /**
- * Answer the one request of a stream, every wait with a deadline. Whatever is wrong with it gets a coded error and harms nothing else.
- * Never rejects.
+ * Answer the one request of a stream, every wait with a deadline. Whatever is wrong with it gets a coded error
+ * and harms nothing else. Never rejects.
  */
 export async function serveStream(
   stream: Stream,

@@ -42,7 +42,8 @@ export class ServerCertificate {
 
   /**
    * Issue a certificate. The key is the caller's to hand over and wipe.
-   * @throws {RksError} AUDIT_UNWRITABLE, VAULT_NOT_INITIALIZED, INPUT_INVALID for names that no certificate carries, and as the storage.
+   * @throws {RksError} AUDIT_UNWRITABLE, VAULT_NOT_INITIALIZED, INPUT_INVALID for names that no certificate
+   * carries, and as the storage.
    */
   async issue(): Promise<IssuedServerConfig> {
     const { clusterCa, barrier, audit } = this.#ports;

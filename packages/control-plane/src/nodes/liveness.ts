@@ -12,7 +12,7 @@ export interface Signs {
 }
 
 /** Graces without a heartbeat after which nothing is known of a node any more. */
-export const UNKNOWN_AFTER_GRACES = 3;
+const UNKNOWN_AFTER_GRACES = 3;
 
 /**
  * The rule, whatever becomes of connections in between: `Ready` while the last heartbeat is not older than the

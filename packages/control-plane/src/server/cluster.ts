@@ -1,13 +1,5 @@
 import { randomBytes, randomUUID } from "node:crypto";
-import {
-  type Clock,
-  LIMITS,
-  type Logger,
-  RksError,
-  type SocketAddress,
-  type Stream,
-  type Transport,
-} from "@rk8s/protocol";
+import { type Clock, LIMITS, type Logger, RksError, type Stream, type Transport } from "@rk8s/protocol";
 import type { AuditLog } from "../audit/audit-log.js";
 import { Enrolment } from "../join/enrolment.js";
 import type { JoinCheck } from "../join/join-check.js";
@@ -21,7 +13,7 @@ import { BootstrapRoom } from "./bootstrap-room.js";
 import type { Conversation, Services } from "./exchange.js";
 import { Greetings } from "./greeting.js";
 import { OperatorConnections } from "./operator-connections.js";
-import { serveCluster } from "./quic-server.js";
+import { serveCluster, type Serving } from "./quic-server.js";
 import { serveStream } from "./serve-stream.js";
 import { ServerCertificate } from "./server-certificate.js";
 
@@ -59,14 +51,6 @@ export interface ServeOptions {
   readonly ipAddresses: readonly string[];
 }
 
-/** A cluster that is being served. */
-export interface ServedCluster {
-  /** Where it listens; the port that was picked when 0 was asked for. */
-  readonly address: SocketAddress;
-  /** Resolves when all is over after the signal was aborted; rejects with what went wrong before. */
-  readonly ended: Promise<void>;
-}
-
 /** The cluster's control: everything that operators, agents and the socket ask of it. */
 export interface Cluster {
   readonly joinTokens: Pick<JoinTokenStore, "create" | "list" | "revoke">;
@@ -82,7 +66,7 @@ export interface Cluster {
    * Serve agents and operators until the signal is aborted.
    * @throws {RksError} UNREACHABLE when the address cannot be used, AUDIT_UNWRITABLE, and as the storage does.
    */
-  serve(transport: Transport, options: ServeOptions, signal: AbortSignal): Promise<ServedCluster>;
+  serve(transport: Transport, options: ServeOptions, signal: AbortSignal): Promise<Serving>;
   /** Answer the one request of a stream as an operator's, for the unix socket. Never rejects. */
   serveStream(stream: Stream, signal: AbortSignal): Promise<void>;
 }

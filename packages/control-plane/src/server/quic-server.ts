@@ -17,8 +17,9 @@ export interface ServePorts extends ConnectionPorts {
   readonly certificate: ServerCertificate;
 }
 
-/** A listener that is being served. */
+/** A cluster that is being served. */
 export interface Serving {
+  /** Where it listens; the port that was picked when 0 was asked for. */
   readonly address: SocketAddress;
   /** Resolves when everything has ended after the signal was aborted; rejects with what ended it before. */
   readonly ended: Promise<void>;

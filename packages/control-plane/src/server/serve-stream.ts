@@ -71,7 +71,7 @@ export async function refuseStream(
  * Let the table's handler answer, when the caller is one of those who may send the message.
  * @throws {RksError} PERMISSION_DENIED, MESSAGE_UNEXPECTED before Hello, and whatever the handler throws.
  */
-export async function dispatch<T extends MessageType>(
+async function dispatch<T extends MessageType>(
   services: Services,
   exchange: Exchange<T>,
 ): Promise<RksMessage | undefined> {

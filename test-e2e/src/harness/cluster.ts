@@ -37,6 +37,12 @@ export interface AgentOptions extends SpawnOptions {
   readonly rksAddress?: string;
 }
 
+/** How a cluster is made. */
+export interface ClusterOptions extends SpawnOptions {
+  /** Called with the cluster's folder before anything is in it. */
+  readonly onFolder?: (folder: string) => Promise<void>;
+}
+
 /** A control plane in a folder of its own, with the verbs of the two programs. */
 export class Cluster implements AsyncDisposable {
   readonly folder: string;
@@ -53,8 +59,10 @@ export class Cluster implements AsyncDisposable {
   }
 
   /** A folder with a config and a CA; nothing runs yet. `config` is merged over what tests need. */
-  static async create(config: object = {}, spawnOptions: SpawnOptions = {}): Promise<Cluster> {
+  static async create(config: object = {}, options: ClusterOptions = {}): Promise<Cluster> {
+    const { onFolder, ...spawnOptions } = options;
     const cluster = new Cluster(await mkdtemp(join(tmpdir(), "rk8s-e2e-")), spawnOptions);
+    await onFolder?.(cluster.folder);
     const defaults = {
       addr: "127.0.0.1:0",
       http_addr: "127.0.0.1:0",
@@ -67,8 +75,8 @@ export class Cluster implements AsyncDisposable {
   }
 
   /** A cluster whose control plane is ready. */
-  static async start(config: object = {}, spawnOptions: SpawnOptions = {}): Promise<Cluster> {
-    const cluster = await Cluster.create(config, spawnOptions);
+  static async start(config: object = {}, options: ClusterOptions = {}): Promise<Cluster> {
+    const cluster = await Cluster.create(config, options);
     try {
       await cluster.startControlPlane();
       return cluster;

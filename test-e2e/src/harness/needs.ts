@@ -7,6 +7,9 @@ const AVAILABLE = {
   linux: () => process.platform === "linux",
   openssl: () => runs("openssl", ["version"]),
   strace: () => runs("strace", ["-f", "true"]),
+  "mkfs.ext4": () => runs("mkfs.ext4", ["-V"]),
+  "loop mounts": () =>
+    process.getuid?.() === 0 && runs("losetup", ["--find"]) && runs("unshare", ["--mount", "true"]),
   "network namespaces": () =>
     process.getuid?.() === 0 && runs("ip", ["netns", "list"]) && runs("nft", ["--version"]),
 } as const;

@@ -3,6 +3,7 @@ import { join } from "node:path";
 import { parseJoinToken } from "@rk8s/protocol";
 import { expect, test } from "vitest";
 import { Cluster } from "./harness/cluster.js";
+import { eventually } from "./harness/eventually.js";
 import { suiteThatNeeds } from "./harness/needs.js";
 
 /** What begins every PKCS#8 P-256 private key, and what begins the PEM of any key or certificate. */
@@ -83,7 +84,20 @@ suiteThatNeeds(["linux", "strace"], "an agent watched by strace", () => {
     const { token } = await cluster.mintToken();
     const traceFile = join(cluster.folder, "trace");
     const calls = "openat,creat,rename,write,writev,pwrite64,pwritev";
-    const prefix = ["strace", "-f", "-xx", "-s", "1000000", "-e", `trace=${calls}`, "-o", traceFile];
+    // -D: strace is the agent's child and not its parent, so that signals reach the agent.
+    const prefix = [
+      "strace",
+      "-D",
+      "-f",
+      "--seccomp-bpf",
+      "-xx",
+      "-s",
+      "1000000",
+      "-e",
+      `trace=${calls}`,
+      "-o",
+      traceFile,
+    ];
     const agent = cluster.startAgent("worker-1", token, { prefix });
     await agent.event("registered");
     const heartbeats = await heartbeatsOf(cluster, 10);
@@ -93,7 +107,11 @@ suiteThatNeeds(["linux", "strace"], "an agent watched by strace", () => {
     await agent.stop();
 
     assertAbsent(argv, spellings(token), "argv");
-    const traced = tracedBytes(await readFile(traceFile, "utf8"));
+    const trace = await eventually(
+      async () => readFile(traceFile, "utf8"),
+      (text) => text.includes(`${agent.pid} +++ exited with 0 +++`),
+    );
+    const traced = tracedBytes(trace);
     expect(traced.includes("registered"), "the trace shows what was written").toBe(true);
     assertAbsent(traced, [...spellings(token), ...MARKS], "something written");
     for (const { path, bytes } of await filesBelow(join(cluster.folder, "worker-1"))) {

@@ -129,8 +129,8 @@ export class Cluster implements AsyncDisposable {
   }
 
   /** `rkl … --socket`, as an operator on the host of rks. */
-  async operator(args: readonly string[]): Promise<CommandResult> {
-    return runCommand(RKL, [...args, "--socket", this.socket], this.#spawnOptions);
+  async operator(args: readonly string[], options: SpawnOptions = {}): Promise<CommandResult> {
+    return runCommand(RKL, [...args, "--socket", this.socket], { ...this.#spawnOptions, ...options });
   }
 
   async mintToken(args: readonly string[] = []): Promise<MintedToken> {

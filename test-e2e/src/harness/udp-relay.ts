@@ -1,10 +1,16 @@
 import { createSocket, type Socket } from "node:dgram";
 import { once } from "node:events";
 
+/** Enough for two handshakes and what follows. */
+const MAX_RECORDED = 200;
+
 /** A UDP relay on loopback in front of an rks, whose network does what the test says. */
 export class UdpRelay implements AsyncDisposable {
   /** While true what rks sends does not arrive. */
   swallowsAnswers = false;
+  /** What clients have sent since `record`, up to a bound. */
+  readonly recorded: Buffer[] = [];
+  #maxRecorded = 0;
   readonly #front: Socket;
   readonly #target: { readonly host: string; readonly port: number };
   readonly #backs = new Map<number, Socket>();
@@ -35,6 +41,17 @@ export class UdpRelay implements AsyncDisposable {
     this.#held ??= [];
   }
 
+  /** Keep a copy of what clients send from now on. */
+  record(): void {
+    this.#maxRecorded = MAX_RECORDED;
+  }
+
+  /** Send this to rks as if the client that came last had sent it. */
+  inject(datagram: Uint8Array): void {
+    const { host, port } = this.#target;
+    [...this.#backs.values()].at(-1)?.send(datagram, port, host);
+  }
+
   /** Resolves when so many clients have sent something. */
   async clients(count: number): Promise<void> {
     while (this.#backs.size < count) await new Promise<void>((resolve) => this.#arrivals.add(resolve));
@@ -53,6 +70,7 @@ export class UdpRelay implements AsyncDisposable {
   }
 
   #toServer(datagram: Buffer, clientPort: number): void {
+    if (this.recorded.length < this.#maxRecorded) this.recorded.push(datagram);
     const back = this.#backFor(clientPort);
     const { host, port } = this.#target;
     const send = (): void => back.send(datagram, port, host);

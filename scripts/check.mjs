@@ -1,4 +1,5 @@
 /** `npm run check`: what must hold beside the tests: types everywhere, lint with layer boundaries, format, no dead code. */
+import { readdirSync } from "node:fs";
 import { join } from "node:path";
 import { ROOT, run, setUp, step } from "./setup.mjs";
 
@@ -13,3 +14,14 @@ step("Checking the format");
 run(process.execPath, [tool("prettier", "bin", "prettier.cjs"), "--check", "--log-level=warn", "."]);
 step("Looking for dead code");
 run(process.execPath, [tool("knip", "bin", "knip.js"), "--no-progress"]);
+step("Checking what each package would publish");
+for (const name of readdirSync(join(ROOT, "packages"))) {
+  run(process.execPath, [
+    tool("publint", "src", "cli.js"),
+    "run",
+    join("packages", name),
+    "--pack",
+    "npm",
+    "--strict",
+  ]);
+}

@@ -67,7 +67,7 @@ function manifests() {
   const packages = readdirSync(join(ROOT, "packages")).map((name) => join("packages", name, "package.json"));
   return [...packages, ...["test-e2e", "examples", "benchmarks"].map((name) => join(name, "package.json"))]
     .filter((file) => existsSync(join(ROOT, file)))
-    .toSorted();
+    .toSorted((a, b) => a.localeCompare(b));
 }
 
 function packageProjects() {

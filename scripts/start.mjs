@@ -51,7 +51,7 @@ async function startControlPlane() {
   step("rks start: the control plane");
   const daemon = background("rks", RKS, ["start", "--config", config, "--json"]);
   daemons.push(daemon);
-  return await daemon.line((line) => line.ready === true);
+  return daemon.line((line) => line.ready === true);
 }
 
 /** Make a one-time token and start an agent with it; resolves when the node has registered. */
@@ -172,7 +172,7 @@ async function cleanUp() {
   const socket = join(folder, "rks-data", "rks.sock");
   const quiet = { ignoreInterrupt: true };
   await Promise.allSettled(
-    pods.map(async (pod) => await command(RKL, ["delete", "pod", pod, "--socket", socket], quiet)),
+    pods.map(async (pod) => command(RKL, ["delete", "pod", pod, "--socket", socket], quiet)),
   );
   await podsGone(socket).catch(() => undefined);
   pods = [];
@@ -233,7 +233,7 @@ function background(name, program, args, input = "") {
     return how;
   });
   const line = async (matches) =>
-    await new Promise((resolve, reject) => {
+    new Promise((resolve, reject) => {
       const settle = (done, value) => {
         clearTimeout(timer);
         waiting.delete(look);

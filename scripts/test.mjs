@@ -46,10 +46,10 @@ function summary(file) {
     (suite) => suite.status === "failed" && suite.assertionResults.length === 0,
   );
   return {
-    passed: assertions.filter(({ status }) => status === "passed").length,
-    failed: assertions.filter(({ status }) => status === "failed").length + brokenSuites.length,
+    passed: assertions.filter((one) => one.status === "passed").length,
+    failed: assertions.filter((one) => one.status === "failed").length + brokenSuites.length,
     skipped: assertions
-      .filter(({ status }) => status === "skipped" || status === "pending")
+      .filter((one) => one.status === "skipped" || one.status === "pending")
       .map(({ fullName }) => fullName),
   };
 }

@@ -110,7 +110,8 @@ async function joinOnce({ rks, roots, transport }: Load, joinToken: string, node
     rootCertificates: roots,
     transport,
   });
-  await using _connection = await connect({ rksAddress, identity, transport });
+  const connection = await connect({ rksAddress, identity, transport });
+  await connection[Symbol.asyncDispose]();
 }
 
 async function tokens(rks: ControlPlane, count: number): Promise<string[]> {

@@ -37,7 +37,7 @@ export const nodeTls: Subject = {
     socket.setNoDelay(true);
     await once(socket, "secureConnect");
     return {
-      openEcho: async () => duplexClient(socket).openEcho(),
+      openEcho: async () => Promise.resolve(duplexClient(socket).openEcho()),
       upload: async (chunk, count) => duplexClient(socket).upload(chunk, count),
       async close() {
         socket.destroy();

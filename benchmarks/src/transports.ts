@@ -30,7 +30,7 @@ export async function transports(): Promise<Figure[]> {
   for (let round = 0; round < ROUNDS; round++) {
     for (const [name, load] of Object.entries(SUBJECTS)) {
       await using server = await Server.start(name, pki);
-      for (const { value, ...figure } of await measure({ name, subject: await load(), pki, server })) {
+      for (const { value, ...figure } of await measureSubject({ name, subject: await load(), pki, server })) {
         const key = `${name} ${figure.measure}`;
         const sample = samples.get(key) ?? { figure, values: [] };
         samples.set(key, sample);
@@ -65,7 +65,7 @@ export async function idleMemory(): Promise<Figure[]> {
   return figures;
 }
 
-async function measure(context: Context): Promise<Figure[]> {
+async function measureSubject(context: Context): Promise<Figure[]> {
   const { name } = context;
   const figures: Figure[] = [];
   const add = (measure: string, value: number, unit: string): void => {

@@ -125,7 +125,7 @@ async function heartbeatsOf(cluster: Cluster, count: number): Promise<number> {
   const seen = new Set<string>();
   while (seen.size < count) {
     const [node] = await cluster.nodes();
-    if (node?.lastHeartbeat != null) seen.add(node.lastHeartbeat);
+    if (typeof node?.lastHeartbeat === "string") seen.add(node.lastHeartbeat);
   }
   return seen.size;
 }

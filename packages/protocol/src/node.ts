@@ -29,7 +29,7 @@ function nodeNameProblem(name: string): string | undefined {
 
 const quantities = map(z.string().min(1).max(64), z.string().max(64), 64);
 
-export const nodeCondition = z.object({
+const nodeCondition = z.object({
   type: text(64),
   status: z.enum(["True", "False", "Unknown"]),
   reason: z.string().max(128).optional(),

@@ -24,7 +24,7 @@ export const podSpec = z.object({
 });
 export type PodSpec = z.infer<typeof podSpec>;
 
-export const containerState = z.object({
+const containerState = z.object({
   waiting: z.object({ reason: text(128), message: z.string().max(1024).optional() }).optional(),
   running: z.object({ startedAt: timestamp }).optional(),
   terminated: z
@@ -40,7 +40,7 @@ export const containerState = z.object({
 });
 export type ContainerState = z.infer<typeof containerState>;
 
-export const containerStatus = z.object({
+const containerStatus = z.object({
   name: label,
   ready: z.boolean(),
   restartCount: z.number().int().min(0),

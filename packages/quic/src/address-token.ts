@@ -8,7 +8,7 @@ const MIN_DCID_BYTES = 8;
 const MAX_DCID_BYTES = 20;
 
 /** How long a client may take to come back with its Retry token; a Retry is answered within one round trip. */
-export const RETRY_TOKEN_LIFETIME_MS = 10_000;
+const RETRY_TOKEN_LIFETIME_MS = 10_000;
 
 /**
  * Make and check the tokens of Retry packets (RFC 9000 §8.1.2), by which a client proves that it receives what

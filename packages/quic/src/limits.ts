@@ -2,7 +2,7 @@ import { LIMITS, RksError } from "@rk8s/protocol";
 import type { ConnectionLimits } from "@rk8s/protocol";
 
 /** What `ConnectionLimits` leaves out; the reasons stand with the protocol's limits. */
-export const DEFAULT_CONNECTION_LIMITS = {
+const DEFAULT_CONNECTION_LIMITS = {
   idleTimeoutMs: LIMITS.idleTimeoutMs,
   handshakeTimeoutMs: LIMITS.handshakeTimeoutMs,
   /** With a shorter idle timeout, a third of it. */

@@ -22,7 +22,7 @@ export interface NativeQuiche {
   versionIsSupported(version: number): boolean;
 }
 
-export interface NativeConfigConstructor {
+interface NativeConfigConstructor {
   /** PEM in, all of it copied. Only the first key and certificate chain are used. */
   withBoringSslCtx(
     verifyPeer: boolean,
@@ -54,7 +54,7 @@ export interface NativeConfig {
   enablePacing(enable: boolean): void;
 }
 
-export interface NativeConnectionConstructor {
+interface NativeConnectionConstructor {
   connect(
     serverName: string,
     scid: Uint8Array,
@@ -105,7 +105,7 @@ export interface NativeConnection {
 /** `streamShutdown` directions: reading sends STOP_SENDING, writing sends RESET_STREAM. */
 export const SHUTDOWN_READ = 0;
 export const SHUTDOWN_WRITE = 1;
-export type NativeShutdown = typeof SHUTDOWN_READ | typeof SHUTDOWN_WRITE;
+type NativeShutdown = typeof SHUTDOWN_READ | typeof SHUTDOWN_WRITE;
 
 /** An IP address, without brackets or zone, and a port. */
 export interface NativeAddress {

@@ -5,7 +5,7 @@ export const CONNECTION_ID_BYTES = 20;
 export const MIN_INITIAL_DATAGRAM_BYTES = 1200;
 
 /** A packet of an established connection: the id that we chose is all there is to see (RFC 9000 §17.3). */
-export interface ShortHeader {
+interface ShortHeader {
   readonly form: "short";
   readonly dcid: Uint8Array;
 }

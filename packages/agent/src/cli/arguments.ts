@@ -56,7 +56,7 @@ export type ObjectKind = (typeof OBJECT_KINDS)[number];
 
 const INCOMPLETE = "a command is missing";
 const OUTPUTS = ["json", "yaml", "wide"] as const;
-export type OutputFormat = (typeof OUTPUTS)[number];
+type OutputFormat = (typeof OUTPUTS)[number];
 const LOG_LEVELS = ["debug", "info", "warn", "error"] as const;
 export type LogLevel = (typeof LOG_LEVELS)[number];
 

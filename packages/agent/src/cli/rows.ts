@@ -35,7 +35,7 @@ export function podRow(pod: Pod, { nowMs, isWide }: RowOptions): string[] {
 }
 
 /** What kubectl shows as STATUS: what keeps a container from running, else the phase. */
-export function podSummary(pod: Pod): string {
+function podSummary(pod: Pod): string {
   const { metadata, status } = pod;
   if (metadata.deletionTimestamp !== undefined) return "Terminating";
   if (status.reason !== undefined && status.reason !== "") return status.reason;

@@ -3,7 +3,9 @@ import { generateKeyPairSync, webcrypto } from "node:crypto";
 import * as x509 from "@peculiar/x509";
 import { systemClock } from "@rk8s/agent";
 import { memoryStorage } from "@rk8s/control-plane";
+import { parseCertificateRequest } from "@rk8s/x509";
 import { ClusterCa } from "../../packages/control-plane/dist/pki/cluster-ca.js";
+import { proveClusterRequest } from "../../packages/control-plane/dist/pki/cluster-request.js";
 import { type Figure, median } from "./report.js";
 
 const ROUNDS = 9;
@@ -78,7 +80,10 @@ async function rk8sSigner(csr: Uint8Array): Promise<() => void> {
   await storage.transaction([], writes);
   wipe();
   await ca.reload();
-  return () => void ca.prepareNodeCertificate({ csr, nodeName: NODE, ttlSeconds: HOUR_SECONDS });
+  return () => {
+    const proven = proveClusterRequest(parseCertificateRequest(csr));
+    ca.prepareNodeCertificate({ csr: proven, nodeName: NODE, ttlSeconds: HOUR_SECONDS });
+  };
 }
 
 /** As the library's documentation does it. */

@@ -21,7 +21,7 @@ export interface CreateAgentOptions extends TrustOptions, PortOptions {
   readonly rksAddress: string;
   /** As `rks gen join-token` printed it, or parsed. */
   readonly joinToken: string | JoinToken;
-  /** Default: the name bound to the token, else this host's name in lower case. */
+  /** Default: the name bound to the token, else the common name of `csr`, else this host's name in lower case. */
   readonly nodeName?: string | undefined;
   /** Default: a new P-256 key pair. The agent owns and wipes it once it has joined; before that it stays the caller's. */
   readonly keyPair?: KeyPair | undefined;

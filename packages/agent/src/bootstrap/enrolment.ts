@@ -4,7 +4,6 @@ import {
   assertNodeName,
   parseJoinToken,
   request,
-  RksError,
   SERVER_NAME,
   type JoinToken,
   type SocketAddress,
@@ -29,7 +28,7 @@ export interface EnrolmentOptions extends TrustOptions {
   readonly rksAddress: string;
   /** As `rks gen join-token` printed it, or parsed. */
   readonly joinToken: string | JoinToken;
-  /** Default: the name bound to the token, else this host's name in lower case. */
+  /** Default: the name bound to the token, else the common name of `csr`, else this host's name in lower case. */
   readonly nodeName?: string | undefined;
   /** What the token is for; default `node`. */
   readonly role?: "node" | "operator" | undefined;
@@ -54,11 +53,9 @@ interface EnrolmentInit {
 export class Enrolment implements Disposable {
   readonly #init: EnrolmentInit;
   #keyPairIsOurs: boolean;
-  #nodeName: string | undefined;
 
   constructor(init: EnrolmentInit, options: { readonly keyPairIsOurs: boolean }) {
     this.#init = init;
-    this.#nodeName = init.nodeName;
     this.#keyPairIsOurs = options.keyPairIsOurs;
   }
 
@@ -67,30 +64,14 @@ export class Enrolment implements Disposable {
   }
 
   /**
-   * Make the request once. Without a name the token's own is taken; a token that has none is asked again with this
-   * host's name. The identity owns the key pair.
+   * Make the request once, on a connection and with nonces of its own. The identity owns the key pair.
    * @throws {RksError} as `requestCertificate`.
    */
-  async enrol(ports: AgentPorts, options: { readonly signal: AbortSignal | undefined }): Promise<Identity> {
-    try {
-      return await this.#ask(ports, options.signal);
-    } catch (error) {
-      const isUnnamed = this.#nodeName === undefined && this.#init.role === "node";
-      if (!isUnnamed || !(error instanceof RksError) || error.code !== "NODE_NAME_INVALID") throw error;
-      this.#nodeName = ownHostName();
-      return this.#ask(ports, options.signal);
-    }
-  }
-
-  /** Overwrite the key pair, unless it is the caller's or has become an identity's. */
-  [Symbol.dispose](): void {
-    if (this.#keyPairIsOurs) this.#init.keyPair[Symbol.dispose]();
-  }
-
-  /** On a connection and with nonces of its own. */
-  async #ask(ports: AgentPorts, signal: AbortSignal | undefined): Promise<Identity> {
-    const { address, token, role, keyPair, csr } = this.#init;
-    const nodeName = this.#nodeName;
+  async enrol(
+    ports: AgentPorts,
+    { signal }: { readonly signal: AbortSignal | undefined },
+  ): Promise<Identity> {
+    const { address, token, role, keyPair, csr, nodeName } = this.#init;
     const roots = this.#init.roots ?? [await this.#fetchPinnedRoot(ports, signal)];
     const opened = await openConnection({ address, roots }, { ports, signal });
     await using connection = opened.connection;
@@ -128,6 +109,11 @@ export class Enrolment implements Disposable {
     return identity;
   }
 
+  /** Overwrite the key pair, unless it is the caller's or has become an identity's. */
+  [Symbol.dispose](): void {
+    if (this.#keyPairIsOurs) this.#init.keyPair[Symbol.dispose]();
+  }
+
   async #fetchPinnedRoot(ports: AgentPorts, signal: AbortSignal | undefined): Promise<Uint8Array> {
     const { address, token } = this.#init;
     const chain = await ports.transport.probe({ ...address, alpn: ALPN, serverName: SERVER_NAME, signal });
@@ -154,7 +140,8 @@ export async function prepareEnrolment(options: EnrolmentOptions): Promise<Enrol
   const keyPair = options.keyPair ?? KeyPair.create();
   const keyPairIsOurs = options.keyPair === undefined;
   try {
-    const csr = options.csr ?? (await createCertificateRequest(keyPair, { commonName: nodeName }));
+    const commonName = role === "node" ? (nodeName ?? ownHostName()) : undefined;
+    const csr = options.csr ?? (await createCertificateRequest(keyPair, { commonName }));
     assertRequestFor(csr, keyPair);
     return new Enrolment({ address, token, role, roots, keyPair, csr, nodeName }, { keyPairIsOurs });
   } catch (error) {
@@ -163,7 +150,7 @@ export async function prepareEnrolment(options: EnrolmentOptions): Promise<Enrol
   }
 }
 
-/** This host's name as a node may have it: the first label, in lower case. */
-function ownHostName(): string {
-  return hostname().split(".", 1)[0]!.toLowerCase();
+/** This host's name as a node may have it: the first label, in lower case. Undefined for a host without a name. */
+function ownHostName(): string | undefined {
+  return hostname().split(".", 1)[0]!.toLowerCase() || undefined;
 }

@@ -1,3 +1,4 @@
+import { hostname } from "node:os";
 import { decodePem, encodePem, OID } from "@rk8s/x509";
 import { FakeClock } from "@rk8s/protocol/testing";
 import { parseJoinToken, RksError, type ErrorCode, type RksMessage } from "@rk8s/protocol";
@@ -209,8 +210,16 @@ test("a node without a name takes the token's", async () => {
 test("a node without a name whose token has none either takes its host's", async () => {
   const { rks, ask } = await setUp();
   using identity = await ask({ nodeName: undefined });
-  expect(identity.nodeName).toMatch(/^[a-z0-9-]+$/);
-  expect(rks.connections).toHaveLength(2);
+  expect(identity.nodeName).toBe(hostname().split(".", 1)[0]!.toLowerCase());
+  expect(rks.connections).toHaveLength(1);
+});
+
+test("without a name a request of the caller's own asks by its common name", async () => {
+  const { ask } = await setUp();
+  const keyPair = KeyPair.create();
+  const csr = await createCertificateRequest(keyPair, { commonName: "mine" });
+  using identity = await ask({ nodeName: undefined, keyPair, csr });
+  expect(identity.nodeName).toBe("mine");
 });
 
 test.each(["Hello", "CertificateSign"] as const)(

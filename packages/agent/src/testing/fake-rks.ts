@@ -14,7 +14,7 @@ import {
   type Transport,
 } from "@rk8s/protocol";
 import { createMemoryTransport, type MemoryTransport, type PresentedChain } from "@rk8s/protocol/testing";
-import { parseCertificate, parseClientLeaf } from "@rk8s/x509";
+import { nameValues, OID, parseCertificate, parseCertificateRequest, parseClientLeaf } from "@rk8s/x509";
 import { joinTokenSpki } from "../identity/join-proof.js";
 import { TestCa } from "./test-ca.js";
 
@@ -191,7 +191,8 @@ export class FakeRks implements AsyncDisposable {
     const key = createPublicKey({ key: Buffer.from(joinTokenSpki(token)), format: "der", type: "spki" });
     if (!verifySignature(null, transcript, key, message.proof)) return refusal("JOIN_TOKEN_INVALID");
     const isNode = message.role === "node";
-    const name = isNode ? (message.nodeName ?? this.#init.tokenName) : message.tokenId;
+    const [commonName] = nameValues(parseCertificateRequest(message.csr).subject, OID.commonName);
+    const name = isNode ? (message.nodeName ?? this.#init.tokenName ?? commonName) : message.tokenId;
     if (name === undefined) return refusal("NODE_NAME_INVALID");
     return this.certificateFor(message.csr, { name, kind: message.role });
   }

@@ -31,6 +31,36 @@ describe("a join", () => {
     expect([bound.nodeName, byHost.nodeName]).toEqual(["bound-1", "host-7"]);
   });
 
+  test.each([
+    { name: "in capitals is taken in lower case", commonName: "Host-1", token: {}, given: "host-1" },
+    {
+      name: "beside a token for another name is ignored",
+      commonName: "Host-1",
+      token: { node: "bound" },
+      given: "bound",
+    },
+    {
+      name: "that no node may have is ignored beside the token's",
+      commonName: "rks-cluster",
+      token: { node: "bound" },
+      given: "bound",
+    },
+    {
+      name: "may be the name that is asked for, in any case",
+      commonName: "Worker-1",
+      token: {},
+      nodeName: "worker-1",
+      given: "worker-1",
+    },
+  ])("a CSR's common name $name", async ({ commonName, token, nodeName, given }) => {
+    const desk = await aJoinDesk();
+    const csr = aCsr(aKey(), { commonName });
+    const name = nodeName === undefined ? {} : { nodeName };
+    const answer = await desk.join({ token: await desk.token(token), csr, ...name });
+    expect(answer.nodeName).toBe(given);
+    expect(desk.audit.lines.filter(({ outcome }) => outcome === "refused")).toEqual([]);
+  });
+
   test("writes intent and result to the audit log, without a secret", async () => {
     const desk = await aJoinDesk();
     const token = await desk.token();
@@ -231,6 +261,11 @@ describe("bad agents", () => {
       name: "that asks for CA:TRUE",
       csr: () =>
         aCsr(aKey(), { extensions: [encodeBasicConstraints({ isCa: true, pathLength: undefined })] }),
+      code: "CSR_INVALID",
+    },
+    {
+      name: "for another name than is asked for",
+      csr: () => aCsr(aKey(), { commonName: "worker-2" }),
       code: "CSR_INVALID",
     },
     { name: "that is no CSR", csr: () => new Uint8Array([0x30, 3, 2, 1, 0]), code: "CSR_INVALID" },

@@ -15,6 +15,7 @@ import type { AuditEvent, AuditFields, AuditLog } from "../audit/audit-log.js";
 import { audited } from "../audit/audited.js";
 import { type NodeRecord, nodeRecords } from "../nodes/node-record.js";
 import type { RecordCollection } from "../nodes/record-collection.js";
+import { proveClusterRequest, type ProvenRequest } from "../pki/cluster-request.js";
 import type { Comparison, Storage, Write } from "../storage/storage.js";
 import type { CertificateIssuer, PreparedCertificate } from "./certificate-issuer.js";
 import { importEd25519PublicKey, verifyEd25519 } from "./ed25519-key.js";
@@ -100,7 +101,9 @@ export class Enrolment {
       await this.#assertProof(request);
       const spkiSha256 = createHash("sha256").update(csr.spki).digest("hex");
       const signal = options.signal ?? new AbortController().signal;
-      const applicant = { ...request, csr, spkiSha256, signal };
+      let proven: ProvenRequest | undefined;
+      const prove = (): ProvenRequest => (proven ??= proveClusterRequest(csr));
+      const applicant = { ...request, csr, prove, spkiSha256, signal };
       try {
         await this.#runJoinChecks(applicant);
         return await this.#queue.run(request.message.tokenId, () => this.#enrol(applicant));
@@ -198,11 +201,11 @@ export class Enrolment {
     return isCommitted ? answer : undefined;
   }
 
-  #prepare({ message }: Applicant, { nodeName, token }: JoinPlan, now: number): PreparedCertificate {
+  #prepare({ message }: Applicant, { nodeName, token, csr }: JoinPlan, now: number): PreparedCertificate {
     const { issuer } = this.#ports;
     if (message.role === "node") {
       return issuer.prepareNodeCertificate({
-        csr: message.csr,
+        csr,
         nodeName,
         ttlSeconds: this.#nodeTtlSeconds,
         now,
@@ -210,7 +213,7 @@ export class Enrolment {
     }
     const leftSeconds = Math.ceil((Date.parse(token.record.expiresAt) - now) / 1000);
     const ttlSeconds = Math.min(MAX_OPERATOR_TTL_SECONDS, leftSeconds);
-    return issuer.prepareOperatorCertificate({ csr: message.csr, tokenId: message.tokenId, ttlSeconds, now });
+    return issuer.prepareOperatorCertificate({ csr, tokenId: message.tokenId, ttlSeconds, now });
   }
 
   /** Everything that comes true with this join, and what must not have changed since it was read. */

@@ -3,7 +3,7 @@ import { RksError } from "@rk8s/protocol";
 import type { CertificateRequest } from "@rk8s/x509";
 import { type NodeRecord, nodeRecords } from "../nodes/node-record.js";
 import type { RecordCollection, Stored } from "../nodes/record-collection.js";
-import { assertProofOfPossession } from "../pki/signing.js";
+import type { ProvenRequest } from "../pki/cluster-request.js";
 import type { Storage } from "../storage/storage.js";
 import { cidrJoinCheck } from "./cidr-join-check.js";
 import type { JoinCheckRequest } from "./join-check.js";
@@ -27,6 +27,8 @@ export interface SignRequest {
 /** Who asks: the request, read. */
 export interface Applicant extends SignRequest {
   readonly csr: CertificateRequest;
+  /** Check the request's signature and key, once. @throws {RksError} CSR_INVALID, KEY_TOO_WEAK. */
+  readonly prove: () => ProvenRequest;
   readonly spkiSha256: string;
   readonly signal: AbortSignal;
 }
@@ -34,6 +36,7 @@ export interface Applicant extends SignRequest {
 /** Everything that was read for one join, and what follows from it. */
 export interface JoinPlan {
   readonly nodeName: string;
+  readonly csr: ProvenRequest;
   readonly token: Stored<JoinTokenRecord>;
   readonly node: Stored<NodeRecord> | undefined;
   readonly answered: Stored<RepeatAnswer> | undefined;
@@ -55,7 +58,7 @@ export class JoinPlanner {
 
   /** Read everything and apply every rule. Nothing is written. */
   async plan(applicant: Applicant): Promise<JoinPlan | { readonly repeat: RepeatAnswer }> {
-    const { message, csr, spkiSha256 } = applicant;
+    const { message, spkiSha256 } = applicant;
     const now = this.#clock.now();
     const token = await this.#tokens.read(message.tokenId);
     if (token === undefined) throw invalidToken(message.tokenId);
@@ -63,12 +66,12 @@ export class JoinPlanner {
     if (answered !== undefined && (await this.#isRepeat(applicant, token.record, answered.record))) {
       return { repeat: answered.record };
     }
-    assertProofOfPossession(csr);
+    const csr = applicant.prove();
     assertUsable(token.record, now);
     assertScope(token.record, message);
     const claimedName = message.nodeName ?? token.record.node ?? "";
     await cidrJoinCheck.check(checkRequest(applicant, claimedName, token.record), applicant);
-    if (message.role === "operator") return { nodeName: "", token, node: undefined, answered };
+    if (message.role === "operator") return { nodeName: "", csr, token, node: undefined, answered };
     const nodeName = chooseNodeName(token.record, message.nodeName, csr);
     const node = await this.#nodes.read(nodeName);
     assertNameFree(token.record, nodeName, node?.record, spkiSha256);
@@ -79,7 +82,7 @@ export class JoinPlanner {
     ) {
       throw keyInUse(answered.record.nodeName);
     }
-    return { nodeName, token, node, answered };
+    return { nodeName, csr, token, node, answered };
   }
 
   /** Whether the applicant is to get the same bytes again. @throws {RksError} NODE_BANNED. */

@@ -51,18 +51,35 @@ export function assertScope(token: JoinTokenRecord, request: Message<"Certificat
 
 /**
  * The name that a node gets: the one it asks for, else the token's, else the common name of its request in
- * lower case, where agents put their host name.
- * @throws {RksError} NODE_NAME_INVALID.
+ * lower case, where agents put their host name. A common name beside another name that is asked for is a
+ * contradiction; beside the token's name it is only what the host is called.
+ * @throws {RksError} NODE_NAME_INVALID, CSR_INVALID.
  */
 export function chooseNodeName(
   token: JoinTokenRecord,
   requested: string | undefined,
   request: CertificateRequest,
 ): string {
-  const [commonName = ""] = nameValues(request.subject, OID.commonName);
-  const name = requested ?? token.node ?? commonName.toLowerCase();
+  const commonNames = nameValues(request.subject, OID.commonName);
+  const name = requested ?? token.node ?? commonNames[0]?.toLowerCase();
+  if (name === undefined) {
+    throw new RksError("NODE_NAME_INVALID", "neither the request nor the token names the node", {
+      suggestion: "Give --node-name, or ask for a token with a name: `rks gen join-token --node NAME`.",
+    });
+  }
   assertNodeName(name);
+  if (requested !== undefined) assertCommonNames(commonNames, requested);
   return name;
+}
+
+function assertCommonNames(commonNames: readonly string[], requested: string): void {
+  const other = commonNames.find((commonName) => commonName.toLowerCase() !== requested);
+  if (other === undefined) return;
+  throw new RksError(
+    "CSR_INVALID",
+    `certificate request is refused: it is for CN ${JSON.stringify(other.slice(0, 80))}, asked for is the name "${requested}"`,
+    { suggestion: "Make a request for that name, or for none at all." },
+  );
 }
 
 /**

@@ -8,7 +8,7 @@ import {
   createRootCertificate,
   type IssuedCertificate,
 } from "./certificate-authority.js";
-import { acceptClusterRequest } from "./cluster-request.js";
+import { assertModest, type ProvenRequest } from "./cluster-request.js";
 import type {
   ClusterCaInit,
   NodeCertificateRequest,
@@ -150,13 +150,13 @@ export class ClusterCa implements Backend {
 
   /**
    * Sign a node's CSR: role `rkl-node`. Subject, name, usage and lifetime come from the parameters and the role alone.
-   * @throws {RksError} CSR_INVALID, KEY_TOO_WEAK, VAULT_NOT_INITIALIZED.
+   * @throws {RksError} CSR_INVALID, VAULT_NOT_INITIALIZED, CERTIFICATE_EXPIRED when the root's time is over.
    */
   prepareNodeCertificate(request: NodeCertificateRequest): PreparedCertificate {
     return this.#prepareClient("rkl-node", "node", request.nodeName, request);
   }
 
-  /** Sign an operator's CSR: role `operator`, at most 10 minutes. @throws {RksError} CSR_INVALID, KEY_TOO_WEAK, VAULT_NOT_INITIALIZED. */
+  /** Sign an operator's CSR: role `operator`, at most 10 minutes. @throws {RksError} as `prepareNodeCertificate`. */
   prepareOperatorCertificate(request: OperatorCertificateRequest): PreparedCertificate {
     return this.#prepareClient("operator", "operator", request.tokenId, request);
   }
@@ -193,11 +193,11 @@ export class ClusterCa implements Backend {
     role: "rkl-node" | "operator",
     kind: "node" | "operator",
     name: string,
-    request: { readonly csr: Uint8Array; readonly ttlSeconds: number; readonly now?: number },
+    request: { readonly csr: ProvenRequest; readonly ttlSeconds: number; readonly now?: number },
   ): PreparedCertificate {
     const uri = `spiffe://${this.#open().trustDomain}/${kind}/${name}`;
-    const { spki } = acceptClusterRequest(request.csr, { name, uri });
-    return this.#prepare(role, request, { name, spki: spki.slice(), names: { uris: [uri] } });
+    assertModest(request.csr, { name, uri });
+    return this.#prepare(role, request, { name, spki: request.csr.spki.slice(), names: { uris: [uri] } });
   }
 
   #prepare(

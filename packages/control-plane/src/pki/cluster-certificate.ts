@@ -1,4 +1,5 @@
 import type { Write } from "../storage/storage.js";
+import type { ProvenRequest } from "./cluster-request.js";
 
 /** How the cluster's CA begins. */
 export interface ClusterCaInit {
@@ -54,8 +55,7 @@ export interface ServerCertificateRequest {
 
 /** What enrolment and renewal ask for a node. */
 export interface NodeCertificateRequest {
-  /** DER PKCS#10. */
-  readonly csr: Uint8Array;
+  readonly csr: ProvenRequest;
   /** Decided by the token or the node record; `assertNodeName` holds. */
   readonly nodeName: string;
   readonly ttlSeconds: number;
@@ -64,8 +64,7 @@ export interface NodeCertificateRequest {
 
 /** What enrolment asks for an operator's command. */
 export interface OperatorCertificateRequest {
-  /** DER PKCS#10. */
-  readonly csr: Uint8Array;
+  readonly csr: ProvenRequest;
   readonly tokenId: string;
   readonly ttlSeconds: number;
   readonly now?: number;

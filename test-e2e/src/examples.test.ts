@@ -5,7 +5,7 @@ import { afterAll, beforeAll, expect, test } from "vitest";
 import { clusterState, newToken } from "./harness/ask-rks.js";
 import { assertDone, Cluster } from "./harness/cluster.js";
 import { eventually } from "./harness/eventually.js";
-import { Daemon, ROOT, runCommand } from "./harness/process.js";
+import { Daemon, RKL, ROOT, runCommand } from "./harness/process.js";
 
 const EXAMPLES = join(ROOT, "examples");
 /** An example "in at most 15 lines of its own" is the promise; blank lines and comments do not count. */
@@ -41,6 +41,7 @@ test("every example is run here", async () => {
   expect(programs.toSorted()).toEqual([
     "custom-agent/advanced.ts",
     "custom-agent/simple.ts",
+    "join-check/allowed-hosts.ts",
     "seed-000/quic-pair.ts",
     "seed-000/vault-as-certificate-manager.ts",
   ]);
@@ -93,6 +94,28 @@ test("advanced: each stage by hand, with a key pair and a request of other libra
   expect(stdout).toMatch(/^connected to .*rks-cluster.*, protocol version 1$/m);
   expect(stdout).toMatch(/^registered; a heartbeat is wanted every 1 s$/m);
   expect(stdout.endsWith("done\n")).toBe(true);
+});
+
+test("join check: only a node on the list joins, and the others are told why", async () => {
+  await using guarded = await Cluster.create();
+  const listFile = join(guarded.folder, "allowed-hosts.txt");
+  await writeFile(listFile, "worker-1\n");
+  await using rks = new Daemon(program("join-check/allowed-hosts"), [guarded.configFile, listFile]);
+  const { quic } = await rks.line((line) => line["ready"] === true);
+  const agent = (name: string, { token }: { readonly token: string }): Daemon =>
+    new Daemon(RKL, [
+      ...["pod", "daemon", "--json", "--rks-address", String(quic), "--join-token", token],
+      ...["--node-name", name, "--data-dir", join(guarded.folder, name)],
+    ]);
+  const token = await newToken(guarded);
+
+  await using other = agent("worker-2", token);
+  expect(await other.event("error")).toMatchObject({
+    code: "PERMISSION_DENIED",
+    message: 'join check "allowed hosts": node "worker-2" is not on the list',
+  });
+  await using worker = agent("worker-1", token);
+  await worker.event("registered");
 });
 
 test("seed 000: a vault as certificate manager issues what its role allows", async () => {

@@ -15,6 +15,7 @@ import { finishInitialization, isInitialized } from "./lifecycle/initialize.js";
 import { type Serving, startServing } from "./lifecycle/serving.js";
 import { readUnsealMaterial } from "./lifecycle/unseal-material.js";
 import { type VaultFolder, vaultFolderAt } from "./lifecycle/vault-folder.js";
+import type { JoinCheck } from "./join/join-check.js";
 import type { Cluster } from "./server/cluster.js";
 import { openLmdbStorage } from "./storage/lmdb-storage.js";
 import { systemClock } from "./system-clock.js";
@@ -29,6 +30,8 @@ export interface ControlPlanePorts {
   readonly logger?: Logger | undefined;
   /** Default: QUIC. */
   readonly transport?: Transport | undefined;
+  /** Conditions on who may join, beyond the token's own; all of them must be met, in this order. */
+  readonly joinChecks?: readonly JoinCheck[] | undefined;
 }
 
 /**
@@ -51,6 +54,7 @@ interface Parts {
   readonly clock: Clock;
   readonly logger: Logger;
   readonly transport: Transport;
+  readonly joinChecks: readonly JoinCheck[];
   readonly owned: Disposables;
 }
 
@@ -74,7 +78,7 @@ export class ControlPlane implements OperatorApi, AsyncDisposable {
 
   /** As `createControlPlane`. */
   static async open(config: ControlPlaneConfig, ports: ControlPlanePorts = {}): Promise<ControlPlane> {
-    const { clock = systemClock, logger = silentLogger } = ports;
+    const { clock = systemClock, logger = silentLogger, joinChecks = [] } = ports;
     const folder = vaultFolderAt(config.vaultFolder);
     await assertInitialized(folder);
     const owned = new Disposables({ logger });
@@ -84,7 +88,8 @@ export class ControlPlane implements OperatorApi, AsyncDisposable {
       const storage = owned.use(await openLmdbStorage({ folder: folder.store }));
       const vault = owned.use(await openClusterVault(storage, { clock, logger }));
       const transport = ports.transport ?? createQuicTransport({ clock, logger });
-      const controlPlane = new ControlPlane({ config, folder, vault, clock, logger, transport, owned });
+      const parts = { config, folder, vault, clock, logger, transport, joinChecks, owned };
+      const controlPlane = new ControlPlane(parts);
       owned.defer(() => controlPlane.#changes.run(() => controlPlane.#stopServing()));
       await controlPlane.#unsealUnattended();
       const routes = [...sysRoutes(controlPlane), ...clusterRoutes(controlPlane)];
@@ -188,12 +193,13 @@ export class ControlPlane implements OperatorApi, AsyncDisposable {
   /** A vault that is open but cannot serve helps nobody and is closed again. */
   async #startServing(): Promise<void> {
     if (this.#serving !== undefined) return;
-    const { config, vault, clock, logger, transport } = this.#parts;
+    const { config, vault, clock, logger, transport, joinChecks } = this.#parts;
     try {
       const serving = await startServing({ ...config, quicAddress: this.#address }, vault, {
         clock,
         logger,
         transport,
+        joinChecks,
       });
       this.#serving = serving;
       this.#address = { ...this.#address, port: serving.address.port };

@@ -13,9 +13,11 @@ export type { ControlPlanePorts } from "./control-plane.js";
 export { initializeControlPlane } from "./initialize-control-plane.js";
 export type { InitializeControlPlanePorts } from "./initialize-control-plane.js";
 export type { Endpoints } from "./http/operator-api.js";
+export type { JoinCheck, JoinCheckRequest, JoinCheckToken } from "./join/join-check.js";
 export type { InitializationResult } from "./lifecycle/initialize.js";
 export { openVault } from "./open-vault.js";
 export type { OpenVaultPorts } from "./open-vault.js";
+export { RksError } from "@rk8s/protocol";
 export { pkiBackend } from "./pki/pki-backend.js";
 export { IssueCertificateResponse } from "./pki/requests.js";
 export type {

@@ -411,6 +411,28 @@ describe("further checks", () => {
     expect(await desk.outcome(desk.join({ token, nodeName: "worker-1" }))).toBe("PERMISSION_DENIED");
     expect(await desk.outcome(desk.join({ token, nodeName: "worker-2" }))).toBe("joined");
     expect(seen).toEqual(["worker-1", "worker-2"]);
+    expect(desk.audit.lines.find(({ outcome }) => outcome === "refused")?.message).toBe(
+      'join check "machine id": not this machine',
+    );
+  });
+
+  test("a check that fails refuses for now, and says nothing of why", async () => {
+    const desk = await aJoinDesk({
+      joinChecks: [
+        {
+          name: "web hook",
+          check() {
+            throw new TypeError("secret of the web hook");
+          },
+        },
+      ],
+    });
+    const refusal = desk.join({ token: await desk.token(), nodeName: "worker-1" });
+    await expect(refusal).rejects.toMatchObject({
+      code: "UNAVAILABLE",
+      message: 'join check "web hook" failed',
+    });
+    expect((await desk.tokens.list())[0]?.status).toBe("usable");
   });
 
   test("a check that does not answer is given up", async () => {

@@ -158,10 +158,31 @@ export class Enrolment {
     if ("repeat" in plan) return;
     const request = checkRequest(applicant, plan.nodeName, plan.token.record);
     for (const check of joinChecks) {
-      const attempt = `join check "${check.name}" did not answer`;
-      const deadline = { clock, timeoutMs: JOIN_CHECK_TIMEOUT_MS, attempt, signal: applicant.signal };
-      await withDeadline(async (signal) => check.check(request, { signal }), deadline);
+      const deadline = {
+        clock,
+        timeoutMs: JOIN_CHECK_TIMEOUT_MS,
+        attempt: "it did not answer",
+        signal: applicant.signal,
+      };
+      try {
+        await withDeadline(async (signal) => check.check(request, { signal }), deadline);
+      } catch (reason) {
+        throw this.#refusedBy(check, reason);
+      }
     }
+  }
+
+  /** The refusal, with the name of the check: the operator has to know whom to ask. */
+  #refusedBy({ name }: JoinCheck, reason: unknown): RksError {
+    if (reason instanceof RksError) {
+      const { code, message, suggestion, cause } = reason;
+      return new RksError(code, `join check "${name}": ${message}`, { suggestion, cause });
+    }
+    this.#ports.logger.error("Join check failed", { check: name, cause: reason });
+    return new RksError("UNAVAILABLE", `join check "${name}" failed`, {
+      cause: reason,
+      suggestion: "Ask the operator of the cluster; the log of the control plane says why.",
+    });
   }
 
   async #enrol(applicant: Applicant): Promise<Message<"Certificate">> {

@@ -1,13 +1,18 @@
 import type { SocketAddress } from "@rk8s/protocol";
 import type { JoinTokenRecord } from "./join-token-record.js";
 
+/** What a check gets to see of the token; all of it may be shown. */
+export type JoinCheckToken = Readonly<
+  Pick<JoinTokenRecord, "id" | "role" | "node" | "cidr" | "uses" | "usedCount" | "createdAt" | "expiresAt">
+>;
+
 /** What a check gets to see of a request to join; the proof was verified before. */
 export interface JoinCheckRequest {
   readonly role: "node" | "operator";
   /** The name that the node is going to have; empty for an operator. */
   readonly nodeName: string;
   readonly remoteAddress: SocketAddress;
-  readonly token: JoinTokenRecord;
+  readonly token: JoinCheckToken;
   /** DER; what it asks for has no effect on the certificate. */
   readonly csr: Uint8Array;
 }
@@ -18,8 +23,11 @@ export interface JoinCheckRequest {
  * refusal consumes nothing.
  */
 export interface JoinCheck {
-  /** For audit and log. */
+  /** What messages, audit and log call it. */
   readonly name: string;
-  /** @throws {RksError} when the request is refused; any other error refuses it as well. */
+  /**
+   * @throws {RksError} when the request is refused; a code that is not retryable is final for whoever asks. Any other
+   * error means that the check itself failed: the request is refused for now (UNAVAILABLE).
+   */
   check(request: JoinCheckRequest, options: { readonly signal: AbortSignal }): void | Promise<void>;
 }

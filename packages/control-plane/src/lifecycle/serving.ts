@@ -3,6 +3,7 @@ import { type Clock, type Logger, RksError, type SocketAddress, type Transport }
 import { openFileAudit } from "../audit/file-audit.js";
 import { isWildcard } from "../config/address.js";
 import type { ControlPlaneConfig } from "../config/config.js";
+import type { JoinCheck } from "../join/join-check.js";
 import { type Cluster, type ClusterConfig, createCluster, type ServeOptions } from "../server/cluster.js";
 import type { Vault } from "../vault/vault.js";
 import { clusterCaOf } from "./cluster-vault.js";
@@ -16,6 +17,7 @@ export interface ServingPorts {
   readonly clock: Clock;
   readonly logger: Logger;
   readonly transport: Transport;
+  readonly joinChecks: readonly JoinCheck[];
 }
 
 /** What runs while the vault is open: audit log, cluster, QUIC. Disposing it ends them, within bounds. */
@@ -36,7 +38,7 @@ export async function startServing(
   vault: Vault,
   ports: ServingPorts,
 ): Promise<Serving> {
-  const { clock, logger, transport } = ports;
+  const { clock, logger, transport, joinChecks } = ports;
   const owned = new Disposables({ logger });
   try {
     const clusterCa = clusterCaOf(vault);
@@ -49,6 +51,7 @@ export async function startServing(
       audit,
       clock,
       logger,
+      joinChecks,
     });
     const stop = new AbortController();
     const names = namesOf([config.quicAddress.host, ...config.advertise]);

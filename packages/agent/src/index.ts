@@ -31,7 +31,9 @@ export type {
   Sandbox,
   SandboxConfig,
 } from "./runtime/pod-runtime.js";
+export { openProcessRuntime } from "./runtime/process/process-runtime.js";
+export type { ProcessRuntimeOptions } from "./runtime/process/process-runtime.js";
 export { systemClock } from "./system-clock.js";
 export { AGENT_VERSION } from "./version.js";
-export { parseJoinToken, RksError } from "@rk8s/protocol";
-export type { JoinToken } from "@rk8s/protocol";
+export { parseJoinToken, RksError, silentLogger } from "@rk8s/protocol";
+export type { Clock, JoinToken, Logger, Transport } from "@rk8s/protocol";

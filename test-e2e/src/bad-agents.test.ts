@@ -51,7 +51,7 @@ function aName(): string {
 interface RawNode {
   readonly name: string;
   readonly key: RawKey;
-  credentials(): Credentials;
+  readonly credentials: () => Credentials;
 }
 
 async function aNode(): Promise<RawNode> {

@@ -1,15 +1,26 @@
 import { createSocket } from "node:dgram";
 import { once } from "node:events";
-import { readFile } from "node:fs/promises";
 import { request as httpRequest } from "node:http";
-import { systemClock } from "@rk8s/agent";
-import { ALPN, encodeFrame, encodeMessage, type RksMessage, SERVER_NAME, type Stream } from "@rk8s/protocol";
-import { arbitraryMessage } from "@rk8s/protocol/testing/arbitraries";
-import { createQuicTransport } from "@rk8s/quic";
-import { decodePemCertificates } from "@rk8s/x509";
+import { buffer } from "node:stream/consumers";
+import {
+  type Credentials,
+  decodeMessage,
+  encodeFrame,
+  encodeMessage,
+  FrameDecoder,
+  MESSAGES_PATH,
+  RksError,
+  type RksMessage,
+  type StreamOpener,
+} from "@rk8s/protocol";
+import { aNodeStatus } from "@rk8s/protocol/testing";
+import { arbitraryMessage, arbitraryMessageOf } from "@rk8s/protocol/testing/arbitraries";
 import fc from "fast-check";
 import { expect, test } from "vitest";
+import { askRks, newToken } from "./harness/ask-rks.js";
 import { Cluster } from "./harness/cluster.js";
+import { credentialsOf, join, RawAgent } from "./harness/raw-agent.js";
+import { aKey, aRequest, turnBit } from "./harness/raw-request.js";
 import { UdpRelay } from "./harness/udp-relay.js";
 
 /** Cases of all kinds together; the nightly run asks for millions. */
@@ -17,7 +28,12 @@ const CASES = Number(process.env["FUZZ_CASES"] ?? 100_000);
 /** What a stream costs is some hundred times a datagram. */
 const STREAM_CASES = Math.floor(CASES / 20);
 const HTTP_CASES = Math.floor(CASES / 50);
+const JOIN_CASES = Math.floor(CASES / 50);
 const STREAMS_PER_CONNECTION = 4;
+/** Fewer than the socket of rks has room for. */
+const DATAGRAMS_AT_ONCE = 64;
+const CASES_PER_NODE_CONNECTION = 100;
+const CASES_PER_TOKEN = 400;
 const SEED = Number(process.env["FUZZ_SEED"] ?? Date.now() % 0x7fffffff);
 const TIMEOUT_MS = 60_000 + CASES * 2;
 
@@ -90,7 +106,7 @@ function again(recorded: readonly Buffer[]): fc.Arbitrary<Uint8Array> {
       if (how === "cut") return datagram.subarray(0, at % datagram.length);
       if (how === "longer") return Buffer.concat([datagram, tail]);
       const bytes = Buffer.from(datagram);
-      if (how === "bit") bytes[at % bytes.length]! ^= 1 << (at % 8);
+      if (how === "bit") turnBit(bytes, at);
       return bytes;
     });
 }
@@ -106,11 +122,14 @@ test("no datagram ends or freezes rks", { timeout: TIMEOUT_MS }, async () => {
     const datagram = fc.oneof(bytesUpTo(1500), longHeader, again(relay.recorded));
 
     const socket = createSocket("udp4");
-    socket.on("error", () => undefined);
-    for (const [i, bytes] of sample(datagram, CASES).entries()) {
-      // Every other one comes from the address of the connection whose datagrams these were.
-      if (i % 2 === 0) relay.inject(bytes);
-      else await new Promise((resolve) => socket.send(bytes, port, "127.0.0.1", resolve));
+    const cases = sample(datagram, CASES);
+    for (let at = 0; at < cases.length; at += DATAGRAMS_AT_ONCE) {
+      for (const [i, bytes] of cases.slice(at, at + DATAGRAMS_AT_ONCE).entries()) {
+        // Every other one comes from the address of the connection whose datagrams these were.
+        if (i % 2 === 0) relay.inject(bytes);
+        else socket.send(bytes, port, "127.0.0.1");
+      }
+      await assertAnswers(port);
     }
     socket.close();
     await once(socket, "close");
@@ -120,6 +139,25 @@ test("no datagram ends or freezes rks", { timeout: TIMEOUT_MS }, async () => {
     await cluster.rks(["node", "evict", "relayed", "--config", cluster.configFile]);
   });
 });
+
+/** A long header of a version that nobody speaks; RFC 9000 §6 has it answered by Version Negotiation. */
+const VERSION_QUESTION = Buffer.concat([
+  Buffer.from("c01a2a3a4a080102030405060708081112131415161718", "hex"),
+  Buffer.alloc(1200),
+]);
+
+/** What came before it has been looked at when this is answered: nothing froze, and no datagram was dropped unread. */
+async function assertAnswers(port: number): Promise<void> {
+  const socket = createSocket("udp4");
+  const answered = once(socket, "message");
+  const ask = (): void => socket.send(VERSION_QUESTION, port, "127.0.0.1");
+  ask();
+  // It may be one too many for the socket's buffer itself.
+  const asking = setInterval(ask, 500);
+  await answered;
+  clearInterval(asking);
+  socket.close();
+}
 
 /** Any message but the one that would run commands here when the socket's operator sends it. */
 const harmlessMessage = arbitraryMessage.filter(({ type }) => type !== "ApplyPod");
@@ -143,48 +181,138 @@ const streamBytes = fc.oneof(
 function damaged(message: RksMessage, at: number, bit: number, cut: boolean): Uint8Array {
   const frame = encodeFrame("message", encodeMessage(message));
   if (cut) return frame.subarray(0, at % frame.length);
-  frame[at % frame.length]! ^= 1 << bit;
+  turnBit(frame, at * 8 + bit);
   return frame;
 }
 
-test("no bytes on a stream end or freeze rks", { timeout: TIMEOUT_MS }, async () => {
+/** What an answer says: an error's code, else the message's type; undefined when there was none. */
+function verdictOf(answer: Uint8Array): string | undefined {
+  const [frame] = new FrameDecoder().push(answer);
+  if (frame === undefined) return undefined;
+  const message = decodeMessage(frame.body);
+  return message.type === "Error" ? message.code : message.type;
+}
+
+/** Send the bytes and read whatever comes back to the end. */
+async function throwAt(opener: StreamOpener, bytes: Uint8Array): Promise<string | undefined> {
+  const stream = await opener.openStream();
+  await stream.write(bytes);
+  stream.end();
+  const chunks: Uint8Array[] = [];
+  for (let chunk = await stream.read(); chunk !== undefined; chunk = await stream.read()) chunks.push(chunk);
+  return verdictOf(Buffer.concat(chunks));
+}
+
+/** Everything was answered by something else than "an internal error occurred", and not everything in the same way. */
+function assertVerdicts(verdicts: readonly (string | undefined)[]): void {
+  expect(verdicts).not.toContain("INTERNAL");
+  expect(new Set(verdicts).size).toBeGreaterThan(2);
+}
+
+test("no bytes on a stranger's stream end or freeze rks", { timeout: TIMEOUT_MS }, async () => {
   await underFire(async (cluster) => {
-    const transport = createQuicTransport({ clock: systemClock });
-    const roots = decodePemCertificates(await readFile(cluster.rootCertPath));
-    const [host, port] = cluster.address.split(":");
     const cases = sample(streamBytes, STREAM_CASES);
+    const verdicts: (string | undefined)[] = [];
     for (let at = 0; at < cases.length; at += STREAMS_PER_CONNECTION) {
-      await using connection = await transport.dial({
-        host: host!,
-        port: Number(port),
-        alpn: ALPN,
-        serverName: SERVER_NAME,
-        roots,
-      });
+      await using agent = await RawAgent.dial(cluster);
       const batch = cases.slice(at, at + STREAMS_PER_CONNECTION);
-      await Promise.allSettled(batch.map(async (bytes) => throwAt(await connection.openStream(), bytes)));
+      const settled = await Promise.allSettled(batch.map(async (bytes) => throwAt(agent.connection, bytes)));
+      verdicts.push(...settled.map((result) => (result.status === "fulfilled" ? result.value : undefined)));
     }
+    assertVerdicts(verdicts);
   });
 });
 
-/** Send the bytes and read whatever comes back to the end. */
-async function throwAt(stream: Stream, bytes: Uint8Array): Promise<void> {
-  await stream.write(bytes);
-  stream.end();
-  while ((await stream.read()) !== undefined);
-}
+test("no message of a node ends or freezes rks", { timeout: TIMEOUT_MS }, async () => {
+  await underFire(async (cluster) => {
+    const [name, key] = ["noisy", aKey()];
+    const { token } = await newToken(cluster);
+    const certificate = await join(cluster, { token, csr: aRequest({ key }), nodeName: name });
+    const credentials = (): Credentials => credentialsOf(certificate, key.pkcs8);
+    const { RegisterNode, Heartbeat, UpdatePodStatus, NodeStopping } = arbitraryMessageOf;
+    const itsOwn = fc.oneof<fc.Arbitrary<RksMessage>[]>(
+      RegisterNode,
+      Heartbeat,
+      UpdatePodStatus,
+      NodeStopping,
+    );
+    const cases = sample(fc.oneof({ arbitrary: itsOwn, weight: 4 }, arbitraryMessage), STREAM_CASES);
+    const verdicts: (string | undefined)[] = [];
+    for (let at = 0; at < cases.length; at += CASES_PER_NODE_CONNECTION) {
+      await using agent = await RawAgent.dial(cluster, { credentials: credentials() });
+      await agent.greet();
+      const status = aNodeStatus();
+      await agent.ask({ type: "RegisterNode", nodeName: name, version: "raw/1", status, pods: [] });
+      for (const message of cases.slice(at, at + CASES_PER_NODE_CONNECTION)) {
+        const own = message.type === "RegisterNode" ? { ...message, nodeName: name } : message;
+        const bytes = encodeFrame("message", encodeMessage(own));
+        verdicts.push(
+          await throwAt(agent.connection, bytes).catch((error: unknown) => RksError.from(error).code),
+        );
+      }
+    }
+    assertVerdicts(verdicts);
+    expect(verdicts).toContain("Ack");
+    await cluster.rks(["node", "evict", name, "--config", cluster.configFile]);
+  });
+});
+
+const anyName = fc.oneof(
+  fc.string({ unit: "binary", maxLength: 80 }),
+  fc.constantFrom("before", "rks-cluster", "spiffe://rk8s.local/node/before"),
+);
+
+/** What the holder of a token may ask for: nonsense that is signed as it should be, and what is not even that. */
+const anyRequest = fc.record({
+  commonNames: fc.array(anyName, { maxLength: 2 }),
+  dnsNames: fc.array(anyName, { maxLength: 2 }),
+  uris: fc.array(anyName, { maxLength: 2 }),
+  isCa: fc.boolean(),
+  turnedBit: fc.option(fc.nat(4000), { nil: undefined }),
+  turnedAfterwards: fc.option(fc.nat(8000), { nil: undefined }),
+});
+
+test("no request of a token's holder ends or freezes rks", { timeout: TIMEOUT_MS }, async () => {
+  await underFire(async (cluster) => {
+    const verdicts: (string | undefined)[] = [];
+    let token = "";
+    for (const [i, { turnedBit, turnedAfterwards, ...asked }] of sample(anyRequest, JOIN_CASES).entries()) {
+      // What one token may be refused a second is limited.
+      if (i % CASES_PER_TOKEN === 0) ({ token } = await newToken(cluster, { uses: CASES_PER_TOKEN }));
+      const csr = aRequest({ key: aKey(), ...asked, ...(turnedBit === undefined ? {} : { turnedBit }) });
+      if (turnedAfterwards !== undefined) turnBit(csr, turnedAfterwards);
+      const nodeName = `asking-${i}`;
+      const verdict = await join(cluster, { token, csr, nodeName }).then(
+        () => "Certificate",
+        (error: unknown) => RksError.from(error).code,
+      );
+      if (verdict === "Certificate") await askRks(cluster, "POST", `/v1/rk8s/nodes/${nodeName}/evict`, {});
+      verdicts.push(verdict);
+    }
+    assertVerdicts(verdicts);
+    expect(verdicts).toContain("CSR_INVALID");
+    expect(verdicts).not.toContain("JOIN_TOKEN_INVALID");
+  });
+});
 
 test("no request body on the unix socket ends or freezes rks", { timeout: TIMEOUT_MS }, async () => {
   await underFire(async (cluster) => {
-    for (const bytes of sample(streamBytes, HTTP_CASES)) {
-      await new Promise<void>((resolve) => {
-        const request = httpRequest(
-          { socketPath: cluster.socket, path: "/v1/rk8s/messages", method: "POST" },
-          (response) => response.resume().on("close", resolve),
-        );
-        request.on("error", () => resolve());
-        request.end(bytes);
-      });
-    }
+    const verdicts: (string | undefined)[] = [];
+    for (const bytes of sample(streamBytes, HTTP_CASES)) verdicts.push(await post(cluster, bytes));
+    assertVerdicts(verdicts);
   });
 });
+
+function post({ socket }: Cluster, body: Uint8Array): Promise<string | undefined> {
+  return new Promise((resolve) => {
+    const options = { socketPath: socket, path: MESSAGES_PATH, method: "POST" };
+    const request = httpRequest(options, (response) => {
+      buffer(response).then(
+        (answer) => resolve(verdictOf(answer)),
+        () => resolve(undefined),
+      );
+    });
+    request.on("error", () => resolve(undefined));
+    request.end(body);
+  });
+}

@@ -3,10 +3,11 @@ import {
   assembleCertificateRequest,
   buildCertificateRequestInfo,
   encodeBasicConstraints,
+  encodeContextPrimitive,
   encodeExtension,
   encodeName,
+  encodeSequence,
   encodeSignatureAlgorithm,
-  encodeSubjectAlternativeName,
   OID,
   type SignatureAlgorithm,
 } from "@rk8s/x509";
@@ -56,6 +57,8 @@ export interface RawRequest {
   readonly isCa?: boolean;
   /** Pad the request to about this many bytes. */
   readonly bytes?: number;
+  /** Turn a bit of what is signed, before it is signed. */
+  readonly turnedBit?: number;
 }
 
 /** A PKCS#10 request in DER that is as right or wrong as it is asked to be. */
@@ -63,7 +66,11 @@ export function aRequest(request: RawRequest): Uint8Array {
   const { key, signer = key, commonNames = [], dnsNames = [], uris = [] } = request;
   const extensions: Uint8Array[] = [];
   if (dnsNames.length + uris.length > 0) {
-    const value = encodeSubjectAlternativeName({ dnsNames, uris });
+    // By hand: our own encoder refuses names that no certificate carries.
+    const value = encodeSequence(
+      ...dnsNames.map((name) => encodeContextPrimitive(2, Buffer.from(name))),
+      ...uris.map((uri) => encodeContextPrimitive(6, Buffer.from(uri))),
+    );
     extensions.push(encodeExtension({ oid: OID.subjectAltName, critical: false, value }));
   }
   if (request.isCa === true) extensions.push(encodeBasicConstraints({ isCa: true, pathLength: undefined }));
@@ -76,7 +83,13 @@ export function aRequest(request: RawRequest): Uint8Array {
     spki: key.spki,
     extensions,
   });
+  if (request.turnedBit !== undefined) turnBit(tbs, request.turnedBit);
   const { privateKey, algorithm } = signer;
   const hash = algorithm === "ed25519" ? null : "sha256";
   return assembleCertificateRequest(tbs, encodeSignatureAlgorithm(algorithm), sign(hash, tbs, privateKey));
+}
+
+/** Turn one bit of the bytes, counted from the first and around. */
+export function turnBit(bytes: Uint8Array, at: number): void {
+  bytes[(at >> 3) % bytes.length]! ^= 1 << (at & 7);
 }

@@ -2,9 +2,6 @@ import type { Readable, Writable } from "node:stream";
 import type { RksError } from "@rk8s/protocol";
 import { type Stream } from "@rk8s/protocol";
 
-/** Content type of a body that consists of frames (SPEC.md). */
-export const FRAMES_CONTENT_TYPE = "application/vnd.rk8s.frames";
-
 interface CallOptions {
   readonly signal?: AbortSignal | undefined;
 }

@@ -3,12 +3,20 @@ import { request as httpRequest } from "node:http";
 import { connect } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { encodeFrame, MessageStream, request, silentLogger, utf8, type StreamOpener } from "@rk8s/protocol";
+import {
+  MESSAGES_PATH,
+  encodeFrame,
+  MessageStream,
+  request,
+  silentLogger,
+  utf8,
+  type StreamOpener,
+} from "@rk8s/protocol";
 import { afterEach, beforeEach, expect, test } from "vitest";
 import type { Handlers } from "../session/handlers.js";
 import { systemClock as clock } from "../system-clock.js";
 import { serveLocally } from "./local-server.js";
-import { MESSAGES_PATH, socketPeer } from "./socket-peer.js";
+import { socketPeer } from "./socket-peer.js";
 
 let folder: string;
 let path: string;

@@ -1,12 +1,19 @@
 import { chmod, mkdtemp, rename, rm } from "node:fs/promises";
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
 import { dirname, join } from "node:path";
-import { RksError, type Clock, type Logger, type Stream } from "@rk8s/protocol";
+import {
+  FRAMES_MEDIA_TYPE,
+  MESSAGES_PATH,
+  RksError,
+  type Clock,
+  type Logger,
+  type Stream,
+} from "@rk8s/protocol";
 import { serveRequests } from "../session/dispatch.js";
 import type { Handlers } from "../session/handlers.js";
 import type { AgentStatus } from "./agent-status.js";
-import { FRAMES_CONTENT_TYPE, HttpStream } from "./http-stream.js";
-import { MESSAGES_PATH, STATUS_PATH } from "./socket-peer.js";
+import { HttpStream } from "./http-stream.js";
+import { STATUS_PATH } from "./socket-peer.js";
 
 /** `sun_path` (unix(7)) without its zero, and without the longer name that the socket has at first. */
 const MAX_PATH_BYTES = 107 - "/.sXXXXXX/s".length + "/rkl.sock".length;
@@ -65,7 +72,7 @@ async function answer(
     const gone = new AbortController();
     response.once("close", () => gone.abort(new RksError("STREAM_RESET", "the client is gone")));
     const signal = AbortSignal.any([options.life, gone.signal]);
-    response.writeHead(200, { "content-type": FRAMES_CONTENT_TYPE, "cache-control": "no-store" });
+    response.writeHead(200, { "content-type": FRAMES_MEDIA_TYPE, "cache-control": "no-store" });
     const stream = new HttpStream({
       incoming: Promise.resolve(request),
       outgoing: response,

@@ -1,12 +1,16 @@
 import { request as httpRequest, type ClientRequest, type IncomingMessage } from "node:http";
 import { join } from "node:path";
 import type { Readable } from "node:stream";
-import { RksError, type StreamOpener, type WireError } from "@rk8s/protocol";
+import {
+  FRAMES_MEDIA_TYPE,
+  MESSAGES_PATH,
+  RksError,
+  type StreamOpener,
+  type WireError,
+} from "@rk8s/protocol";
 import { z } from "zod";
-import { FRAMES_CONTENT_TYPE, HttpStream } from "./http-stream.js";
+import { HttpStream } from "./http-stream.js";
 
-/** Where frames are sent, at rks and at the agent. */
-export const MESSAGES_PATH = "/v1/rk8s/messages";
 /** Where the agent says how it is. */
 export const STATUS_PATH = "/v1/status";
 
@@ -36,7 +40,7 @@ export function socketPeer(path: string, owner: SocketOwner): StreamOpener {
   return {
     // oxlint-disable-next-line typescript/require-await -- what cannot be opened becomes a rejection
     async openStream() {
-      const headers = { "content-type": FRAMES_CONTENT_TYPE };
+      const headers = { "content-type": FRAMES_MEDIA_TYPE };
       const request = openRequest(path, { method: "POST", path: MESSAGES_PATH, headers });
       let failure: unknown;
       const incoming = answerOf(request, path, owner).catch((reason: unknown) => {

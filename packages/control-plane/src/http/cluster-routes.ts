@@ -1,3 +1,4 @@
+import { MESSAGES_PATH } from "@rk8s/protocol";
 import { z } from "zod";
 import type { CreatedJoinToken } from "../join/join-token-store.js";
 import { HttpStream } from "./http-stream.js";
@@ -50,7 +51,7 @@ export function clusterRoutes(api: OperatorApi): readonly Route[] {
       await api.cluster().nodes.evict(parameters["name"]!, ACTOR);
       return { status: 204 };
     }),
-    operator("POST", "/v1/rk8s/messages", async ({ request, response, signal }) => {
+    operator("POST", MESSAGES_PATH, async ({ request, response, signal }) => {
       await api.cluster().serveStream(new HttpStream(request, response), signal);
       return "streamed";
     }),

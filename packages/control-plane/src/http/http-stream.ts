@@ -1,5 +1,5 @@
 import type { IncomingMessage, ServerResponse } from "node:http";
-import { RksError, type Stream } from "@rk8s/protocol";
+import { FRAMES_MEDIA_TYPE, RksError, type Stream } from "@rk8s/protocol";
 
 /**
  * One HTTP exchange as a stream of the transport: the request's body is read, what is written is the response's
@@ -30,7 +30,7 @@ export class HttpStream implements Stream {
     if (this.#response.destroyed || this.#response.writableEnded) throw gone();
     if (!this.#response.headersSent) {
       this.#response.writeHead(200, {
-        "content-type": "application/octet-stream",
+        "content-type": FRAMES_MEDIA_TYPE,
         "cache-control": "no-store",
       });
     }

@@ -95,6 +95,44 @@ test("a lost connection is replaced with the same identity, and no token is need
   await agent.stop();
 });
 
+test("a connection on which the control plane grants no stream any more is replaced", async () => {
+  const clock = new FakeClock();
+  const rks = await FakeRks.start({ clock, heartbeatIntervalSeconds: 7 });
+  let left = Infinity;
+  const { transport } = rks;
+  const dial: typeof transport.dial = async (options) => {
+    const connection = await transport.dial(options);
+    const openStream = connection.openStream.bind(connection);
+    const starved = (signal: AbortSignal | undefined): Promise<never> =>
+      new Promise((_, reject) => {
+        signal?.addEventListener("abort", () => reject(signal.reason as Error));
+      });
+    connection.openStream = async (more) => (left-- > 0 ? openStream(more) : starved(more?.signal));
+    return connection;
+  };
+  const starving = { listen: transport.listen, probe: transport.probe, dial };
+  const { agent, until } = await setUp(
+    {},
+    {
+      rksAddress: rks.address,
+      joinToken: rks.joinToken,
+      rootCertificates: [rks.ca.root],
+      transport: starving,
+      clock,
+    },
+  );
+  await until("registered");
+  left = 0;
+  await pause(clock, 7000);
+  await pause(clock, 10_000);
+  left = Infinity;
+  expect((await until("disconnected")).at(-1)).toMatchObject({ code: "TIMED_OUT" });
+  await pause(clock, 750);
+  expect(names(await until("registered")).at(-1)).toBe("registered");
+  expect((await rks.connections[1]!.ended).by).toBe("peer");
+  await agent.stop();
+});
+
 test("the pauses double up to half a minute, from a floor of half a second", async () => {
   const { clock, rks, agent, until } = await setUp();
   await until("registered");

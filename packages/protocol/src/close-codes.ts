@@ -15,7 +15,7 @@ export const CLOSE_CODES = {
   UNAVAILABLE: 3,
   /** The connection did something that its phase does not allow. */
   MESSAGE_UNEXPECTED: 4,
-  /** A bootstrapping connection used up its time. */
+  /** A bootstrapping connection used up its time, or no stream was granted in time. */
   TIMED_OUT: 5,
   /** The certificate is not the current or next one of the node, or not one of ours. */
   CLIENT_CERTIFICATE_REFUSED: 6,

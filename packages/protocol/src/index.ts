@@ -23,6 +23,7 @@ export { MessageStream } from "./message-stream.js";
 export type { Received } from "./message-stream.js";
 export { assertNodeName } from "./node.js";
 export type { Node, NodeCondition, NodeStatus } from "./node.js";
+export { openStreamInTime } from "./open-stream.js";
 export { container, pod, podManifest, podSpec, podStatus } from "./pod.js";
 export type {
   Container,

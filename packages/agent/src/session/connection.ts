@@ -1,4 +1,5 @@
 import {
+  openStreamInTime,
   request,
   type Answer,
   type Clock,
@@ -59,13 +60,16 @@ export class RksConnection implements StreamOpener, AsyncDisposable {
     expected: T,
     options: CallOptions & { readonly timeoutMs?: number } = {},
   ): Promise<Answer<T>["message"]> {
-    const answer = await request(this.#connection, message, expected, { clock: this.#clock, ...options });
+    const answer = await request(this, message, expected, { clock: this.#clock, ...options });
     return answer.message;
   }
 
-  /** A bare stream, for what `request` does not do. @throws {RksError} CONNECTION_LOST. */
+  /**
+   * A bare stream, for what `request` does not do. A connection on which none is granted in time is closed.
+   * @throws {RksError} TIMED_OUT, CONNECTION_LOST.
+   */
   async openStream(options?: CallOptions): Promise<Stream> {
-    return this.#connection.openStream(options);
+    return openStreamInTime(this.#connection, { clock: this.#clock, ...options });
   }
 
   /** Streams that the control plane opens. One reader only. */

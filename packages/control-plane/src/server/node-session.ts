@@ -3,6 +3,7 @@ import {
   type CloseCode,
   type Connection,
   LIMITS,
+  openStreamInTime,
   RksError,
   type SocketAddress,
   type Stream,
@@ -19,6 +20,7 @@ export class NodeSession implements NodeLink {
   readonly nodeName: string;
   readonly ended: AbortSignal;
   readonly #connection: Connection;
+  readonly #clock: Clock;
   readonly #changes: TokenBucket;
 
   constructor(
@@ -27,6 +29,7 @@ export class NodeSession implements NodeLink {
     ended: AbortSignal,
     ports: { readonly clock: Clock },
   ) {
+    this.#clock = ports.clock;
     this.#changes = new TokenBucket(CHANGES, ports);
     this.nodeName = nodeName;
     this.ended = ended;
@@ -48,9 +51,12 @@ export class NodeSession implements NodeLink {
     });
   }
 
-  /** @throws {RksError} CONNECTION_LOST. */
+  /**
+   * Ends a connection on which the node grants no stream in time; it connects again.
+   * @throws {RksError} TIMED_OUT, CONNECTION_LOST.
+   */
   openStream(options?: { readonly signal?: AbortSignal | undefined }): Promise<Stream> {
-    return this.#connection.openStream(options);
+    return openStreamInTime(this.#connection, { clock: this.#clock, ...options });
   }
 
   close(code: CloseCode, message: string): void {

@@ -1,4 +1,4 @@
-import { silentLogger, type SocketAddress } from "@rk8s/protocol";
+import { type ConnectionLimits, silentLogger, type SocketAddress } from "@rk8s/protocol";
 import { createMemoryTransport, FakeClock, type MemoryTransport } from "@rk8s/protocol/testing";
 import { aClusterCa, TRUST_DOMAIN } from "../../join/testing/a-cluster-ca.js";
 import { FaultyStorage } from "../../join/testing/faulty-storage.js";
@@ -52,14 +52,14 @@ export class TestCluster implements AsyncDisposable {
   }
 
   /** Join under a name and connect with the certificate. */
-  async node(name: string): Promise<TestPeer> {
+  async node(name: string, limits?: ConnectionLimits): Promise<TestPeer> {
     const identity = await TestPeer.join(this, { token: await this.token(), nodeName: name });
-    return TestPeer.dial(this, identity);
+    return TestPeer.dial(this, identity, limits);
   }
 
   /** Join, connect and register. */
-  async registeredNode(name: string): Promise<TestPeer> {
-    const node = await this.node(name);
+  async registeredNode(name: string, limits?: ConnectionLimits): Promise<TestPeer> {
+    const node = await this.node(name, limits);
     await node.hello();
     await node.register();
     return node;

@@ -3,6 +3,7 @@ import {
   ALPN,
   type Connection,
   type ConnectionEnd,
+  type ConnectionLimits,
   joinProofTranscript,
   type Message,
   MessageStream,
@@ -48,7 +49,11 @@ export class TestPeer {
   }
 
   /** Connect, with a certificate when there is one. Says nothing yet. */
-  static async dial(cluster: TestCluster, identity?: TestIdentity): Promise<TestPeer> {
+  static async dial(
+    cluster: TestCluster,
+    identity?: TestIdentity,
+    limits: ConnectionLimits = {},
+  ): Promise<TestPeer> {
     const credentials =
       identity === undefined
         ? {}
@@ -63,6 +68,7 @@ export class TestPeer {
       alpn: ALPN,
       serverName: SERVER_NAME,
       roots: [cluster.ca.root],
+      limits,
       ...credentials,
     });
     return new TestPeer(cluster, connection, identity);

@@ -3,8 +3,11 @@ import type { NodeLink } from "../nodes/node-link.js";
 import { isOver, type PodKey, type PodRecord } from "./pod-record.js";
 import { type PodStore, withStatus } from "./pod-store.js";
 
-/** Requests to one node at a time: a pod that takes its time to stop must not hold up the others. */
-const MAX_CONCURRENT = 8;
+/**
+ * Requests to one node at a time. A pod may take an hour to stop, so stopping has places of its own and never holds
+ * up what is to be started; both together leave half of the node's streams to readers of logs.
+ */
+const MAX_CONCURRENT = { create: 8, delete: 24 } as const;
 /** More than a node can have; what is left out is found when it registers again. */
 const MAX_UNWANTED = 2 * LIMITS.maxPodsPerNode;
 /** Pause before a node is asked again that could not do it this time. */
@@ -13,8 +16,11 @@ const RETRY_MS = 5_000;
 const DEFAULT_GRACE_SECONDS = 30;
 
 interface Work {
+  readonly kind: keyof typeof MAX_CONCURRENT;
   readonly key: PodKey;
   readonly uid: string;
+  /** Work of the same id is not begun twice. A deletion with another grace is other work. */
+  readonly id: string;
   readonly run: () => Promise<void>;
 }
 
@@ -37,7 +43,7 @@ export class PodSync {
   readonly #running: Set<string>;
   /** Pods that the node has and should not. */
   readonly #unwanted = new Map<string, PodKey>();
-  readonly #busy = new Set<string>();
+  readonly #busy = new Map<string, Work["kind"]>();
   #state: "idle" | "working" | "again" = "idle";
 
   /** @param running uids that the node reported. */
@@ -72,7 +78,7 @@ export class PodSync {
     do {
       this.#state = "working";
       const works = await this.#pending();
-      for (const work of works.slice(0, MAX_CONCURRENT - this.#busy.size)) this.#start(work);
+      for (const work of works) if (this.#hasPlace(work)) this.#start(work);
     } while (this.#isAgain() && !this.#link.ended.aborted);
     this.#state = "idle";
   }
@@ -86,30 +92,44 @@ export class PodSync {
   async #pending(): Promise<Work[]> {
     const works: Work[] = [];
     for (const [uid, key] of this.#unwanted)
-      works.push({ key, uid, run: () => this.#deleteUnwanted(uid, key) });
+      works.push({
+        kind: "delete",
+        key,
+        uid,
+        id: `${uid} delete`,
+        run: () => this.#deleteUnwanted(uid, key),
+      });
     for await (const record of this.#ports.store.of(this.#link.nodeName)) {
       const { pod } = record;
       const { uid, deletionTimestamp } = pod.metadata;
       const key = pod.metadata;
-      if (deletionTimestamp !== undefined) works.push({ key, uid, run: () => this.#delete(record) });
-      else if (!isOver(pod) && !this.#running.has(uid))
-        works.push({ key, uid, run: () => this.#create(pod) });
+      if (deletionTimestamp !== undefined) {
+        const id = `${uid} delete ${record.deletionGraceSeconds ?? ""}`;
+        works.push({ kind: "delete", key, uid, id, run: () => this.#delete(record) });
+      } else if (!isOver(pod) && !this.#running.has(uid))
+        works.push({ kind: "create", key, uid, id: uid, run: () => this.#create(pod) });
     }
-    return works.filter(({ uid }) => !this.#busy.has(uid));
+    // Nothing else is begun with a pod while it is being started.
+    return works.filter(({ id, uid }) => !this.#busy.has(id) && !this.#busy.has(uid));
+  }
+
+  #hasPlace({ kind }: Work): boolean {
+    const count = [...this.#busy.values()].filter((busy) => busy === kind).length;
+    return count < MAX_CONCURRENT[kind];
   }
 
   #start(work: Work): void {
-    this.#busy.add(work.uid);
+    this.#busy.set(work.id, work.kind);
     this.#finish(work).catch(() => undefined);
   }
 
-  async #finish({ uid, key, run }: Work): Promise<void> {
+  async #finish({ id, key, run }: Work): Promise<void> {
     try {
       await run();
-      this.#busy.delete(uid);
+      this.#busy.delete(id);
       this.wake();
     } catch (reason) {
-      this.#busy.delete(uid);
+      this.#busy.delete(id);
       const error = RksError.from(reason);
       const fields = { namespace: key.namespace, name: key.name, code: error.code, reason: error.message };
       this.#ports.logger.warn("Pod could not be synchronised", fields);

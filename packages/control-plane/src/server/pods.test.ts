@@ -1,4 +1,4 @@
-import { LIMITS, type Message, MessageStream, RksError } from "@rk8s/protocol";
+import { CLOSE_CODES, LIMITS, type Message, MessageStream, RksError } from "@rk8s/protocol";
 import { aPodManifest, aPodStatus } from "@rk8s/protocol/testing";
 import { describe, expect, test, vi } from "vitest";
 import { aCluster, actor } from "./testing/a-cluster.js";
@@ -44,6 +44,26 @@ describe("apply", () => {
     expect(await pods.apply(aPodManifest())).toEqual(first);
     const other = pods.apply(aPodManifest({ command: ["true"] }));
     await expect(other).rejects.toMatchObject({ code: "ALREADY_EXISTS" });
+  });
+
+  test("a manifest that is too large is refused", async () => {
+    await using cluster = await aCluster();
+    const operator = await cluster.operator();
+    const argument = "x".repeat(131_072);
+    const manifest = aPodManifest({ command: [argument, argument, argument, argument] });
+    expect(await operator.outcome({ type: "ApplyPod", manifest })).toBe("MESSAGE_TOO_LARGE");
+    expect((await cluster.cluster.pods.list()).pods).toEqual([]);
+  });
+
+  test("a node that grants no streams any more is made to connect again", async () => {
+    await using cluster = await aCluster();
+    const node = await cluster.registeredNode("worker-1", { maxIncomingStreams: 1 });
+    await cluster.cluster.pods.apply(aPodManifest({ name: "first" }));
+    await node.nextRequest();
+    await cluster.cluster.pods.apply(aPodManifest({ name: "second" }));
+    for (let i = 0; i < 4; i++) await cluster.clock.nextSleep();
+    cluster.clock.advance(LIMITS.requestTimeoutMs);
+    expect(await node.end()).toMatchObject({ by: "peer", code: CLOSE_CODES.TIMED_OUT });
   });
 
   test("without a Ready node it waits, says why, and starts when a node registers", async () => {
@@ -227,6 +247,49 @@ describe("delete", () => {
     await using cluster = await aCluster();
     await cluster.cluster.pods.apply(aPodManifest());
     await expect(cluster.cluster.pods.delete(key, options)).rejects.toMatchObject({ code: "NOT_FOUND" });
+  });
+
+  test("waits for a pod that takes its time to stop, for as long as its grace", async () => {
+    await using cluster = await aCluster();
+    const node = await cluster.registeredNode("worker-1");
+    await cluster.cluster.pods.apply(aPodManifest());
+    await node.acknowledge();
+    await cluster.cluster.pods.delete(web, { gracePeriodSeconds: 3000 });
+    const { stream } = await node.nextRequest();
+    cluster.clock.advance(3_000_000);
+    await stream.send({ type: "Ack" });
+    stream.end();
+    await vi.waitFor(async () => {
+      expect((await cluster.cluster.pods.list()).pods).toEqual([]);
+    });
+  });
+
+  test("with a shorter grace reaches the node that still waits for the longer one", async () => {
+    await using cluster = await aCluster();
+    const node = await cluster.registeredNode("worker-1");
+    await cluster.cluster.pods.apply(aPodManifest());
+    await node.acknowledge();
+    await cluster.cluster.pods.delete(web, { gracePeriodSeconds: 3600 });
+    expect((await node.nextRequest()).message).toMatchObject({ gracePeriodSeconds: 3600 });
+    await cluster.cluster.pods.delete(web, { gracePeriodSeconds: 1 });
+    expect(await node.acknowledge()).toMatchObject({ type: "DeletePod", gracePeriodSeconds: 1 });
+    await vi.waitFor(async () => {
+      expect((await cluster.cluster.pods.list()).pods).toEqual([]);
+    });
+  });
+
+  test("of many pods that take their time does not hold up what is to be started", async () => {
+    await using cluster = await aCluster();
+    const node = await cluster.registeredNode("worker-1");
+    const names = Array.from({ length: 30 }, (_, i) => `slow-${i}`);
+    for (const name of names) {
+      await cluster.cluster.pods.apply(aPodManifest({ name }));
+      await node.acknowledge();
+    }
+    for (const name of names) await cluster.cluster.pods.delete({ namespace: "default", name });
+    for (let i = 0; i < 24; i++) expect((await node.nextRequest()).message.type).toBe("DeletePod");
+    await cluster.cluster.pods.apply(aPodManifest());
+    expect(await node.acknowledge()).toMatchObject({ type: "CreatePod", pod: { metadata: web } });
   });
 
   test("a pod that was never placed is gone at once", async () => {

@@ -23,6 +23,10 @@ const BENCHMARKS: Readonly<Record<string, Benchmark>> = {
     title: "Joins against a real rks, and its memory with idle nodes",
     run: async () => (await import("./joins.js")).joins(),
   },
+  programs: {
+    title: "Start-up and memory of the programs",
+    run: async () => (await import("./programs.js")).programs(),
+  },
 };
 
 const names = process.argv.slice(2).filter((word) => !word.startsWith("-"));

@@ -76,8 +76,9 @@ async function writeTokenFiles(created: CreatedToken, folder: string): Promise<T
 }
 
 function hintsFor(created: CreatedToken, address: string, files: TokenFiles | undefined): string[] {
-  const tokenFile = files?.tokenPath ?? "join.token";
-  const connection = `--rks-address ${address} --enable-tls --root-cert-path ${files === undefined ? "root.pem" : files.rootCertPath} --join-token-file ${tokenFile}`;
+  const rootCertPath = shellWord(files?.rootCertPath ?? "root.pem");
+  const tokenFile = shellWord(files?.tokenPath ?? "join.token");
+  const connection = `--rks-address ${address} --enable-tls --root-cert-path ${rootCertPath} --join-token-file ${tokenFile}`;
   const command =
     created.role === "operator"
       ? `rkl get nodes ${connection}`
@@ -87,6 +88,11 @@ function hintsFor(created: CreatedToken, address: string, files: TokenFiles | un
       ? `save the token as join.token (mode 0600) and ${created.rootCertPath} as root.pem on the other host, then run there:`
       : "copy both files to the other host, then run there:";
   return [`${prepare} ${command}`];
+}
+
+/** A word as a POSIX shell takes it, quoted where it must be. */
+function shellWord(text: string): string {
+  return /^[\w@%+=:,./-]+$/.test(text) ? text : `'${text.replaceAll("'", `'\\''`)}'`;
 }
 
 /** `rks join-token list`. @throws {RksError} UNREACHABLE, VAULT_SEALED. */

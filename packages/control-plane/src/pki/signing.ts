@@ -50,7 +50,7 @@ export function signatureAlgorithmOf(key: KeyObject, signatureBits = 0): Signatu
  * Ed25519, and RSA of 2048–4096 bits with an odd public exponent from 65537 to 2^32.
  * @throws {RksError} KEY_TOO_WEAK.
  */
-export function assertKeyStrength(key: PublicKeyInfo): void {
+function assertKeyStrength(key: PublicKeyInfo): void {
   if (key.algorithm === "other") throw tooWeak(`public key algorithm or curve "${key.oid}" is not supported`);
   if (key.algorithm !== "rsa") return;
   if (key.bits < MIN_RSA_BITS || key.bits > MAX_RSA_BITS) {

@@ -62,16 +62,21 @@ export class Cluster implements AsyncDisposable {
   static async create(config: object = {}, options: ClusterOptions = {}): Promise<Cluster> {
     const { onFolder, ...spawnOptions } = options;
     const cluster = new Cluster(await mkdtemp(join(tmpdir(), "rk8s-e2e-")), spawnOptions);
-    await onFolder?.(cluster.folder);
-    const defaults = {
-      addr: "127.0.0.1:0",
-      http_addr: "127.0.0.1:0",
-      tls_config: { vault_folder: "./data" },
-      heartbeat: { interval: "1s", grace: "4s" },
-    };
-    await writeFile(cluster.configFile, stringify({ ...defaults, ...config }));
-    assertDone(await cluster.rks(["gen", "certs", "--config", cluster.configFile]));
-    return cluster;
+    try {
+      await onFolder?.(cluster.folder);
+      const defaults = {
+        addr: "127.0.0.1:0",
+        http_addr: "127.0.0.1:0",
+        tls_config: { vault_folder: "./data" },
+        heartbeat: { interval: "1s", grace: "4s" },
+      };
+      await writeFile(cluster.configFile, stringify({ ...defaults, ...config }));
+      assertDone(await cluster.rks(["gen", "certs", "--config", cluster.configFile]));
+      return cluster;
+    } catch (error) {
+      await rm(cluster.folder, { recursive: true, force: true }).catch(() => undefined);
+      throw error;
+    }
   }
 
   /** A cluster whose control plane is ready. */

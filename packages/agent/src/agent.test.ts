@@ -110,7 +110,7 @@ test("a connection on which the control plane grants no stream any more is repla
     connection.openStream = async (more) => (left-- > 0 ? openStream(more) : starved(more?.signal));
     return connection;
   };
-  const starving = { listen: transport.listen, probe: transport.probe, dial };
+  const starving = { ...transport, dial };
   const { agent, until } = await setUp(
     {},
     {

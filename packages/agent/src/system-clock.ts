@@ -1,4 +1,3 @@
-import { setTimeout as delay } from "node:timers/promises";
 import type { Clock } from "@rk8s/protocol";
 
 /** Node's longest timer; a longer one would fire at once. */
@@ -9,16 +8,29 @@ export const systemClock: Clock = {
   now: () => Date.now(),
   monotonicMs: () => performance.now(),
   async sleep(ms, options = {}) {
-    const { signal } = options;
-    signal?.throwIfAborted();
     const end = performance.now() + ms;
     for (let left = ms; left > 0; left = end - performance.now()) {
-      try {
-        await delay(Math.min(left, MAX_TIMER_MS), undefined, { signal });
-      } catch (error) {
-        signal?.throwIfAborted();
-        throw error;
-      }
+      await timer(Math.min(left, MAX_TIMER_MS), options.signal);
     }
+    options.signal?.throwIfAborted();
   },
 };
+
+/** Not of `node:timers/promises`: an aborted one makes an error with a stack, and most deadlines end by being aborted. */
+function timer(ms: number, signal: AbortSignal | undefined): Promise<void> {
+  return new Promise((resolve, reject) => {
+    if (signal?.aborted === true) {
+      reject(signal.reason as Error);
+      return;
+    }
+    const abort = (): void => {
+      clearTimeout(timeout);
+      reject(signal?.reason as Error);
+    };
+    const timeout = setTimeout(() => {
+      signal?.removeEventListener("abort", abort);
+      resolve();
+    }, ms);
+    signal?.addEventListener("abort", abort, { once: true });
+  });
+}

@@ -1,24 +1,36 @@
-import { setTimeout as delay } from "node:timers/promises";
 import type { Clock } from "@rk8s/protocol";
 
-/** A longer timer would fire at once. */
+/** Node's longest timer; a longer one would fire at once. */
 const MAX_TIMER_MS = 2_147_483_647;
 
 /** The wall clock and the timers of this process. */
 export const systemClock: Clock = {
   now: () => Date.now(),
   monotonicMs: () => performance.now(),
-  sleep: async (ms, options = {}) => {
-    const { signal } = options;
-    signal?.throwIfAborted();
-    for (let left = ms; left > 0; left -= MAX_TIMER_MS) {
-      try {
-        await delay(Math.min(left, MAX_TIMER_MS), undefined, { signal });
-      } catch (error) {
-        // Node rejects with an AbortError of its own; the port promises the signal's reason.
-        signal?.throwIfAborted();
-        throw error;
-      }
+  async sleep(ms, options = {}) {
+    const end = performance.now() + ms;
+    for (let left = ms; left > 0; left = end - performance.now()) {
+      await timer(Math.min(left, MAX_TIMER_MS), options.signal);
     }
+    options.signal?.throwIfAborted();
   },
 };
+
+/** Not of `node:timers/promises`: an aborted one makes an error with a stack, and most deadlines end by being aborted. */
+function timer(ms: number, signal: AbortSignal | undefined): Promise<void> {
+  return new Promise((resolve, reject) => {
+    if (signal?.aborted === true) {
+      reject(signal.reason as Error);
+      return;
+    }
+    const abort = (): void => {
+      clearTimeout(timeout);
+      reject(signal?.reason as Error);
+    };
+    const timeout = setTimeout(() => {
+      signal?.removeEventListener("abort", abort);
+      resolve();
+    }, ms);
+    signal?.addEventListener("abort", abort, { once: true });
+  });
+}

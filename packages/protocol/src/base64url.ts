@@ -2,16 +2,22 @@ const ALPHABET = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789
 const INVALID = 255;
 const VALUES = new Uint8Array(128).fill(INVALID);
 for (let i = 0; i < ALPHABET.length; i++) VALUES[ALPHABET.charCodeAt(i)] = i;
+/** Two digits at a time: the text of every 12 bits. */
+const PAIRS = Array.from({ length: 4096 }, (_, bits) => ALPHABET[bits >> 6]! + ALPHABET[bits & 63]!);
 
 /** Encode bytes as base64url without padding (RFC 4648 §5). */
 export function encodeBase64Url(bytes: Uint8Array): string {
   let text = "";
-  for (let i = 0; i < bytes.length; i += 3) {
-    const left = bytes.length - i;
-    const group = (bytes[i]! << 16) | ((bytes[i + 1] ?? 0) << 8) | (bytes[i + 2] ?? 0);
-    text += ALPHABET[group >> 18]! + ALPHABET[(group >> 12) & 63]!;
-    if (left > 1) text += ALPHABET[(group >> 6) & 63]!;
-    if (left > 2) text += ALPHABET[group & 63]!;
+  const whole = bytes.length - (bytes.length % 3);
+  for (let i = 0; i < whole; i += 3) {
+    const group = (bytes[i]! << 16) | (bytes[i + 1]! << 8) | bytes[i + 2]!;
+    text += PAIRS[group >> 12]! + PAIRS[group & 4095]!;
+  }
+  const left = bytes.length - whole;
+  if (left === 1) text += PAIRS[bytes[whole]! << 4]!;
+  if (left === 2) {
+    const group = (bytes[whole]! << 16) | (bytes[whole + 1]! << 8);
+    text += PAIRS[group >> 12]! + ALPHABET[(group >> 6) & 63]!;
   }
   return text;
 }

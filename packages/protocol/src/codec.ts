@@ -14,9 +14,10 @@ export function encodeMessage(message: RksMessage): Uint8Array {
   const schema: z.ZodType = MESSAGE_SCHEMAS[type];
   if (schema instanceof z.ZodUndefined) return utf8(JSON.stringify(type));
   // Checked as the peer will: zod's own way back has no compiled form and takes three times as long.
-  const checked = schema.safeParse(wireForm(body));
+  const wire = wireForm(body);
+  const checked = schema.safeParse(wire);
   if (!checked.success) throw invalid(type, checked.error);
-  const json = JSON.stringify({ [type]: wireForm(checked.data) });
+  const json = JSON.stringify({ [type]: knownPart(checked.data, wire) });
   assertWholeCharacters(json);
   return utf8(json);
 }
@@ -27,6 +28,20 @@ function wireForm(value: unknown): unknown {
   if (value instanceof Uint8Array) return encodeBase64Url(value);
   if (Array.isArray(value)) return value.map((item) => wireForm(item));
   return Object.fromEntries(Object.entries(value).map(([name, field]) => [name, wireForm(field)]));
+}
+
+/** What the schema has taken of a wire form, in wire form: without unknown fields, with defaults. Bytes are not encoded twice. */
+function knownPart(checked: unknown, wire: unknown): unknown {
+  if (typeof checked !== "object" || checked === null) return checked;
+  if (checked instanceof Uint8Array) return wire;
+  if (Array.isArray(checked)) {
+    const items = wire as readonly unknown[];
+    return checked.map((item, i) => knownPart(item, items[i]));
+  }
+  const fields = wire as Readonly<Record<string, unknown>> | undefined;
+  return Object.fromEntries(
+    Object.entries(checked).map(([name, field]) => [name, knownPart(field, fields?.[name])]),
+  );
 }
 
 /**

@@ -41,7 +41,8 @@ for (const part of positionals.length > 0 ? positionals : Object.keys(PARTS)) {
 
 function repeat() {
   const repetitions = count("repetitions");
-  for (let i = 1; i <= repetitions; i++) report(`repeat ${i}/${repetitions}`, ["--project", "e2e"]);
+  for (let i = 1; i <= repetitions; i++)
+    report(`repeat ${i}/${repetitions}`, ["--project", "e2e"], { env: { FUZZ_CASES: FEW_CASES } });
 }
 
 function fuzz() {

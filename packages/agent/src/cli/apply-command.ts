@@ -1,6 +1,6 @@
 import { RksError, type Pod } from "@rk8s/protocol";
-import type { PeerArguments } from "./arguments.js";
-import { STDIN_WORD } from "./arguments.js";
+import { type PeerArguments } from "./flags.js";
+import { STDIN_WORD } from "./flags.js";
 import type { CliIo } from "./io.js";
 import { MAX_MANIFEST_BYTES, parseManifests } from "./manifest.js";
 import { printJson } from "./output.js";

@@ -1,5 +1,18 @@
 import yargs, { type Argv } from "yargs";
 import { AGENT_VERSION } from "../version.js";
+import {
+  FLAGS,
+  LOG_LEVELS,
+  type LogLevel,
+  OBJECT_KINDS,
+  type ObjectKind,
+  OUTPUTS,
+  type PeerArguments,
+  STDIN_WORD,
+  type ViewArguments,
+  type DeletionArguments,
+  type LogArguments,
+} from "./flags.js";
 import type { CliIo } from "./io.js";
 import { nearestWord } from "./nearest-word.js";
 import { UsageProblem } from "./usage-problem.js";
@@ -11,54 +24,7 @@ export type Invocation =
   /** A group of commands without one of them: help, and wrong usage. */
   | { readonly type: "incomplete"; readonly help: string };
 
-/** Flags of every command that asks a control plane, each with its environment variable. */
-export interface PeerArguments {
-  readonly rksAddress?: string | undefined;
-  readonly enableTls?: boolean | undefined;
-  readonly rootCertPath?: string | undefined;
-  readonly joinToken?: string | undefined;
-  readonly joinTokenFile?: string | undefined;
-  readonly socket?: string | undefined;
-  readonly json: boolean;
-}
-
-/** Stands for a lone `-` (stdin) among the words: yargs loses that. No real word can hold a zero. */
-export const STDIN_WORD = "\0stdin";
-
-/** Every flag of every command, for the nearest one to a mistyped one. */
-export const FLAGS: readonly string[] = [
-  "container",
-  "data-dir",
-  "enable-tls",
-  "filename",
-  "follow",
-  "grace-period",
-  "help",
-  "join-token",
-  "join-token-file",
-  "json",
-  "log-level",
-  "namespace",
-  "node-name",
-  "output",
-  "rks-address",
-  "root-cert-path",
-  "runtime",
-  "socket",
-  "tail",
-  "version",
-  "wait",
-];
-
-const OBJECT_KINDS = ["pods", "pod", "po", "nodes", "node", "no"] as const;
-/** What `rkl get` shows, as people call it. */
-export type ObjectKind = (typeof OBJECT_KINDS)[number];
-
 const INCOMPLETE = "a command is missing";
-const OUTPUTS = ["json", "yaml", "wide"] as const;
-type OutputFormat = (typeof OUTPUTS)[number];
-const LOG_LEVELS = ["debug", "info", "warn", "error"] as const;
-export type LogLevel = (typeof LOG_LEVELS)[number];
 
 /**
  * Read the command line. Commands' code is loaded only when they run.
@@ -271,11 +237,6 @@ function getOptions<T>(
     .positional("name", { type: "string", describe: "Only this one" });
 }
 
-export interface ViewArguments {
-  readonly output?: OutputFormat | undefined;
-  readonly namespace?: string | undefined;
-}
-
 function viewOptions<T>(command: Argv<T>): Argv<T & ViewArguments> {
   return namespaceOption(command).option("output", {
     alias: "o",
@@ -292,12 +253,6 @@ function deleteOptions<T>(command: Argv<T>): Argv<T & PeerArguments & DeletionAr
   });
 }
 
-export interface DeletionArguments {
-  readonly namespace?: string | undefined;
-  readonly gracePeriod?: number | undefined;
-  readonly wait: boolean;
-}
-
 function deletionOptions<T>(command: Argv<T>): Argv<T & DeletionArguments> {
   return command
     .option("grace-period", {
@@ -310,14 +265,6 @@ function deletionOptions<T>(command: Argv<T>): Argv<T & DeletionArguments> {
       default: false,
       describe: "Return when the pod is gone",
     });
-}
-
-export interface LogArguments extends PeerArguments {
-  readonly name: string;
-  readonly namespace?: string | undefined;
-  readonly container?: string | undefined;
-  readonly follow: boolean;
-  readonly tail?: number | undefined;
 }
 
 function logOptions<T>(command: Argv<T>): Argv<T & LogArguments> {

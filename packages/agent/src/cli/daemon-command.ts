@@ -6,7 +6,7 @@ import { dataFolderOf } from "../daemon/data-folder.js";
 import { eventText } from "../daemon/event-text.js";
 import { runDaemon } from "../daemon/run-daemon.js";
 import { systemClock } from "../system-clock.js";
-import type { LogLevel, PeerArguments } from "./arguments.js";
+import { type LogLevel, type PeerArguments } from "./flags.js";
 import type { CliIo } from "./io.js";
 import { readJoinToken } from "./join-token-input.js";
 import { createLogger } from "./log.js";

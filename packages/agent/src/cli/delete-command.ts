@@ -1,6 +1,6 @@
 import { RksError } from "@rk8s/protocol";
 import { systemClock } from "../system-clock.js";
-import type { DeletionArguments, PeerArguments } from "./arguments.js";
+import { type PeerArguments, type DeletionArguments } from "./flags.js";
 import type { CliIo } from "./io.js";
 import { printJson } from "./output.js";
 import { isNotFound, openPeer, type Peer, type PeerOptions } from "./peer.js";

@@ -1,5 +1,5 @@
 import type { Node, Pod } from "@rk8s/protocol";
-import type { ObjectKind, PeerArguments, ViewArguments } from "./arguments.js";
+import { type ObjectKind, type PeerArguments, type ViewArguments } from "./flags.js";
 import type { CliIo } from "./io.js";
 import { formatTable } from "./output.js";
 import { openPeer, type Peer, type PeerOptions } from "./peer.js";

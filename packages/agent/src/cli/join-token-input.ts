@@ -1,5 +1,5 @@
 import { parseJoinToken, type JoinToken } from "@rk8s/protocol";
-import type { PeerArguments } from "./arguments.js";
+import { type PeerArguments } from "./flags.js";
 import type { CliIo } from "./io.js";
 import { printHint } from "./output.js";
 import { readInput } from "./text-input.js";

@@ -1,5 +1,5 @@
 import { RksError, type Clock, type LogFields, type Logger } from "@rk8s/protocol";
-import type { LogLevel } from "./arguments.js";
+import { type LogLevel } from "./flags.js";
 import { printable } from "./output.js";
 
 const WEIGHTS: Readonly<Record<LogLevel, number>> = { debug: 0, info: 1, warn: 2, error: 3 };

@@ -1,6 +1,6 @@
+import type { LogArguments } from "./flags.js";
 import { assertAnswer, LIMITS, MessageStream, RksError, withDeadline, type RksMessage } from "@rk8s/protocol";
 import { systemClock } from "../system-clock.js";
-import type { LogArguments } from "./arguments.js";
 import type { CliIo } from "./io.js";
 import { LineSplitter } from "./line-splitter.js";
 import { printJson } from "./output.js";

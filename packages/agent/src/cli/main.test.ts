@@ -9,7 +9,7 @@ import { serveLocally } from "../daemon/local-server.js";
 import type { Handlers } from "../session/handlers.js";
 import { systemClock } from "../system-clock.js";
 import { AGENT_VERSION } from "../version.js";
-import { FLAGS } from "./arguments.js";
+import { FLAGS } from "./flags.js";
 import type { CliIo } from "./io.js";
 import { main } from "./main.js";
 

@@ -10,7 +10,7 @@ import {
 import { dataFolderOf } from "../daemon/data-folder.js";
 import { agentSocketOf, socketPeer } from "../daemon/socket-peer.js";
 import { systemClock } from "../system-clock.js";
-import type { PeerArguments } from "./arguments.js";
+import { type PeerArguments } from "./flags.js";
 import type { CliIo } from "./io.js";
 import { readJoinToken } from "./join-token-input.js";
 import { UsageProblem } from "./usage-problem.js";

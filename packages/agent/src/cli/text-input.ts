@@ -1,7 +1,7 @@
 import { open } from "node:fs/promises";
 import { resolve } from "node:path";
 import { RksError } from "@rk8s/protocol";
-import { STDIN_WORD } from "./arguments.js";
+import { STDIN_WORD } from "./flags.js";
 import type { CliIo } from "./io.js";
 
 export interface InputOptions {

@@ -1,4 +1,12 @@
 import yargs, { type Argv } from "yargs";
+import {
+  LOG_FORMATS,
+  LOG_LEVELS,
+  type LogFormat,
+  type LogLevel,
+  STDIN_WORD,
+  type TargetArguments,
+} from "./flags.js";
 import type { CliIo } from "./io.js";
 import { VERSION } from "../version.js";
 
@@ -9,18 +17,6 @@ export type Invocation =
   /** A group of commands without one of them: help, and wrong usage. */
   | { readonly type: "incomplete"; readonly help: string }
   | { readonly type: "misuse"; readonly problem: string };
-
-/** Flags of every command that asks a running rks. */
-export interface TargetArguments {
-  readonly config?: string | undefined;
-  readonly socket?: string | undefined;
-  readonly json: boolean;
-}
-
-/**
- * Stands for a lone `-` (stdin) among the words: yargs loses that. No real word can hold a zero.
- */
-export const STDIN_WORD = "\0stdin";
 
 const INCOMPLETE = "a command is missing";
 
@@ -271,8 +267,3 @@ function jsonOption<T>(command: Argv<T>): Argv<T & { json: boolean }> {
     describe: "Print one JSON document on stdout",
   });
 }
-
-const LOG_LEVELS = ["debug", "info", "warn", "error"] as const;
-const LOG_FORMATS = ["text", "json"] as const;
-export type LogLevel = (typeof LOG_LEVELS)[number];
-export type LogFormat = (typeof LOG_FORMATS)[number];

@@ -9,7 +9,7 @@ import {
   listedTokenAnswer,
   tokenListAnswer,
 } from "./answers.js";
-import type { TargetArguments } from "./arguments.js";
+import { type TargetArguments } from "./flags.js";
 import { ask } from "./ask.js";
 import type { CliIo } from "./io.js";
 import { formatTable, printHint, printJson } from "./output.js";

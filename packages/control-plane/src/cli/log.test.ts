@@ -1,7 +1,7 @@
 import { RksError, Secret } from "@rk8s/protocol";
 import { FakeClock } from "@rk8s/protocol/testing";
 import { expect, test } from "vitest";
-import type { LogFormat, LogLevel } from "./arguments.js";
+import { type LogFormat, type LogLevel } from "./flags.js";
 import { createLogger } from "./log.js";
 
 function logged(

@@ -1,5 +1,5 @@
 import { type Clock, type LogFields, type Logger, RksError } from "@rk8s/protocol";
-import type { LogFormat, LogLevel } from "./arguments.js";
+import { type LogFormat, type LogLevel } from "./flags.js";
 import { printable } from "./output.js";
 
 const WEIGHTS: Readonly<Record<LogLevel, number>> = { debug: 0, info: 1, warn: 2, error: 3 };

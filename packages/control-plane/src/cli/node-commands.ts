@@ -1,5 +1,5 @@
 import { createdTokenAnswer, type ListedNode, nodeAnswer, nodeListAnswer } from "./answers.js";
-import type { TargetArguments } from "./arguments.js";
+import { type TargetArguments } from "./flags.js";
 import { ask } from "./ask.js";
 import type { CliIo } from "./io.js";
 import { printCreatedToken } from "./join-token-commands.js";

@@ -2,7 +2,7 @@ import { RksError } from "@rk8s/protocol";
 import { readUnsealMaterial } from "../lifecycle/unseal-material.js";
 import { vaultFolderAt } from "../lifecycle/vault-folder.js";
 import { sealStatusAnswer, statusAnswer } from "./answers.js";
-import { STDIN_WORD, type TargetArguments } from "./arguments.js";
+import { STDIN_WORD, type TargetArguments } from "./flags.js";
 import { ask } from "./ask.js";
 import type { CliIo } from "./io.js";
 import { formatFields, printHint, printJson } from "./output.js";

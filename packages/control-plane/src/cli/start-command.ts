@@ -2,7 +2,7 @@ import { type Logger, RksError } from "@rk8s/protocol";
 import type { ControlPlaneConfig } from "../config/config.js";
 import { type ControlPlane, createControlPlane } from "../control-plane.js";
 import { systemClock } from "../system-clock.js";
-import type { LogFormat, LogLevel } from "./arguments.js";
+import { type LogFormat, type LogLevel } from "./flags.js";
 import type { CliIo } from "./io.js";
 import { createLogger } from "./log.js";
 import { printHint, printJson } from "./output.js";

@@ -3,7 +3,7 @@ import { readConfig } from "../config/config-file.js";
 import type { ControlPlaneConfig } from "../config/config.js";
 import { openSocketClient, type SocketClient } from "../http/socket-client.js";
 import { socketPathOf } from "../lifecycle/vault-folder.js";
-import type { TargetArguments } from "./arguments.js";
+import { type TargetArguments } from "./flags.js";
 import type { CliIo } from "./io.js";
 
 const DEFAULT_CONFIG = "config.yaml";

@@ -42,7 +42,7 @@ export const OBJECT_KINDS = ["pods", "pod", "po", "nodes", "node", "no"] as cons
 export type ObjectKind = (typeof OBJECT_KINDS)[number];
 
 export const OUTPUTS = ["json", "yaml", "wide"] as const;
-export type OutputFormat = (typeof OUTPUTS)[number];
+type OutputFormat = (typeof OUTPUTS)[number];
 export const LOG_LEVELS = ["debug", "info", "warn", "error"] as const;
 export type LogLevel = (typeof LOG_LEVELS)[number];
 

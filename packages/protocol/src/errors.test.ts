@@ -123,3 +123,12 @@ describe("a close code", () => {
     expect(closeError(close, "a\u001bb").message).toBe("the connection was closed: a\ufffdb");
   });
 });
+
+test("a join token in a message or a suggestion is blotted out, also a part of one", () => {
+  const token = `rkj1.${"aB3-_".repeat(20)}xy`;
+  const error = new RksError("NOT_FOUND", `there is no node "${token.slice(0, 40)}"`, {
+    suggestion: `Try ${token}.`,
+  });
+  expect(error.message).toBe('there is no node "rkj1.[redacted]"');
+  expect(error.suggestion).toBe("Try rkj1.[redacted].");
+});

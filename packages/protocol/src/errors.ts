@@ -80,6 +80,9 @@ export type ErrorCode = keyof typeof ERROR_CODES;
 /** Characters of `message` and `suggestion` in an `Error` message; see message.ts. */
 export const MAX_WIRE_TEXT = 2048;
 
+/** A join token, or the beginning of one. Whoever puts it where a name belongs must not find it in an error. */
+const JOIN_TOKEN = /rkj1\.[\w-]*/g;
+
 /** What an `RksError` may carry besides code and message. */
 export interface RksErrorOptions {
   /** One imperative sentence that says what to do, with the command where there is one. */
@@ -98,8 +101,8 @@ export interface WireError {
 
 /**
  * The one error of rk8s: wrong data or state, with a closed code, a message that names the refused value and a
- * suggestion. Neither message nor suggestion ever holds a key, a token or a certificate's private parts. Wrong
- * use of a function throws `TypeError` instead.
+ * suggestion. Neither message nor suggestion ever holds a key, a token or a certificate's private parts; a join
+ * token in either is blotted out. Wrong use of a function throws `TypeError` instead.
  */
 export class RksError extends Error {
   override readonly name = "RksError";
@@ -107,9 +110,9 @@ export class RksError extends Error {
   readonly suggestion: string | undefined;
 
   constructor(code: ErrorCode, message: string, options: RksErrorOptions = {}) {
-    super(message, options.cause === undefined ? undefined : { cause: options.cause });
+    super(withoutTokens(message), options.cause === undefined ? undefined : { cause: options.cause });
     this.code = code;
-    this.suggestion = options.suggestion;
+    this.suggestion = options.suggestion === undefined ? undefined : withoutTokens(options.suggestion);
   }
 
   /** Whether the same request may succeed later; a property of the code. */
@@ -159,6 +162,10 @@ export class RksError extends Error {
 /** Whether a text is one of the codes of `ERROR_CODES`. */
 export function isErrorCode(text: string): text is ErrorCode {
   return Object.hasOwn(ERROR_CODES, text);
+}
+
+function withoutTokens(text: string): string {
+  return text.replaceAll(JOIN_TOKEN, "rkj1.[redacted]");
 }
 
 /** Text without half characters, of a length that an `Error` message may have. */

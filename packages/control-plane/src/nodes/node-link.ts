@@ -10,27 +10,46 @@ export interface NodeLink extends StreamOpener {
   close(code: CloseCode, message: string): void;
 }
 
-/**
- * Connections of one node that have not registered count too: one in use, one that takes over, and one being
- * identified.
- */
+/** Proven connections of one node: one in use, one that takes over, and one more. */
 const MAX_LINKS = 3;
 const TAKEN_OVER = "a newer connection of this node took over";
 
+interface LinksOfNode {
+  readonly all: NodeLink[];
+  /** Those whose certificate is the current one, in the order in which they were proven. */
+  proven: readonly NodeLink[];
+  /** The one that registered last. */
+  current: NodeLink | undefined;
+}
+
 /** The live connections of nodes by name, and which one of each is in use. */
 export class NodeLinks {
-  /** In the order in which they came; the last registered one is in use. */
-  readonly #links = new Map<string, { readonly all: NodeLink[]; current: NodeLink | undefined }>();
+  readonly #links = new Map<string, LinksOfNode>();
 
-  /** Keep track of a connection until it ends. The oldest one makes room when a node has too many. */
+  /** Keep track of a connection until it ends, so that whoever ends the node's connections finds it. */
   add(link: NodeLink): void {
-    const links = this.#links.get(link.nodeName) ?? { all: [], current: undefined };
+    const links = this.#links.get(link.nodeName) ?? { all: [], proven: [], current: undefined };
     this.#links.set(link.nodeName, links);
     links.all.push(link);
-    const oldest = links.all.find((other) => other !== links.current && other !== link);
-    if (links.all.length > MAX_LINKS) oldest?.close("CONFLICT", TAKEN_OVER);
     link.ended.addEventListener("abort", () => this.#remove(link), { once: true });
     if (link.ended.aborted) this.#remove(link);
+  }
+
+  /**
+   * The connection's certificate is the node's current one. The oldest such connection makes room when a node has too
+   * many; others, with a certificate that was replaced for example, push nobody out.
+   */
+  admit(link: NodeLink): void {
+    const links = this.#links.get(link.nodeName);
+    if (links?.all.includes(link) !== true) return;
+    links.proven = [...links.proven, link];
+    const oldest = links.proven.find((other) => other !== links.current && other !== link);
+    if (links.proven.length > MAX_LINKS) oldest?.close("CONFLICT", TAKEN_OVER);
+  }
+
+  /** Whether the connection is still one of its node's: not ended, and not told to end. */
+  has(link: NodeLink): boolean {
+    return this.#links.get(link.nodeName)?.all.includes(link) === true;
   }
 
   /** From now on this one is in use; the one before is closed: a node has one connection. */
@@ -47,9 +66,11 @@ export class NodeLinks {
     return this.#links.get(nodeName)?.current;
   }
 
-  /** End every connection of the node. */
+  /** End every connection of the node. What still arrives over them is not the node's any more. */
   close(nodeName: string, code: CloseCode, message: string): void {
-    for (const link of this.#links.get(nodeName)?.all.slice() ?? []) link.close(code, message);
+    const links = this.#links.get(nodeName);
+    this.#links.delete(nodeName);
+    for (const link of links?.all.slice() ?? []) link.close(code, message);
   }
 
   #remove(link: NodeLink): void {
@@ -57,6 +78,7 @@ export class NodeLinks {
     if (links === undefined) return;
     const at = links.all.indexOf(link);
     if (at >= 0) links.all.splice(at, 1);
+    links.proven = links.proven.filter((other) => other !== link);
     if (links.current === link) links.current = undefined;
     if (links.all.length === 0) this.#links.delete(link.nodeName);
   }

@@ -57,6 +57,7 @@ async function aRegistry() {
   await storage.transaction([], [nodeRecords(storage).put("worker-1", record)]);
   const register = (link: NodeLink): void => {
     registry.links.add(link);
+    registry.links.admit(link);
     registry.register(link, { version: "1", status: aNodeStatus() });
   };
   const stored = async () => (await nodeStates(storage).read("worker-1"))?.record;
@@ -174,4 +175,39 @@ test("what is not there is NOT_FOUND", async () => {
   const { registry } = await aRegistry();
   await expect(registry.evict("worker-2", actor)).rejects.toMatchObject({ code: "NOT_FOUND" });
   await expect(registry.show("")).rejects.toMatchObject({ code: "NOT_FOUND" });
+});
+
+test("what still arrives over an evicted node's connection changes nothing", async () => {
+  const { registry, register } = await aRegistry();
+  const link = aLink();
+  register(link);
+  await registry.evict("worker-1", { actor: "test" });
+  expect(() => registry.register(link, { version: "1", status: aNodeStatus() })).toThrow("has ended");
+  registry.heartbeat(link, aNodeStatus());
+  expect(registry.links.current("worker-1")).toBeUndefined();
+});
+
+test("a heartbeat over a connection that another one took over from says nothing", async () => {
+  const { clock, registry, register } = await aRegistry();
+  const before = { ...aLink(), close: () => undefined };
+  register(before);
+  register(aLink());
+  clock.advance(1_000_000);
+  registry.heartbeat(before, aNodeStatus());
+  expect((await registry.show("worker-1")).status).toBe("Unknown");
+});
+
+test("connections with a replaced certificate, however many, do not push out the node's own", async () => {
+  const { registry } = await aRegistry();
+  const own = aLink();
+  registry.links.add(own);
+  registry.links.admit(own);
+  for (let i = 0; i < 100; i++) registry.links.add(aLink());
+  expect(own.closedWith).toEqual([]);
+  const more = Array.from({ length: 3 }, () => aLink());
+  for (const link of more) {
+    registry.links.add(link);
+    registry.links.admit(link);
+  }
+  expect(own.closedWith).toEqual(["CONFLICT"]);
 });

@@ -77,9 +77,16 @@ export class NodeRegistry {
     return stored.record;
   }
 
-  /** A node says what it is. It is Ready from now on. */
+  /**
+   * A node says what it is. It is Ready from now on.
+   * @throws {RksError} CONNECTION_LOST over a connection that was ended meanwhile: the node is evicted, or has
+   * another key.
+   */
   register(link: NodeLink, report: { readonly version: string; readonly status: NodeStatus }): void {
     const { clock } = this.#ports;
+    if (!this.links.has(link)) {
+      throw new RksError("CONNECTION_LOST", `this connection of node "${link.nodeName}" has ended`);
+    }
     const before = this.#present.get(link.nodeName);
     this.#present.set(link.nodeName, {
       ...report,
@@ -95,10 +102,10 @@ export class NodeRegistry {
     this.#look(link.nodeName);
   }
 
-  /** A registered node is alive. Writes nothing. */
+  /** A registered node is alive. Writes nothing. Over a connection that is not in use any more it says nothing. */
   heartbeat(link: NodeLink, status: NodeStatus): void {
     const presence = this.#present.get(link.nodeName);
-    if (presence === undefined) return;
+    if (presence === undefined || this.links.current(link.nodeName) !== link) return;
     presence.lastHeartbeatMs = this.#ports.clock.monotonicMs();
     presence.lastHeartbeatAt = this.#ports.clock.now();
     presence.status = status;

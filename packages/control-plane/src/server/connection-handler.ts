@@ -39,6 +39,7 @@ export async function serveConnection(connection: Connection, ports: ConnectionP
     conversation.identify(identity, ended, services);
     track(connection, conversation, ended, ports);
     await assertCurrent(identity, ports.barrier);
+    if (conversation.session !== undefined) services.nodes.links.admit(conversation.session);
     if (identity.kind !== "nobody") {
       closeAtExpiry(connection, identity.notAfter, { clock: services.clock, ended });
       closeAfter(connection, LIMITS.bootstrapLifetimeMs, NO_HELLO, {

@@ -356,6 +356,19 @@ describe("the server certificate", () => {
     await second.hello();
   });
 
+  test.each([
+    { name: "forward past its renewal", ms: 20 * 3_600_000 },
+    { name: "back to before it was issued", ms: -2 * 3_600_000 },
+  ])("is renewed within a minute when the wall clock jumps $name", async ({ ms }) => {
+    await using cluster = await aCluster();
+    const first = await cluster.stranger();
+    cluster.clock.jump(ms);
+    cluster.clock.advance(60_000);
+    await settle();
+    const second = await cluster.stranger();
+    expect(second.connection.peerCertificates[0]).not.toEqual(first.connection.peerCertificates[0]);
+  });
+
   test("is tried again when it could not be written", async () => {
     await using cluster = await aCluster();
     const first = await cluster.stranger();

@@ -8,6 +8,8 @@ import type { Storage } from "../storage/storage.js";
 /** Pause before another try when a renewal failed; shorter for certificates that live only seconds. */
 const MAX_RETRY_MS = 60_000;
 const MIN_RETRY_MS = 1_000;
+/** Longest single sleep towards a renewal: the wall clock may jump meanwhile, either way. */
+const MAX_SLEEP_MS = 60_000;
 
 export interface ServerCertificateInit {
   /** Names besides `rks-cluster`. */
@@ -66,7 +68,10 @@ export class ServerCertificate {
     return { config: { credentials, clientRoots: [clusterCa.root] }, notAfter };
   }
 
-  /** Renew at two thirds of each certificate's life, with patience; until aborted. */
+  /**
+   * Renew at two thirds of each certificate's life by the wall clock, and when that was put back to before it was
+   * issued; with patience; until aborted.
+   */
   async keepFresh(
     first: { readonly notAfter: number },
     use: (config: ServerConfig) => void,
@@ -75,9 +80,10 @@ export class ServerCertificate {
     const { clock, logger } = this.#ports;
     const { signal } = options;
     let { notAfter } = first;
-    let pauseMs = ((notAfter - clock.now()) * 2) / 3;
+    let issuedAt = clock.now();
+    let pauseMs = ((notAfter - issuedAt) * 2) / 3;
     while (!signal.aborted) {
-      await clock.sleep(Math.max(0, pauseMs), { signal }).catch(() => undefined);
+      await this.#sleepUntil(clock.now() + pauseMs, issuedAt - MAX_SLEEP_MS, signal);
       if (signal.aborted) return;
       try {
         const issued = await this.issue();
@@ -87,13 +93,23 @@ export class ServerCertificate {
           issued.config.credentials.privateKey.fill(0);
         }
         notAfter = issued.notAfter;
-        pauseMs = ((notAfter - clock.now()) * 2) / 3;
+        issuedAt = clock.now();
+        pauseMs = ((notAfter - issuedAt) * 2) / 3;
         logger.info("Server certificate renewed", { notAfter: new Date(notAfter).toISOString() });
       } catch (reason) {
         const { code, message } = RksError.from(reason);
         logger.warn("Server certificate could not be renewed", { code, reason: message });
         pauseMs = Math.max(MIN_RETRY_MS, Math.min(MAX_RETRY_MS, (notAfter - clock.now()) / 12));
       }
+    }
+  }
+
+  /** Until the wall clock says `dueAt`, or has gone back to before `earliest`. Never rejects. */
+  async #sleepUntil(dueAt: number, earliest: number, signal: AbortSignal): Promise<void> {
+    const { clock } = this.#ports;
+    for (let left = dueAt - clock.now(); left > 0 && !signal.aborted; left = dueAt - clock.now()) {
+      await clock.sleep(Math.min(left, MAX_SLEEP_MS), { signal }).catch(() => undefined);
+      if (clock.now() < earliest) return;
     }
   }
 }

@@ -8,7 +8,6 @@ import {
   type Logger,
   type Message,
   RksError,
-  withDeadline,
 } from "@rk8s/protocol";
 import { parseCertificateRequest } from "@rk8s/x509";
 import type { AuditEvent, AuditFields, AuditLog } from "../audit/audit-log.js";
@@ -32,11 +31,11 @@ import {
 import { type JoinTokenRecord, joinTokenRecords, withUse } from "./join-token-record.js";
 import { KeyedQueue } from "../nodes/keyed-queue.js";
 import { ProofBudget } from "./proof-budget.js";
+import { runJoinChecks } from "./run-join-checks.js";
 import { isRepeatable, type RepeatAnswer, repeatAnswers } from "./repeat-answer.js";
 
 /** Times that a join is thought through again because a record changed meanwhile. */
 const MAX_ATTEMPTS = 8;
-const JOIN_CHECK_TIMEOUT_MS = 5_000;
 /** An operator's certificate serves one command. */
 const MAX_OPERATOR_TTL_SECONDS = 600;
 /**
@@ -152,37 +151,12 @@ export class Enrolment {
 
   /** Outside the token's queue, because they may take their time. */
   async #runJoinChecks(applicant: Applicant): Promise<void> {
-    const { joinChecks = [], clock } = this.#ports;
+    const { joinChecks = [], clock, logger } = this.#ports;
     if (joinChecks.length === 0) return;
     const plan = await this.#planner.plan(applicant);
     if ("repeat" in plan) return;
     const request = checkRequest(applicant, plan.nodeName, plan.token.record);
-    for (const check of joinChecks) {
-      const deadline = {
-        clock,
-        timeoutMs: JOIN_CHECK_TIMEOUT_MS,
-        attempt: "it did not answer",
-        signal: applicant.signal,
-      };
-      try {
-        await withDeadline(async (signal) => check.check(request, { signal }), deadline);
-      } catch (reason) {
-        throw this.#refusedBy(check, reason);
-      }
-    }
-  }
-
-  /** The refusal, with the name of the check: the operator has to know whom to ask. */
-  #refusedBy({ name }: JoinCheck, reason: unknown): RksError {
-    if (reason instanceof RksError) {
-      const { code, message, suggestion, cause } = reason;
-      return new RksError(code, `join check "${name}": ${message}`, { suggestion, cause });
-    }
-    this.#ports.logger.error("Join check failed", { check: name, cause: reason });
-    return new RksError("UNAVAILABLE", `join check "${name}" failed`, {
-      cause: reason,
-      suggestion: "Ask the operator of the cluster; the log of the control plane says why.",
-    });
+    await runJoinChecks(joinChecks, request, { clock, logger, signal: applicant.signal });
   }
 
   async #enrol(applicant: Applicant): Promise<Message<"Certificate">> {

@@ -3,6 +3,7 @@ import { type FileHandle, open } from "node:fs/promises";
 import { dirname } from "node:path";
 import { type Clock, type Logger, RksError } from "@rk8s/protocol";
 import type { AuditEvent, AuditLog, AuditOutcome } from "./audit-log.js";
+import type { AuditStamp } from "./audit-stamp.js";
 
 /** Records that may wait for the disk; a disk that is this far behind does not get better by waiting. */
 const MAX_WAITING = 4096;
@@ -11,6 +12,8 @@ const NEWLINE = 0x0a;
 export interface FileAuditPorts {
   readonly clock: Clock;
   readonly logger: Logger;
+  /** What every record says besides, for example which state of the store it was written over. */
+  readonly stamp?: () => AuditStamp;
   /** Makes record ids. Default: random UUIDs. */
   readonly newId?: () => string;
 }
@@ -38,6 +41,7 @@ class FileAudit implements AuditLog {
   readonly #clock: Clock;
   readonly #logger: Logger;
   readonly #newId: () => string;
+  readonly #stamp: () => AuditStamp;
   #file: FileHandle | undefined;
   /** Length of the file up to the last line known to be whole. */
   #length = 0;
@@ -50,6 +54,7 @@ class FileAudit implements AuditLog {
     this.#clock = ports.clock;
     this.#logger = ports.logger;
     this.#newId = ports.newId ?? randomUUID;
+    this.#stamp = ports.stamp ?? (() => ({}));
   }
 
   async open(): Promise<void> {
@@ -91,7 +96,8 @@ class FileAudit implements AuditLog {
         new RksError("BUSY", `${MAX_WAITING} audit records wait for the disk`, { suggestion: "Try again." }),
       );
     }
-    const line = JSON.stringify({ time: new Date(this.#clock.now()).toISOString(), ...record }) + "\n";
+    const time = new Date(this.#clock.now()).toISOString();
+    const line = JSON.stringify({ time, ...record, ...this.#stamp() }) + "\n";
     return new Promise((resolve, reject) => {
       this.#waiting.push({ line, resolve, reject });
       this.#writing ??= this.#writeAll();

@@ -7,7 +7,7 @@ import { openVault, type Vault } from "../vault/vault.js";
 import { VERSION } from "../version.js";
 import { CLUSTER_POLICIES } from "./cluster-policies.js";
 
-/** Mount type of the cluster's CA; nobody else can mount it, because its path is reserved. */
+/** Mount type of the cluster's CA; nobody can mount it anywhere else. */
 const CLUSTER_CA_TYPE = "rk8s-pki";
 const ROOT_COMMON_NAME = "rk8s cluster root";
 
@@ -42,12 +42,26 @@ export async function openClusterVault(storage: Storage, ports: ClusterVaultPort
       storage,
       backends: {
         pki: pkiBackend({ clock: ports.clock }),
-        [CLUSTER_CA_TYPE]: (mount, barrier) => ClusterCa.open(mount, barrier, { clock: ports.clock }),
+        [CLUSTER_CA_TYPE]: async (mount, barrier) => {
+          assertAtItsPlace(mount.path);
+          return ClusterCa.open(mount, barrier, { clock: ports.clock });
+        },
       },
       reservedMounts: [CLUSTER_CA_MOUNT],
       version: VERSION,
     },
     ports,
+  );
+}
+
+function assertAtItsPlace(path: string): void {
+  if (path === CLUSTER_CA_MOUNT) return;
+  throw new RksError(
+    "PERMISSION_DENIED",
+    `an engine of type "${CLUSTER_CA_TYPE}" cannot be mounted at "${path}"`,
+    {
+      suggestion: "Mount an engine of type pki.",
+    },
   );
 }
 

@@ -1,10 +1,13 @@
 import { isIP } from "node:net";
 import { type Clock, type Logger, RksError, type SocketAddress, type Transport } from "@rk8s/protocol";
+import type { AuditLog } from "../audit/audit-log.js";
+import { type AuditStamp, assertNotPutBack } from "../audit/audit-stamp.js";
 import { openFileAudit } from "../audit/file-audit.js";
 import { isWildcard } from "../config/address.js";
 import type { ControlPlaneConfig } from "../config/config.js";
 import type { JoinCheck } from "../join/join-check.js";
 import { type Cluster, type ClusterConfig, createCluster, type ServeOptions } from "../server/cluster.js";
+import type { ClusterCa } from "../pki/cluster-ca.js";
 import type { Vault } from "../vault/vault.js";
 import { clusterCaOf } from "./cluster-vault.js";
 import { Disposables } from "./disposables.js";
@@ -12,6 +15,8 @@ import { vaultFolderAt } from "./vault-folder.js";
 
 /** What connections get to end by themselves before they are cut. */
 const DRAIN_MS = 5_000;
+/** Of the hash of the root's key; enough to tell one vault's audit records from another's. */
+const VAULT_ID_BYTES = 8;
 
 export interface ServingPorts {
   readonly clock: Clock;
@@ -43,7 +48,8 @@ export async function startServing(
   try {
     const clusterCa = clusterCaOf(vault);
     warnOfTrustDomain(config, clusterCa.trustDomain, logger);
-    const audit = owned.use(await openFileAudit(vaultFolderAt(config.vaultFolder).audit, { clock, logger }));
+    const audit = owned.use(await openAudit(config, { vault, clusterCa }, { clock, logger }));
+    owned.defer(() => noteSealChange(audit, "vault.seal", logger));
     const cluster = createCluster({
       config: { ...config.certificates, ...heartbeatOf(config), trustDomain: clusterCa.trustDomain },
       barrier: vault.barrier,
@@ -61,11 +67,32 @@ export async function startServing(
       stop.abort(new RksError("UNAVAILABLE", "rks is stopping"));
       await withinDrainTime(ended, clock);
     });
+    await noteSealChange(audit, "vault.unseal", logger);
     return { cluster, address, ended, [Symbol.asyncDispose]: () => owned[Symbol.asyncDispose]() };
   } catch (error) {
     await owned[Symbol.asyncDispose]();
     throw error;
   }
+}
+
+/** The audit log, which remembers the vault's state and with that notices an older store. */
+async function openAudit(
+  config: ControlPlaneConfig,
+  { vault, clusterCa }: { readonly vault: Vault; readonly clusterCa: ClusterCa },
+  ports: Pick<ServingPorts, "clock" | "logger">,
+): Promise<AuditLog> {
+  const { audit } = vaultFolderAt(config.vaultFolder);
+  const id = Buffer.from(clusterCa.rootSpkiSha256).toString("hex", 0, VAULT_ID_BYTES);
+  await assertNotPutBack(audit, { vault: id, sequence: vault.sequence });
+  const stamp = (): AuditStamp => (vault.status().sealed ? {} : { vault: id, sequence: vault.sequence });
+  return openFileAudit(audit, { ...ports, stamp });
+}
+
+/** Nothing is issued by it: a full disk keeps nobody from opening or closing the vault. */
+async function noteSealChange(audit: AuditLog, operation: string, logger: Logger): Promise<void> {
+  await audit.result({ operation, actor: "rks" }, { outcome: "done" }).catch((error: unknown) => {
+    logger.warn("Sealing or unsealing is not in the audit log", { operation, error });
+  });
 }
 
 /** Whoever starts rks must not read that nothing answers: the address is taken, or not this host's. */

@@ -29,6 +29,8 @@ const WILDCARD_HOSTNAME = new RegExp(String.raw`^(?:\*\.)?(?:${LABEL}\.)*${LABEL
 /** `*`, `*x`, `x*`, `x*y` (RFC 6125 §6.4.3). */
 const WILDCARD_LABEL =
   /^(?:\*|\*[A-Za-z0-9-]*[A-Za-z0-9]|[A-Za-z0-9][A-Za-z0-9-]*\*|[A-Za-z0-9][A-Za-z0-9-]*\*[A-Za-z0-9-]*[A-Za-z0-9])$/;
+// oxlint-disable-next-line no-control-regex -- they are what is looked for
+const CONTROL_CHARACTER = /[\u0000-\u001f\u007f-\u009f]/;
 const LOCAL_NAMES = ["localhost", "localdomain"];
 const MAX_NAME_LENGTH = 253;
 const MAX_LABEL_LENGTH = 63;
@@ -193,6 +195,8 @@ function isShortName(name: string, rules: NameRules, allNames: readonly string[]
 }
 
 function toHostname(name: string): string | undefined {
+  // The conversion of internationalised names drops them without a word.
+  if (CONTROL_CHARACTER.test(name)) return undefined;
   const ascii = /^[ -~]*$/.test(name) ? name : domainToASCII(name);
   const bare = ascii.replace(/\.$/, "");
   const fits =

@@ -269,6 +269,26 @@ test.each<{ name: string; path: string; data: JsonObject; code: string }>([
     data: { common_name: "a.example", alt_names: Array.from({ length: 300 }, (_, i) => `n${i}.example`) },
     code: "INPUT_INVALID",
   },
+  ...["a.example\u0000.evil", "a.example\nb", "a\u202eelpmaxe", "a\ud800"].map((common_name) => ({
+    name: `the common name ${JSON.stringify(common_name)}`,
+    path: "issue/free",
+    data: { common_name, exclude_cn_from_sans: true },
+    code: "INPUT_INVALID",
+  })),
+  ...[-1, "-1h", "1e3", 1.5, 1e300, "999999h"].map((ttl) => ({
+    name: `the lifetime ${ttl}`,
+    path: "issue/web",
+    data: { common_name: "a.example", ttl },
+    code: "INPUT_INVALID",
+  })),
+  ...["*.*.example", "a.*.example", "**.example", "*", "*.", "*a*.example", "a.example\u0000"].map(
+    (name) => ({
+      name: `the alternative name ${JSON.stringify(name)}`,
+      path: "issue/web",
+      data: { common_name: "a.example", alt_names: [name] },
+      code: expect.stringMatching(/^(INPUT_INVALID|ROLE_REFUSED)$/) as string,
+    }),
+  ),
   { name: "no CSR", path: "sign/web", data: { common_name: "a.example" }, code: "CSR_INVALID" },
   {
     name: "a CSR of rubbish",
@@ -285,6 +305,11 @@ test.each<{ name: string; path: string; data: JsonObject; code: string }>([
   { name: "a path of another engine", path: "encrypt/x", data: {}, code: "UNSUPPORTED" },
 ])("$name is refused with $code and nothing is stored", async ({ path, data, code }) => {
   const { call, barrier } = await aBackendWithRole({ allow_any_name: true, max_ttl: "9000h" });
+  await call("update", "roles/free", {
+    allow_any_name: true,
+    enforce_hostnames: false,
+    cn_validations: "disabled",
+  });
   const before = (await barrier.list("")).entries;
   await expect(call("update", path, data)).rejects.toMatchObject({ code });
   expect((await barrier.list("")).entries).toEqual(before);

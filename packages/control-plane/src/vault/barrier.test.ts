@@ -118,6 +118,20 @@ test("a store put back as a whole is refused by one who remembers its sequence n
   await expect(reopen(barrier.sequence + 1)).rejects.toMatchObject({ code: "STORAGE_CORRUPT" });
 });
 
+test("the sequence number to remember is that of the last transaction that is durable", async () => {
+  const storage = memoryStorage();
+  const barrier = Barrier.create(storage, Keyring.create(0));
+  const writing = put(barrier, "a", "1");
+  expect(barrier.sequence).toBe(0);
+  await writing;
+  expect(barrier.sequence).toBe(1);
+  await barrier.transaction([{ key: "a", modRevision: 99 }], [{ type: "delete", key: "a" }]);
+  expect(barrier.sequence).toBe(1);
+  await storage[Symbol.asyncDispose]();
+  await expect(put(barrier, "b", "1")).rejects.toThrow("closed");
+  expect(barrier.sequence).toBe(1);
+});
+
 test("a missing or damaged counter is refused", async () => {
   const { storage, barrier, reopen } = aBarrier();
   await expect(reopen()).rejects.toMatchObject({ code: "STORAGE_CORRUPT" });

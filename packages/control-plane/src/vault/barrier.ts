@@ -45,13 +45,17 @@ export class Barrier implements Storage {
   readonly #baseline: Baseline;
   readonly #sealing = new AbortController();
   #keyring: Keyring;
+  /** Of the transaction that was asked for last. */
   #sequence: number;
+  /** Of the last transaction that the store below has confirmed. */
+  #confirmed: number;
 
   private constructor(storage: Storage, keyring: Keyring, baseline: Baseline) {
     this.#storage = storage;
     this.#keyring = keyring;
     this.#baseline = baseline;
     this.#sequence = baseline.sequence;
+    this.#confirmed = baseline.sequence;
   }
 
   /** A barrier over a store that holds nothing of it yet. */
@@ -78,9 +82,9 @@ export class Barrier implements Storage {
     return new Barrier(storage, keyring, { sequence, revision: counter.modRevision });
   }
 
-  /** Number of the last transaction; kept elsewhere, it proves later that the store was not put back. */
+  /** Number of the last transaction that is durable; kept elsewhere, it proves later that the store was not put back. */
   get sequence(): number {
-    return this.#sequence;
+    return this.#confirmed;
   }
 
   get isSealed(): boolean {
@@ -114,10 +118,13 @@ export class Barrier implements Storage {
     this.#assertUnsealed();
     assertTransaction(comparisons, writes, MAX_BARRIER_WRITES);
     const encrypted = writes.length === 0 ? [] : this.encryptedWrites(writes);
-    return this.#storage.transaction(
+    const sequence = this.#sequence;
+    const result = await this.#storage.transaction(
       comparisons.map(({ key, modRevision }) => ({ key: PREFIX + key, modRevision })),
       encrypted,
     );
+    if (result.succeeded && encrypted.length > 0) this.#confirmed = Math.max(this.#confirmed, sequence);
+    return result;
   }
 
   /** @throws {RksError} VAULT_SEALED, also when the barrier is sealed while the watch runs */

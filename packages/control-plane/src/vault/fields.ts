@@ -2,6 +2,9 @@ import { parseDuration, RksError } from "@rk8s/protocol";
 
 import type { JsonObject } from "./backend.js";
 
+/** What ends later than that cannot be written into a certificate. */
+const MAX_DURATION_SECONDS = 100 * 366 * 86_400;
+
 /**
  * Readers of request fields with Vault's weak typing: `null` stands for not given, numbers and booleans may come as
  * text, lists as comma-separated text, durations as seconds or `1h30m`. Unknown fields are nobody's business here.
@@ -37,17 +40,21 @@ export function countField(data: JsonObject, name: string): number | undefined {
   throw invalid(name, value, "a whole number");
 }
 
-/** Seconds. */
+/** Seconds, a hundred years of them at most. */
 export function durationField(data: JsonObject, name: string): number | undefined {
   const value = data[name] ?? undefined;
-  if (typeof value === "string" && !/^\d*$/.test(value)) {
-    try {
-      return parseDuration(value);
-    } catch {
-      throw invalid(name, value, "a duration like 90s, 10m or 1h30m");
-    }
+  const isText = typeof value === "string" && !/^\d*$/.test(value);
+  const seconds = isText ? durationOf(value) : countField(data, name);
+  if (seconds === undefined ? !isText : seconds <= MAX_DURATION_SECONDS) return seconds;
+  throw invalid(name, value, "a duration like 90s, 10m or 1h30m, of a hundred years at most");
+}
+
+function durationOf(text: string): number | undefined {
+  try {
+    return parseDuration(text);
+  } catch {
+    return undefined;
   }
-  return countField(data, name);
 }
 
 export function listField(data: JsonObject, name: string): readonly string[] | undefined {

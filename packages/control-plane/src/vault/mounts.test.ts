@@ -36,6 +36,13 @@ test("a mount is listed and read in Vault's shape, tuned and gone again", async 
   await expect(vault.read(root, "a/b/x")).rejects.toMatchObject({ code: "NOT_FOUND" });
 });
 
+test.each([1e12, "9000000h", -1])("a mount with lifetimes of %s is refused", async (lifetime) => {
+  await using subject = await anUnsealedVault({ backends });
+  const { vault, root } = subject;
+  const write = vault.write(root, "sys/mounts/a", { type: "echo", config: { default_lease_ttl: lifetime } });
+  await expect(write).rejects.toMatchObject({ code: "INPUT_INVALID" });
+});
+
 test("unmounting deletes what the engine stored and nothing else", async () => {
   await using subject = await anUnsealedVault({ backends });
   const { vault, root } = subject;

@@ -78,11 +78,6 @@ export class Mounts implements AsyncDisposable {
     return this.#mounted.get(mountPath(path))?.entry;
   }
 
-  /** Whether callers may neither unmount nor tune what is there. */
-  isReserved(path: string): boolean {
-    return this.#init.reserved.includes(mountPath(path));
-  }
-
   /**
    * The mount that serves a path, and the path within it; undefined when there is none.
    * @throws {RksError} why the mount's backend could not be made.
@@ -107,8 +102,7 @@ export class Mounts implements AsyncDisposable {
   enable(path: string, type: string, options: MountOptions): Promise<void> {
     return this.#changes.run(() => {
       const wanted = mountPath(path);
-      const reserved = this.#init.reserved.find((other) => overlaps(other, wanted));
-      if (reserved !== undefined) throw reservedMount(reserved);
+      this.#assertNotReserved(wanted);
       return this.#enable(wanted, type, options);
     });
   }
@@ -117,7 +111,7 @@ export class Mounts implements AsyncDisposable {
   enableReserved(path: string, type: string, options: MountOptions): Promise<void> {
     return this.#changes.run(async () => {
       const wanted = mountPath(path);
-      if (!this.isReserved(wanted)) throw new TypeError(`"${wanted}" is not a reserved mount`);
+      if (!this.#init.reserved.includes(wanted)) throw new TypeError(`"${wanted}" is not a reserved mount`);
       if (this.#mounted.get(wanted)?.entry.type === type) return;
       await this.#enable(wanted, type, options);
     });
@@ -130,7 +124,7 @@ export class Mounts implements AsyncDisposable {
   disable(path: string): Promise<void> {
     return this.#changes.run(async () => {
       const wanted = mountPath(path);
-      if (this.isReserved(wanted)) throw reservedMount(wanted);
+      this.#assertNotReserved(wanted);
       const mounted = this.#mounted.get(wanted);
       if (mounted === undefined) return;
       const entry = { ...mounted.entry, removing: true };
@@ -148,7 +142,7 @@ export class Mounts implements AsyncDisposable {
   tune(path: string, options: MountOptions): Promise<void> {
     return this.#changes.run(async () => {
       const wanted = mountPath(path);
-      if (this.isReserved(wanted)) throw reservedMount(wanted);
+      this.#assertNotReserved(wanted);
       const mounted = this.#mounted.get(wanted);
       if (mounted === undefined) throw noMount(wanted);
       const entry: MountEntry = {
@@ -238,6 +232,11 @@ export class Mounts implements AsyncDisposable {
       });
       return error;
     }
+  }
+
+  #assertNotReserved(path: string): void {
+    const reserved = this.#init.reserved.find((other) => overlaps(other, path));
+    if (reserved !== undefined) throw reservedMount(reserved);
   }
 
   #others(path: string): MountEntry[] {

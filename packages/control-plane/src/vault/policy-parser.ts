@@ -4,6 +4,7 @@ import { hclError, parseHcl } from "./hcl.js";
 import type { HclBody, HclItem, HclValue } from "./hcl.js";
 import { CAPABILITIES } from "./policy.js";
 import type { Capability, Policy, PolicyRule } from "./policy.js";
+import { canonicalPatterns } from "./request-path.js";
 
 const MAX_POLICY_BYTES = 128 * 1024;
 const MAX_RULES = 1000;
@@ -40,23 +41,24 @@ export function parsePolicy(text: string): Policy {
 function policyItems(text: string): readonly HclItem[] {
   const trimmed = text.trim();
   if (!trimmed.startsWith("{")) return parseHcl(text).items;
-  const [whole] = parseHcl(`policy = ${trimmed}`).items;
+  const [whole, more] = parseHcl(`policy = ${trimmed}`).items;
+  if (more !== undefined) throw hclError(more.line, "something follows the JSON document");
   return whole !== undefined && isBody(whole.value) ? whole.value.items : [];
 }
 
 function parseItem(item: HclItem): readonly PolicyRule[] {
   if (item.key === "name") return [];
   if (item.key !== "path") throw hclError(item.line, `"${item.key}" is not known here, only "path" is`);
-  if (item.label !== undefined) return [parseRule(item.label, item.value, item.line)];
+  if (item.label !== undefined) return parseRule(item.label, item.value, item.line);
   // JSON: `"path": { "a": {…}, "b": {…} }` or a list of such objects.
   const bodies = Array.isArray(item.value) ? (item.value as readonly HclValue[]) : [item.value];
   return bodies.flatMap((body) => {
     if (!isBody(body)) throw hclError(item.line, "a path has a name and a block of capabilities");
-    return body.items.map((rule) => parseRule(rule.key, rule.value, rule.line));
+    return body.items.flatMap((rule) => parseRule(rule.key, rule.value, rule.line));
   });
 }
 
-function parseRule(name: string, value: HclValue, line: number): PolicyRule {
+function parseRule(name: string, value: HclValue, line: number): readonly PolicyRule[] {
   const path = name.replace(/^\/+/, "");
   assertPattern(path, line);
   const bodies = Array.isArray(value) ? (value as readonly HclValue[]) : [value];
@@ -67,7 +69,7 @@ function parseRule(name: string, value: HclValue, line: number): PolicyRule {
       for (const capability of parseCapabilities(path, item)) capabilities.add(capability);
     }
   }
-  return { path, capabilities };
+  return canonicalPatterns(path).map((pattern) => ({ path: pattern, capabilities }));
 }
 
 function assertPattern(path: string, line: number): void {

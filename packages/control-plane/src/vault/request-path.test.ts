@@ -1,6 +1,6 @@
 import { expect, test } from "vitest";
 
-import { canonicalPath } from "./request-path.js";
+import { canonicalPath, canonicalPatterns } from "./request-path.js";
 
 test.each([
   ["pki/roles/web", "pki/roles/web"],
@@ -18,3 +18,16 @@ test.each(["", "/", "//", "a//b", "//a", "a/../b", "./a", "a/.", "a\u0000b", "a\
     expect(() => canonicalPath("read", path)).toThrow(expect.objectContaining({ code: "INPUT_INVALID" }));
   },
 );
+
+test.each([
+  ["sys/policies/acl/Admin", true],
+  ["sys/policy/Ad*", true],
+  ["sys/+/Admin", true],
+  ["+/policies/+/Admin", true],
+  ["sys/policies/acl/admin", false],
+  ["sys/mounts/PKI", false],
+  ["pki/roles/Admin", false],
+])("a rule for %s counts in lower case as well: %s", (pattern, isCaseless) => {
+  const expected = isCaseless ? [pattern, pattern.toLowerCase()] : [pattern];
+  expect(canonicalPatterns(pattern)).toEqual(expected);
+});

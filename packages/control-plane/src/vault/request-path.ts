@@ -25,3 +25,17 @@ export function canonicalPath(operation: Operation, path: string): string {
   }
   return CASELESS.some((prefix) => trimmed.startsWith(prefix)) ? trimmed.toLowerCase() : trimmed;
 }
+
+/**
+ * A policy's pattern in the spellings in which `canonicalPath` may ask for it: where names are caseless, the lower case
+ * one as well. A rule against `sys/policies/acl/Admin` would else protect nothing.
+ */
+export function canonicalPatterns(pattern: string): readonly string[] {
+  const lower = pattern.toLowerCase();
+  if (lower === pattern) return [pattern];
+  const parts = pattern.split("/");
+  const mayBeCaseless = CASELESS.map((prefix) => prefix.split("/").slice(0, -1)).some((fixed) =>
+    fixed.every((part, index) => parts[index] === part || parts[index] === "+"),
+  );
+  return mayBeCaseless ? [pattern, lower] : [pattern];
+}

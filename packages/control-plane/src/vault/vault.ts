@@ -160,7 +160,7 @@ export class Vault implements AsyncDisposable {
   }
 
   /**
-   * Number of the last transaction behind the barrier, for `VaultInit.minimumSequence`.
+   * Number of the last durable transaction behind the barrier, for `VaultInit.minimumSequence`.
    * @throws {RksError} VAULT_SEALED, VAULT_NOT_INITIALIZED
    */
   get sequence(): number {
@@ -256,7 +256,12 @@ export class Vault implements AsyncDisposable {
       if (state.kind !== "unsealed") throw this.#notUnsealed();
       const { barrier } = state.vault;
       const keys = { ...state.keys, keyring: state.keys.keyring.rotated(this.#clock.now()) };
-      await this.#init.storage.transaction([], [keyringWrite(keys), ...barrier.encryptedWrites([])]);
+      try {
+        await this.#init.storage.transaction([], [keyringWrite(keys), ...barrier.encryptedWrites([])]);
+      } catch (reason) {
+        keys.keyring.zero();
+        throw reason;
+      }
       barrier.replaceKeyring(keys.keyring);
       state.keys = keys;
       return { term: keys.keyring.activeTerm };

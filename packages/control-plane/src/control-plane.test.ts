@@ -1,4 +1,4 @@
-import { mkdtemp, readFile, rename, rm, stat, writeFile } from "node:fs/promises";
+import { cp, mkdtemp, readFile, rename, rm, stat, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { createMemoryTransport } from "@rk8s/protocol/testing";
@@ -178,6 +178,56 @@ test("what was made before a restart is there after it", async () => {
   }
   await using controlPlane = await open(config);
   expect(await controlPlane.cluster().joinTokens.list()).toMatchObject([{ id, status: "usable" }]);
+});
+
+test("every unsealing and sealing is in the audit log, with the state of the store", async () => {
+  const config = await initialized();
+  const controlPlane = await open(config);
+  await controlPlane.cluster().joinTokens.create({}, { actor: "test" });
+  await controlPlane[Symbol.asyncDispose]();
+  const log = (await readFile(join(config.vaultFolder, "audit.log"), "utf8")).trimEnd().split("\n");
+  const records = log.map((line) => JSON.parse(line) as { operation: string; sequence: number });
+  expect(records.map(({ operation }) => operation)).toEqual([
+    "vault.unseal",
+    "server-certificate.issue",
+    "server-certificate.issue",
+    "join-token.create",
+    "join-token.create",
+    "vault.seal",
+  ]);
+  expect(records.at(-1)!.sequence).toBeGreaterThan(records[0]!.sequence);
+});
+
+test("an older copy of the store, with its used tokens unused, is not served until the operator says so", async () => {
+  const config = await initialized();
+  const store = join(config.vaultFolder, "store");
+  const copy = join(folder, "copy");
+  const audit = join(config.vaultFolder, "audit.log");
+  await (await open(config))[Symbol.asyncDispose]();
+  await cp(store, copy, { recursive: true });
+  const controlPlane = await open(config);
+  await controlPlane.cluster().joinTokens.create({}, { actor: "test" });
+  await controlPlane[Symbol.asyncDispose]();
+
+  await rm(store, { recursive: true });
+  await rename(copy, store);
+  await expect(open(config)).rejects.toMatchObject({ code: "STORAGE_CORRUPT" });
+  await rename(audit, `${audit}.1`);
+  await using again = await open(config);
+  expect(again.sealed).toBe(false);
+});
+
+test("a new vault beside the audit log of another one is served", async () => {
+  const config = await initialized();
+  const controlPlane = await open(config);
+  for (let made = 0; made < 30; made++) await controlPlane.cluster().joinTokens.create({}, { actor: "test" });
+  await controlPlane[Symbol.asyncDispose]();
+  for (const name of ["store", "keys.json", "root.pem"]) {
+    await rm(join(config.vaultFolder, name), { recursive: true });
+  }
+  await initializeControlPlane(config);
+  await using another = await open(config);
+  expect(another.sealed).toBe(false);
 });
 
 test("a join token's address is one that agents can dial", async () => {

@@ -49,6 +49,7 @@ export async function startServing(
     const clusterCa = clusterCaOf(vault);
     warnOfTrustDomain(config, clusterCa.trustDomain, logger);
     const audit = owned.use(await openAudit(config, { vault, clusterCa }, { clock, logger }));
+    await noteSealChange(audit, "vault.unseal", logger);
     owned.defer(() => noteSealChange(audit, "vault.seal", logger));
     const cluster = createCluster({
       config: { ...config.certificates, ...heartbeatOf(config), trustDomain: clusterCa.trustDomain },
@@ -67,7 +68,6 @@ export async function startServing(
       stop.abort(new RksError("UNAVAILABLE", "rks is stopping"));
       await withinDrainTime(ended, clock);
     });
-    await noteSealChange(audit, "vault.unseal", logger);
     return { cluster, address, ended, [Symbol.asyncDispose]: () => owned[Symbol.asyncDispose]() };
   } catch (error) {
     await owned[Symbol.asyncDispose]();

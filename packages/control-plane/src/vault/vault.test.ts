@@ -320,3 +320,31 @@ test("a hundred requests while it is sealed and unsealed all end with an answer 
   await vault.unseal(share);
   expect((await vault.read(root, "things/x"))?.data).toMatchObject({ operation: "read" });
 });
+
+test("rotating the key while others write loses nothing, and all of it is readable after a restart", async () => {
+  await using subject = await anUnsealedVault({ backends: { echo: echoBackend } });
+  const { vault, root, storage, share } = subject;
+  await vault.write(root, "sys/mounts/e", { type: "echo" });
+  const work: Promise<unknown>[] = [];
+  for (let index = 0; index < 200; index += 1) {
+    work.push(vault.write(root, `e/stored/${index}`, { index }));
+    if (index % 20 === 0) work.push(vault.rotateKey());
+  }
+  await Promise.all(work);
+  await vault.seal();
+  const again = await openVault({ storage, backends: { echo: echoBackend } });
+  await again.unseal(share);
+  expect((await again.barrier.list("logical/")).entries).toHaveLength(200);
+  expect((await again.rotateKey()).term).toBe(12);
+  await again.seal();
+});
+
+test("two unseals at the same time with the same or with different shares open it once", async () => {
+  const { vault, shares } = await aSealedVault(3, 2);
+  const changes: string[] = [];
+  vault.onSealChange((state) => changes.push(state));
+  await Promise.all([...shares, ...shares].map(async (share) => vault.unseal(share)));
+  expect(vault.status()).toMatchObject({ sealed: false, progress: 0 });
+  expect(changes).toEqual(["unsealed"]);
+  await vault.seal();
+});

@@ -27,7 +27,7 @@ export interface CreateAgentOptions extends TrustOptions, PortOptions {
   readonly keyPair?: KeyPair | undefined;
   /** A certification request (DER) made with `keyPair`. */
   readonly csr?: Uint8Array | undefined;
-  /** Runs the pods that the control plane sends. Without one the node takes no pods. It stays the caller's. */
+  /** Runs the pods that the control plane sends. Without one, and without a `CreatePod` handler, the node takes none. It stays the caller's. */
   readonly runtime?: PodRuntime | undefined;
   /** Instead of `runtime`: whatever does with pods what a `PodHost` does. It stays the caller's. */
   readonly pods?: PodHost | undefined;
@@ -209,10 +209,12 @@ class RunningAgent implements Agent {
   }
 
   async #hostFacts(pods: PodHost | undefined): Promise<NodeFacts> {
-    const runtime = await this.#options.runtime?.info();
+    const { runtime: podRuntime, handlers } = this.#options;
+    const takesPods = pods !== undefined || handlers?.CreatePod !== undefined;
+    const runtime = await podRuntime?.info();
     return createHostFacts(
       {
-        podCapacity: pods === undefined ? 0 : POD_CAPACITY,
+        podCapacity: takesPods ? POD_CAPACITY : 0,
         runtimeVersion: runtime === undefined ? "" : `${runtime.name}://${runtime.version}`,
         agentVersion: AGENT_VERSION,
         diskPath: process.cwd(),

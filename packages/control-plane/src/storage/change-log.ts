@@ -3,9 +3,9 @@ import { RksError } from "@rk8s/protocol";
 import type { Change } from "./storage.js";
 
 /** How many changes are remembered for watchers that are behind. */
-const MAX_CHANGES = 16_384;
+const MAX_CHANGES = 4096;
 /** And how many bytes of values. */
-const MAX_BYTES = 16 * 1024 * 1024;
+const MAX_BYTES = 2 * 1024 * 1024;
 
 /**
  * The latest changes of a store, in memory, for the watchers of an embedded adapter. It begins when the store is

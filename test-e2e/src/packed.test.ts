@@ -8,7 +8,7 @@ import { Cluster } from "./harness/cluster.js";
 import { Daemon, ROOT } from "./harness/process.js";
 
 const execute = promisify(execFile);
-const PACKAGES = ["protocol", "x509", "quic", "agent"];
+const PACKAGES = ["protocol", "x509", "quic", "host", "agent"];
 
 test(
   "the packed agent, installed into an empty folder, joins a real control plane",

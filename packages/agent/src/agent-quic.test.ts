@@ -1,9 +1,9 @@
+import { systemClock } from "@rk8s/host";
 import { request } from "@rk8s/protocol";
 import { createQuicTransport } from "@rk8s/quic";
 import { expect, test } from "vitest";
 import { createAgent } from "./agent.js";
 import { connectOperator } from "./session/connect-operator.js";
-import { systemClock } from "./system-clock.js";
 import { aPod, FakePodHost } from "./testing/fake-pod-host.js";
 import { FakeRks } from "./testing/fake-rks.js";
 

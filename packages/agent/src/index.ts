@@ -33,7 +33,7 @@ export type {
 } from "./runtime/pod-runtime.js";
 export { openProcessRuntime } from "./runtime/process/process-runtime.js";
 export type { ProcessRuntimeOptions } from "./runtime/process/process-runtime.js";
-export { systemClock } from "./system-clock.js";
+export { systemClock } from "@rk8s/host";
 export { AGENT_VERSION } from "./version.js";
 export { parseJoinToken, RksError, silentLogger } from "@rk8s/protocol";
 export type { Clock, JoinToken, Logger, Transport } from "@rk8s/protocol";

@@ -1,5 +1,5 @@
+import { systemClock } from "@rk8s/host";
 import { silentLogger, type Clock, type Logger, type Transport } from "@rk8s/protocol";
-import { systemClock } from "./system-clock.js";
 
 /** What everything in this package needs from outside. */
 export interface AgentPorts {

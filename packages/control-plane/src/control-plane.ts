@@ -1,3 +1,4 @@
+import { socketAnswers, systemClock } from "@rk8s/host";
 import { type Clock, type Logger, RksError, silentLogger, type Transport } from "@rk8s/protocol";
 import { createQuicTransport } from "@rk8s/quic";
 import { formatHostPort } from "./config/address.js";
@@ -6,7 +7,6 @@ import { clusterRoutes } from "./http/cluster-routes.js";
 import type { Endpoints, OperatorApi } from "./http/operator-api.js";
 import { serveSocket } from "./http/socket-server.js";
 import { sysRoutes } from "./http/sys-routes.js";
-import { socketAnswers } from "./http/unix-socket.js";
 import { agentAddress } from "./lifecycle/agent-address.js";
 import { openClusterVault } from "./lifecycle/cluster-vault.js";
 import { Disposables } from "./lifecycle/disposables.js";
@@ -18,7 +18,6 @@ import { type VaultFolder, vaultFolderAt } from "./lifecycle/vault-folder.js";
 import type { JoinCheck } from "./join/join-check.js";
 import type { Cluster } from "./server/cluster.js";
 import { openLmdbStorage } from "./storage/lmdb-storage.js";
-import { systemClock } from "./system-clock.js";
 import { Serial } from "./vault/serial.js";
 import type { Vault, VaultStatus } from "./vault/vault.js";
 

@@ -1,8 +1,8 @@
+import { systemClock } from "@rk8s/host";
 import type { Clock, Logger } from "@rk8s/protocol";
 import type { ControlPlaneConfig } from "./config/config.js";
 import { initialize, type InitializationResult } from "./lifecycle/initialize.js";
 import { openLmdbStorage } from "./storage/lmdb-storage.js";
-import { systemClock } from "./system-clock.js";
 
 export interface InitializeControlPlanePorts {
   readonly clock?: Clock | undefined;

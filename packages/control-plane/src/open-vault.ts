@@ -1,6 +1,6 @@
+import { systemClock } from "@rk8s/host";
 import type { Clock, Logger } from "@rk8s/protocol";
 import { pkiBackend } from "./pki/pki-backend.js";
-import { systemClock } from "./system-clock.js";
 import { Vault, type VaultInit } from "./vault/vault.js";
 
 export interface OpenVaultPorts {

@@ -21,6 +21,7 @@ export type { Message, MessageBody, MessageType, RksMessage } from "./message.js
 export { FRAMES_MEDIA_TYPE, MESSAGES_PATH } from "./messages-endpoint.js";
 export { MessageStream } from "./message-stream.js";
 export type { Received } from "./message-stream.js";
+export { nearestWord } from "./nearest-word.js";
 export { assertNodeName } from "./node.js";
 export type { Node, NodeCondition, NodeStatus } from "./node.js";
 export { openStreamInTime } from "./open-stream.js";

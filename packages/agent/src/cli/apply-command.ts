@@ -1,7 +1,7 @@
+import type { CliIo } from "@rk8s/host/cli-io";
 import { RksError, type Pod } from "@rk8s/protocol";
 import { type PeerArguments } from "./flags.js";
 import { STDIN_WORD } from "./flags.js";
-import type { CliIo } from "./io.js";
 import { MAX_MANIFEST_BYTES, parseManifests } from "./manifest.js";
 import { printJson } from "./output.js";
 import { openPeer, type PeerOptions } from "./peer.js";

@@ -1,9 +1,10 @@
 import yargs, { type Argv } from "yargs";
+import type { LogLevel } from "@rk8s/host";
+import type { CliIo } from "@rk8s/host/cli-io";
 import { AGENT_VERSION } from "../version.js";
 import {
   FLAGS,
   LOG_LEVELS,
-  type LogLevel,
   OBJECT_KINDS,
   type ObjectKind,
   OUTPUTS,
@@ -13,8 +14,6 @@ import {
   type DeletionArguments,
   type LogArguments,
 } from "./flags.js";
-import type { CliIo } from "./io.js";
-import { nearestWord } from "./nearest-word.js";
 import { UsageProblem } from "./usage-problem.js";
 
 /** What the command line asks for. */
@@ -42,12 +41,13 @@ export async function parseArguments(argv: readonly string[]): Promise<Invocatio
   } catch (reason) {
     const message = (reason instanceof Error ? reason.message : String(reason)).replaceAll(STDIN_WORD, "-");
     if (message === INCOMPLETE) return { type: "incomplete", help: await helpFor(argv) };
-    throw usageProblem(message);
+    throw await usageProblem(message);
   }
   return run === undefined ? { type: "print", text: `${printed}\n` } : { type: "run", run };
 }
 
-function usageProblem(message: string): UsageProblem {
+async function usageProblem(message: string): Promise<UsageProblem> {
+  const { nearestWord } = await import("@rk8s/protocol");
   const unknown = /^Unknown arguments?: ([^,]+)/.exec(message)?.[1];
   const nearest = unknown === undefined ? undefined : nearestWord(unknown, FLAGS);
   return new UsageProblem(

@@ -1,9 +1,9 @@
 import { mkdtemp, readdir, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import type { CliIo } from "@rk8s/host/cli-io";
 import { formatJoinToken, Secret } from "@rk8s/protocol";
 import { afterEach, beforeEach, expect, test } from "vitest";
-import type { CliIo } from "./io.js";
 import { main } from "./main.js";
 
 let folder: string;

@@ -1,16 +1,15 @@
 import { constants } from "node:os";
 import { resolve } from "node:path";
+import { createLogger, type LogLevel, printable, systemClock } from "@rk8s/host";
+import type { CliIo } from "@rk8s/host/cli-io";
 import { RksError } from "@rk8s/protocol";
 import type { AgentEvent } from "../agent-events.js";
 import { dataFolderOf } from "../daemon/data-folder.js";
 import { eventText } from "../daemon/event-text.js";
 import { runDaemon } from "../daemon/run-daemon.js";
-import { systemClock } from "../system-clock.js";
-import { type LogLevel, type PeerArguments } from "./flags.js";
-import type { CliIo } from "./io.js";
+import { type PeerArguments } from "./flags.js";
 import { readJoinToken } from "./join-token-input.js";
-import { createLogger } from "./log.js";
-import { printable, printJson } from "./output.js";
+import { printJson } from "./output.js";
 import { assertTls } from "./peer.js";
 import { reportError } from "./report-error.js";
 import { UsageProblem } from "./usage-problem.js";
@@ -50,7 +49,7 @@ export async function daemon(args: DaemonArguments, io: CliIo): Promise<void> {
     {
       clock: systemClock,
       logger: createLogger(
-        { level: args.logLevel },
+        { level: args.logLevel, format: "text" },
         { write: (line) => io.stderr(line), clock: systemClock },
       ),
       signal: stop.signal,

@@ -1,7 +1,7 @@
+import { systemClock } from "@rk8s/host";
+import type { CliIo } from "@rk8s/host/cli-io";
 import { RksError } from "@rk8s/protocol";
-import { systemClock } from "../system-clock.js";
 import { type PeerArguments, type DeletionArguments } from "./flags.js";
-import type { CliIo } from "./io.js";
 import { printJson } from "./output.js";
 import { isNotFound, openPeer, type Peer, type PeerOptions } from "./peer.js";
 import { UsageProblem } from "./usage-problem.js";

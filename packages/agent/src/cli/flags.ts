@@ -1,3 +1,5 @@
+import type { LogLevel } from "@rk8s/host";
+
 /** Flags of every command that asks a control plane, each with its environment variable. */
 export interface PeerArguments {
   readonly rksAddress?: string | undefined;
@@ -43,8 +45,7 @@ export type ObjectKind = (typeof OBJECT_KINDS)[number];
 
 export const OUTPUTS = ["json", "yaml", "wide"] as const;
 type OutputFormat = (typeof OUTPUTS)[number];
-export const LOG_LEVELS = ["debug", "info", "warn", "error"] as const;
-export type LogLevel = (typeof LOG_LEVELS)[number];
+export const LOG_LEVELS = ["debug", "info", "warn", "error"] as const satisfies readonly LogLevel[];
 
 export interface ViewArguments {
   readonly output?: OutputFormat | undefined;

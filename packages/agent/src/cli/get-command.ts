@@ -1,6 +1,6 @@
+import type { CliIo } from "@rk8s/host/cli-io";
 import type { Node, Pod } from "@rk8s/protocol";
 import { type ObjectKind, type PeerArguments, type ViewArguments } from "./flags.js";
-import type { CliIo } from "./io.js";
 import { formatTable } from "./output.js";
 import { openPeer, type Peer, type PeerOptions } from "./peer.js";
 import {

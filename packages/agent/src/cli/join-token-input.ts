@@ -1,6 +1,6 @@
+import type { CliIo } from "@rk8s/host/cli-io";
 import { parseJoinToken, type JoinToken } from "@rk8s/protocol";
 import { type PeerArguments } from "./flags.js";
-import type { CliIo } from "./io.js";
 import { printHint } from "./output.js";
 import { readInput } from "./text-input.js";
 import { UsageProblem } from "./usage-problem.js";

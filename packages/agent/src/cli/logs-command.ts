@@ -1,7 +1,7 @@
+import { systemClock } from "@rk8s/host";
+import type { CliIo } from "@rk8s/host/cli-io";
 import type { LogArguments } from "./flags.js";
 import { assertAnswer, LIMITS, MessageStream, RksError, withDeadline, type RksMessage } from "@rk8s/protocol";
-import { systemClock } from "../system-clock.js";
-import type { CliIo } from "./io.js";
 import { LineSplitter } from "./line-splitter.js";
 import { printJson } from "./output.js";
 import { openPeer, type Peer, type PeerOptions } from "./peer.js";

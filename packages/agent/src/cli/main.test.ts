@@ -2,15 +2,15 @@ import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { createServer, type RequestListener, type Server } from "node:http";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { systemClock } from "@rk8s/host";
+import type { CliIo } from "@rk8s/host/cli-io";
 import { pod as podSchema, RksError, silentLogger, type Node, type Pod } from "@rk8s/protocol";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import type { AgentStatus } from "../daemon/agent-status.js";
 import { serveLocally } from "../daemon/local-server.js";
 import type { Handlers } from "../session/handlers.js";
-import { systemClock } from "../system-clock.js";
 import { AGENT_VERSION } from "../version.js";
 import { FLAGS } from "./flags.js";
-import type { CliIo } from "./io.js";
 import { main } from "./main.js";
 
 let folder: string;

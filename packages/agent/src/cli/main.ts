@@ -1,5 +1,5 @@
+import { type CliIo, processIo } from "@rk8s/host/cli-io";
 import { parseArguments } from "./arguments.js";
-import { type CliIo, processIo } from "./io.js";
 
 /** Exit code of wrong usage (EX_USAGE of sysexits(3)). */
 const USAGE = 64;

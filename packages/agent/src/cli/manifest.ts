@@ -1,6 +1,5 @@
-import { podManifest, RksError, type PodManifest } from "@rk8s/protocol";
+import { nearestWord, podManifest, RksError, type PodManifest } from "@rk8s/protocol";
 import { isAlias, LineCounter, parseAllDocuments, visit } from "yaml";
-import { nearestWord } from "./nearest-word.js";
 
 /** As large as a message may be. */
 export const MAX_MANIFEST_BYTES = 1_048_576;

@@ -1,4 +1,5 @@
-import type { CliIo } from "./io.js";
+import { printable } from "@rk8s/host";
+import type { CliIo } from "@rk8s/host/cli-io";
 
 /** Print the one document of a `--json` run, or one line of a stream of them. */
 export function printJson(io: CliIo, document: unknown): void {
@@ -24,12 +25,6 @@ function formatColumns(rows: readonly (readonly string[])[]): string {
   const widths = (rows[0] ?? []).map((_, column) => Math.max(...rows.map((row) => row[column]?.length ?? 0)));
   const lines = rows.map((row) => row.map((cell, column) => cell.padEnd(widths[column] ?? 0)).join("   "));
   return lines.map((line) => `${printable(line.trimEnd())}\n`).join("");
-}
-
-/** Text that came from elsewhere, without what could drive a terminal. */
-export function printable(text: string): string {
-  // oxlint-disable-next-line no-control-regex -- control characters are what this is about
-  return text.replaceAll(/[\u0000-\u0008\u000b-\u001f\u007f-\u009f]/g, "\uFFFD");
 }
 
 /** How long something has been, in its largest unit: `45s`, `12m`, `3h`, `9d`. */

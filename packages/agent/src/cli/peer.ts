@@ -1,4 +1,6 @@
 import { resolve } from "node:path";
+import { systemClock } from "@rk8s/host";
+import type { CliIo } from "@rk8s/host/cli-io";
 import {
   request,
   RksError,
@@ -9,9 +11,7 @@ import {
 } from "@rk8s/protocol";
 import { dataFolderOf } from "../daemon/data-folder.js";
 import { agentSocketOf, socketPeer } from "../daemon/socket-peer.js";
-import { systemClock } from "../system-clock.js";
 import { type PeerArguments } from "./flags.js";
-import type { CliIo } from "./io.js";
 import { readJoinToken } from "./join-token-input.js";
 import { UsageProblem } from "./usage-problem.js";
 

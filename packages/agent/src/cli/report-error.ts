@@ -1,6 +1,7 @@
+import { printable } from "@rk8s/host";
+import type { CliIo } from "@rk8s/host/cli-io";
 import { RksError } from "@rk8s/protocol";
-import type { CliIo } from "./io.js";
-import { printable, printHint, printJson } from "./output.js";
+import { printHint, printJson } from "./output.js";
 import { UsageProblem } from "./usage-problem.js";
 
 /** Print an error the way every command does; returns the exit code. */

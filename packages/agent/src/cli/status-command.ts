@@ -1,9 +1,9 @@
 import { resolve } from "node:path";
+import type { CliIo } from "@rk8s/host/cli-io";
 import { RksError } from "@rk8s/protocol";
 import { agentStatus } from "../daemon/agent-status.js";
 import { dataFolderOf } from "../daemon/data-folder.js";
 import { agentSocketOf, readDocument, STATUS_PATH } from "../daemon/socket-peer.js";
-import type { CliIo } from "./io.js";
 import { formatFields, printJson } from "./output.js";
 
 /** `rkl status`: how this host's agent is. */

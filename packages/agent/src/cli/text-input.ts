@@ -1,8 +1,8 @@
 import { open } from "node:fs/promises";
 import { resolve } from "node:path";
+import type { CliIo } from "@rk8s/host/cli-io";
 import { RksError } from "@rk8s/protocol";
 import { STDIN_WORD } from "./flags.js";
-import type { CliIo } from "./io.js";
 
 export interface InputOptions {
   readonly maxBytes: number;

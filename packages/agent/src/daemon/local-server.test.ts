@@ -3,6 +3,7 @@ import { request as httpRequest } from "node:http";
 import { connect } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { systemClock as clock } from "@rk8s/host";
 import {
   MESSAGES_PATH,
   encodeFrame,
@@ -14,7 +15,6 @@ import {
 } from "@rk8s/protocol";
 import { afterEach, beforeEach, expect, test } from "vitest";
 import type { Handlers } from "../session/handlers.js";
-import { systemClock as clock } from "../system-clock.js";
 import { serveLocally } from "./local-server.js";
 import { socketPeer } from "./socket-peer.js";
 

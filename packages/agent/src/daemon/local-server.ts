@@ -1,22 +1,12 @@
-import { chmod, mkdtemp, rename, rm } from "node:fs/promises";
-import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
-import { dirname, join } from "node:path";
-import {
-  FRAMES_MEDIA_TYPE,
-  MESSAGES_PATH,
-  RksError,
-  type Clock,
-  type Logger,
-  type Stream,
-} from "@rk8s/protocol";
+import { rm } from "node:fs/promises";
+import { createServer, type IncomingMessage, type ServerResponse } from "node:http";
+import { listenOnUnixSocket, serverStream } from "@rk8s/host";
+import { MESSAGES_PATH, RksError, type Clock, type Logger, type Stream } from "@rk8s/protocol";
 import { serveRequests } from "../session/dispatch.js";
 import type { Handlers } from "../session/handlers.js";
 import type { AgentStatus } from "./agent-status.js";
-import { HttpStream } from "./http-stream.js";
 import { STATUS_PATH } from "./socket-peer.js";
 
-/** `sun_path` (unix(7)) without its zero, and without the longer name that the socket has at first. */
-const MAX_PATH_BYTES = 107 - "/.sXXXXXX/s".length + "/rkl.sock".length;
 const MAX_CONNECTIONS = 64;
 const REQUEST_TIMEOUT_MS = 60_000;
 
@@ -46,7 +36,7 @@ export async function serveLocally(
   });
   server.maxConnections = MAX_CONNECTIONS;
   server.on("clientError", (_error, socket) => socket.destroy());
-  await listen(server, init.path);
+  await listenOnUnixSocket(server, init.path, { setting: "--data-dir" });
   return {
     async [Symbol.asyncDispose]() {
       life.abort(new RksError("UNAVAILABLE", "the agent is stopping"));
@@ -72,12 +62,7 @@ async function answer(
     const gone = new AbortController();
     response.once("close", () => gone.abort(new RksError("STREAM_RESET", "the client is gone")));
     const signal = AbortSignal.any([options.life, gone.signal]);
-    response.writeHead(200, { "content-type": FRAMES_MEDIA_TYPE, "cache-control": "no-store" });
-    const stream = new HttpStream({
-      incoming: Promise.resolve(request),
-      outgoing: response,
-      broken: (cause) => new RksError("STREAM_RESET", "the other side of the socket is gone", { cause }),
-    });
+    const stream = serverStream(request, response);
     await serveRequests(only(stream), init.handlers, { ...options, signal });
   } else {
     throw new RksError("NOT_FOUND", `"${route.slice(0, 200)}" is nothing that the agent serves`);
@@ -97,39 +82,4 @@ function sendError(response: ServerResponse, reason: unknown): void {
 function send(response: ServerResponse, status: number, document: unknown): void {
   response.writeHead(status, { "content-type": "application/json", "cache-control": "no-store" });
   response.end(`${JSON.stringify(document)}\n`);
-}
-
-async function listen(server: Server, path: string): Promise<void> {
-  if (Buffer.byteLength(path) > MAX_PATH_BYTES) {
-    throw new RksError("CONFIG_INVALID", `the socket path "${path}" is longer than the system allows`, {
-      suggestion: "Give --data-dir a folder with a shorter path.",
-    });
-  }
-  let folder: string | undefined;
-  try {
-    // A folder of its own is 0700, so that nobody can connect before the mode is set.
-    folder = await mkdtemp(join(dirname(path), ".s"));
-    const first = join(folder, "s");
-    await new Promise<void>((resolve, reject) => {
-      server.once("error", reject);
-      server.listen(first, () => {
-        server.off("error", reject);
-        resolve();
-      });
-    });
-    await chmod(first, 0o600);
-    await rename(first, path);
-  } catch (cause) {
-    server.close();
-    throw new RksError(
-      "STORAGE_UNWRITABLE",
-      `cannot make the socket "${path}": ${(cause as Error).message}`,
-      {
-        cause,
-        suggestion: "Give --data-dir a folder on a local disk that this user may write to.",
-      },
-    );
-  } finally {
-    if (folder !== undefined) await rm(folder, { recursive: true, force: true });
-  }
 }

@@ -1,6 +1,7 @@
 import { mkdtemp, readdir, readFile, rm, stat } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { systemClock } from "@rk8s/host";
 import {
   parseJoinToken,
   podManifest,
@@ -12,7 +13,6 @@ import {
 import { afterEach, beforeEach, expect, test } from "vitest";
 import type { AgentEvent } from "../agent-events.js";
 import { openProcessRuntime } from "../runtime/process/process-runtime.js";
-import { systemClock } from "../system-clock.js";
 import { FakeRks, refusal, type FakeRksInit } from "../testing/fake-rks.js";
 import { silentLogger } from "@rk8s/protocol";
 import { agentStatus } from "./agent-status.js";

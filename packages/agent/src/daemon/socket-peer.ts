@@ -1,6 +1,7 @@
 import { request as httpRequest, type ClientRequest, type IncomingMessage } from "node:http";
 import { join } from "node:path";
 import type { Readable } from "node:stream";
+import { assertSocketPath, HttpStream } from "@rk8s/host";
 import {
   FRAMES_MEDIA_TYPE,
   MESSAGES_PATH,
@@ -9,13 +10,10 @@ import {
   type WireError,
 } from "@rk8s/protocol";
 import { z } from "zod";
-import { HttpStream } from "./http-stream.js";
 
 /** Where the agent says how it is. */
 export const STATUS_PATH = "/v1/status";
 
-/** `sun_path` holds 108 bytes with its final zero (unix(7)). */
-const MAX_PATH_BYTES = 107;
 const MAX_DOCUMENT_BYTES = 1_048_576;
 const ANSWER_TIMEOUT_MS = 10_000;
 
@@ -82,16 +80,7 @@ function openRequest(
   socketPath: string,
   init: { method: string; path: string; headers?: Record<string, string> },
 ): ClientRequest {
-  const length = Buffer.byteLength(socketPath);
-  if (length > MAX_PATH_BYTES) {
-    throw new RksError(
-      "CONFIG_INVALID",
-      `the socket path "${socketPath}" has ${length} bytes; the system allows ${MAX_PATH_BYTES}`,
-      {
-        suggestion: "Choose a folder with a shorter path.",
-      },
-    );
-  }
+  assertSocketPath(socketPath);
   return httpRequest({ socketPath, agent: false, ...init });
 }
 

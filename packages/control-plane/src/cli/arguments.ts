@@ -1,13 +1,7 @@
 import yargs, { type Argv } from "yargs";
-import {
-  LOG_FORMATS,
-  LOG_LEVELS,
-  type LogFormat,
-  type LogLevel,
-  STDIN_WORD,
-  type TargetArguments,
-} from "./flags.js";
-import type { CliIo } from "./io.js";
+import type { LogFormat, LogLevel } from "@rk8s/host";
+import type { CliIo } from "@rk8s/host/cli-io";
+import { LOG_FORMATS, LOG_LEVELS, STDIN_WORD, type TargetArguments } from "./flags.js";
 import { VERSION } from "../version.js";
 
 /** What the command line asks for. */

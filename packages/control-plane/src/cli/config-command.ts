@@ -1,6 +1,6 @@
 import { resolve } from "node:path";
+import type { CliIo } from "@rk8s/host/cli-io";
 import { writeSampleConfig } from "../config/config-file.js";
-import type { CliIo } from "./io.js";
 import { printHint, printJson } from "./output.js";
 
 /** `rks config init [FILE]`. @throws {RksError} ALREADY_EXISTS, STORAGE_UNWRITABLE. */

@@ -1,3 +1,5 @@
+import type { LogFormat, LogLevel } from "@rk8s/host";
+
 /** Flags of every command that asks a running rks. */
 export interface TargetArguments {
   readonly config?: string | undefined;
@@ -10,7 +12,5 @@ export interface TargetArguments {
  */
 export const STDIN_WORD = "\0stdin";
 
-export const LOG_LEVELS = ["debug", "info", "warn", "error"] as const;
-export const LOG_FORMATS = ["text", "json"] as const;
-export type LogLevel = (typeof LOG_LEVELS)[number];
-export type LogFormat = (typeof LOG_FORMATS)[number];
+export const LOG_LEVELS = ["debug", "info", "warn", "error"] as const satisfies readonly LogLevel[];
+export const LOG_FORMATS = ["text", "json"] as const satisfies readonly LogFormat[];

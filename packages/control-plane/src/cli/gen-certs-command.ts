@@ -1,8 +1,8 @@
+import { systemClock } from "@rk8s/host";
+import type { CliIo } from "@rk8s/host/cli-io";
 import { RksError } from "@rk8s/protocol";
 import { initializeControlPlane } from "../initialize-control-plane.js";
 import type { InitializationResult } from "../lifecycle/initialize.js";
-import { systemClock } from "../system-clock.js";
-import type { CliIo } from "./io.js";
 import { printHint, printJson } from "./output.js";
 import { readConfigArgument } from "./target.js";
 

@@ -1,5 +1,6 @@
 import { mkdir, readFile } from "node:fs/promises";
 import { join, resolve } from "node:path";
+import type { CliIo } from "@rk8s/host/cli-io";
 import { parseDuration, RksError } from "@rk8s/protocol";
 import { fileError, writeDurably } from "../lifecycle/durable-file.js";
 import {
@@ -11,7 +12,6 @@ import {
 } from "./answers.js";
 import { type TargetArguments } from "./flags.js";
 import { ask } from "./ask.js";
-import type { CliIo } from "./io.js";
 import { formatTable, printHint, printJson } from "./output.js";
 import { findTarget } from "./target.js";
 

@@ -1,6 +1,7 @@
 import { mkdtemp, readFile, rm, stat, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import type { CliIo } from "@rk8s/host/cli-io";
 import { Secret, silentLogger } from "@rk8s/protocol";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { clusterRoutes } from "../http/cluster-routes.js";
@@ -9,7 +10,6 @@ import { serveSocket } from "../http/socket-server.js";
 import { sysRoutes } from "../http/sys-routes.js";
 import type { VaultStatus } from "../vault/vault.js";
 import { VERSION } from "../version.js";
-import type { CliIo } from "./io.js";
 import { main } from "./main.js";
 
 let folder: string;
@@ -52,6 +52,9 @@ async function rks(
       input.onStdout?.(text);
     },
     stderr: (text) => void (stderr += text),
+    onStdoutClosed: () => ({ [Symbol.dispose]: () => undefined }),
+    onCrash: () => ({ [Symbol.dispose]: () => undefined }),
+    exit: () => undefined,
     onTerminate: (listener) => {
       terminate = () => listener("SIGTERM");
       return { [Symbol.dispose]: () => undefined };

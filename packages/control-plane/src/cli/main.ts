@@ -1,14 +1,17 @@
+import { type CliIo, processIo } from "@rk8s/host/cli-io";
 import { type Invocation, parseArguments } from "./arguments.js";
-import { type CliIo, processIo } from "./io.js";
 
 /** Exit code of wrong usage (EX_USAGE of sysexits(3)). */
 const USAGE = 64;
+/** Exit code of a defect (EX_SOFTWARE of sysexits(3)). */
+const DEFECT = 70;
 
 /**
  * Run one `rks` command. Never throws: what goes wrong is printed, and the exit code says what kind it was.
- * `argv` is without the program's own name.
+ * `argv` is without the program's own name. What nobody caught ends the process with the exit code of a defect.
  */
 export async function main(argv: readonly string[], io: CliIo = processIo()): Promise<number> {
+  io.onCrash((reason) => endByDefect(reason, io));
   try {
     return await carryOut(await parseArguments(argv), io);
   } catch (reason) {
@@ -31,4 +34,10 @@ async function carryOut(invocation: Invocation, io: CliIo): Promise<number> {
   if (invocation.type === "print") io.stdout(invocation.text);
   else await invocation.run(io);
   return 0;
+}
+
+function endByDefect(reason: unknown, io: CliIo): void {
+  const trace = reason instanceof Error ? (reason.stack ?? reason.message) : String(reason);
+  io.stderr(`rks: a defect ends this process\n${trace}\n`);
+  io.exit(DEFECT);
 }

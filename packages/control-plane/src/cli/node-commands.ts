@@ -1,9 +1,10 @@
+import { printable } from "@rk8s/host";
+import type { CliIo } from "@rk8s/host/cli-io";
 import { createdTokenAnswer, type ListedNode, nodeAnswer, nodeListAnswer } from "./answers.js";
 import { type TargetArguments } from "./flags.js";
 import { ask } from "./ask.js";
-import type { CliIo } from "./io.js";
 import { printCreatedToken } from "./join-token-commands.js";
-import { formatFields, formatTable, printable, printHint, printJson } from "./output.js";
+import { formatFields, formatTable, printHint, printJson } from "./output.js";
 import { findTarget } from "./target.js";
 
 interface NamedNode extends TargetArguments {

@@ -1,5 +1,6 @@
+import { printable } from "@rk8s/host";
+import type { CliIo } from "@rk8s/host/cli-io";
 import { RksError } from "@rk8s/protocol";
-import type { CliIo } from "./io.js";
 
 /** Print the one document of a `--json` run. */
 export function printJson(io: CliIo, document: unknown): void {
@@ -34,12 +35,6 @@ export function formatFields(fields: readonly (readonly [name: string, value: st
     .map(([name, value]) => `${name.padEnd(width)}   ${value}`.trimEnd())
     .map((line) => `${line}\n`)
     .join("");
-}
-
-/** Text that came from elsewhere, without what could drive a terminal. */
-export function printable(text: string): string {
-  // eslint-disable-next-line no-control-regex -- control characters are what this is about
-  return text.replaceAll(/[\u0000-\u0008\u000b-\u001f\u007f-\u009f]/g, "\uFFFD");
 }
 
 /** Print an error the way every command does; returns the exit code. */

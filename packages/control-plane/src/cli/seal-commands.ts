@@ -1,10 +1,10 @@
+import type { CliIo } from "@rk8s/host/cli-io";
 import { RksError } from "@rk8s/protocol";
 import { readUnsealMaterial } from "../lifecycle/unseal-material.js";
 import { vaultFolderAt } from "../lifecycle/vault-folder.js";
 import { sealStatusAnswer, statusAnswer } from "./answers.js";
 import { STDIN_WORD, type TargetArguments } from "./flags.js";
 import { ask } from "./ask.js";
-import type { CliIo } from "./io.js";
 import { formatFields, printHint, printJson } from "./output.js";
 import { readSecretFile, readStdin } from "./secret-input.js";
 import { findTarget, type Target } from "./target.js";

@@ -1,7 +1,7 @@
 import { readFile, stat } from "node:fs/promises";
 import { resolve } from "node:path";
+import type { CliIo } from "@rk8s/host/cli-io";
 import { RksError } from "@rk8s/protocol";
-import type { CliIo } from "./io.js";
 
 /** 255 shares are 24 KB. */
 const MAX_INPUT_BYTES = 65_536;

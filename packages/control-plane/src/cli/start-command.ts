@@ -1,10 +1,8 @@
+import { createLogger, type LogFormat, type LogLevel, systemClock } from "@rk8s/host";
+import type { CliIo } from "@rk8s/host/cli-io";
 import { type Logger, RksError } from "@rk8s/protocol";
 import type { ControlPlaneConfig } from "../config/config.js";
 import { type ControlPlane, createControlPlane } from "../control-plane.js";
-import { systemClock } from "../system-clock.js";
-import { type LogFormat, type LogLevel } from "./flags.js";
-import type { CliIo } from "./io.js";
-import { createLogger } from "./log.js";
 import { printHint, printJson } from "./output.js";
 import { readConfigArgument } from "./target.js";
 

@@ -1,10 +1,10 @@
 import { resolve } from "node:path";
+import type { CliIo } from "@rk8s/host/cli-io";
 import { readConfig } from "../config/config-file.js";
 import type { ControlPlaneConfig } from "../config/config.js";
 import { openSocketClient, type SocketClient } from "../http/socket-client.js";
 import { socketPathOf } from "../lifecycle/vault-folder.js";
 import { type TargetArguments } from "./flags.js";
-import type { CliIo } from "./io.js";
 
 const DEFAULT_CONFIG = "config.yaml";
 

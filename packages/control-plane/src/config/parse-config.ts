@@ -1,11 +1,10 @@
 import { dirname, resolve } from "node:path";
-import { formatDuration, RksError } from "@rk8s/protocol";
+import { formatDuration, nearestWord, RksError } from "@rk8s/protocol";
 import { LineCounter, parseDocument } from "yaml";
 import type { z } from "zod";
 import { formatHostPort, isWildcard, parseHostPort } from "./address.js";
 import { configFile, type ConfigFile, KNOWN_KEYS, SECTIONS_WITHOUT_EFFECT } from "./config-schema.js";
 import type { ControlPlaneConfig, SealConfig } from "./config.js";
-import { nearestKey } from "./nearest-key.js";
 
 /** A config and what its author should know about it. */
 export interface ParsedConfig {
@@ -145,10 +144,10 @@ function describe(issue: z.core.$ZodIssue): Problem[] {
 
 /** Looks for the key in its own section first, then in all others: it may only be in the wrong place. */
 function unknownKey(section: string, key: string): string {
-  const here = nearestKey(key, KNOWN_KEYS[section] ?? []);
+  const here = nearestWord(key, KNOWN_KEYS[section] ?? []);
   if (here !== undefined) return `unknown key; did you mean "${here}"?`;
   for (const [other, keys] of Object.entries(KNOWN_KEYS)) {
-    const there = nearestKey(key, keys);
+    const there = nearestWord(key, keys);
     if (there !== undefined)
       return `unknown key; did you mean "${other === "" ? there : `${other}.${there}`}"?`;
   }

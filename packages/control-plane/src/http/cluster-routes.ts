@@ -1,7 +1,7 @@
+import { serverStream } from "@rk8s/host";
 import { MESSAGES_PATH } from "@rk8s/protocol";
 import { z } from "zod";
 import type { CreatedJoinToken } from "../join/join-token-store.js";
-import { HttpStream } from "./http-stream.js";
 import type { OperatorApi } from "./operator-api.js";
 import { readJsonBody } from "./request-body.js";
 import type { Route, RouteAnswer, RouteRequest } from "./router.js";
@@ -52,7 +52,7 @@ export function clusterRoutes(api: OperatorApi): readonly Route[] {
       return { status: 204 };
     }),
     operator("POST", MESSAGES_PATH, async ({ request, response, signal }) => {
-      await api.cluster().serveStream(new HttpStream(request, response), signal);
+      await api.cluster().serveStream(serverStream(request, response), signal);
       return "streamed";
     }),
   ];

@@ -1,7 +1,7 @@
 import { type IncomingMessage, request as httpRequest } from "node:http";
+import { assertSocketPath } from "@rk8s/host";
 import { RksError, type WireError } from "@rk8s/protocol";
 import { z } from "zod";
-import { assertPathFits } from "./unix-socket.js";
 
 /** 10,000 nodes are 4 MB. */
 const MAX_ANSWER_BYTES = 33_554_432;
@@ -26,7 +26,7 @@ export function openSocketClient(
   const timeoutMs = options.timeoutMs ?? ANSWER_TIMEOUT_MS;
   return {
     async request(method, target, body) {
-      assertPathFits(path);
+      assertSocketPath(path);
       const text = body === undefined ? undefined : JSON.stringify(body);
       try {
         const response = await exchange({ path, method, target, text, timeoutMs });

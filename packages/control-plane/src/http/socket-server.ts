@@ -1,9 +1,9 @@
 import { rm } from "node:fs/promises";
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
+import { listenOnUnixSocket } from "@rk8s/host";
 import { type Logger, RksError } from "@rk8s/protocol";
 import { errorAnswer } from "./http-error.js";
 import { dispatch, type Route, type RouteAnswer } from "./router.js";
-import { listenOnUnixSocket } from "./unix-socket.js";
 
 /** Operators and their scripts; each open connection costs a file descriptor. */
 const MAX_CONNECTIONS = 256;
@@ -41,7 +41,7 @@ export async function serveSocket(
   });
   server.maxConnections = MAX_CONNECTIONS;
   server.on("clientError", (_error, socket) => socket.destroy());
-  await listenOnUnixSocket(server, init.path);
+  await listenOnUnixSocket(server, init.path, { setting: "vault_folder" });
   server.on("error", (error) => ports.logger.error("Operator socket failed", { error }));
   let closed: Promise<void> | undefined;
   return {

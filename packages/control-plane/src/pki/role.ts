@@ -1,7 +1,6 @@
-import { RksError } from "@rk8s/protocol";
+import { nearestWord, RksError } from "@rk8s/protocol";
 import { type KeyUsage, OID } from "@rk8s/x509";
 import { z } from "zod";
-import { nearestKey } from "../config/nearest-key.js";
 import type { JsonObject } from "../vault/backend.js";
 import { duration, flag, integer, list, oneOf, parseFields, text } from "./field-types.js";
 
@@ -172,7 +171,7 @@ export function roleExtendedKeyUsage(role: PkiRole): string[] {
 }
 
 function refuseUnknown(name: string): never {
-  const near = nearestKey(name, [...ROLE_FIELDS, ...NEUTRAL_FIELDS]);
+  const near = nearestWord(name, [...ROLE_FIELDS, ...NEUTRAL_FIELDS]);
   throw new RksError("INPUT_INVALID", `role has the unknown field "${name.slice(0, 80)}"`, {
     suggestion: near === undefined ? "Leave it out." : `Write "${near}" instead, or leave it out.`,
   });

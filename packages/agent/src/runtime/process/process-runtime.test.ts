@@ -1,9 +1,9 @@
 import { chmod, mkdir, mkdtemp, readdir, readFile, rm, stat, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { systemClock } from "@rk8s/host";
 import { silentLogger } from "@rk8s/protocol";
 import { expect, test } from "vitest";
-import { systemClock } from "../../system-clock.js";
 import { podRuntimeContract } from "../pod-runtime.contract.js";
 import type { ContainerConfig, PodRuntime } from "../pod-runtime.js";
 import { openProcessRuntime } from "./process-runtime.js";

@@ -1,8 +1,7 @@
 import { RksError, Secret } from "@rk8s/protocol";
 import { FakeClock } from "@rk8s/protocol/testing";
 import { expect, test } from "vitest";
-import { type LogFormat, type LogLevel } from "./flags.js";
-import { createLogger } from "./log.js";
+import { createLogger, type LogFormat, type LogLevel } from "./log.js";
 
 function logged(
   level: LogLevel,

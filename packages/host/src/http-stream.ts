@@ -1,6 +1,6 @@
+import type { IncomingMessage, ServerResponse } from "node:http";
 import type { Readable, Writable } from "node:stream";
-import type { RksError } from "@rk8s/protocol";
-import { type Stream } from "@rk8s/protocol";
+import { FRAMES_MEDIA_TYPE, RksError, type Stream } from "@rk8s/protocol";
 
 interface CallOptions {
   readonly signal?: AbortSignal | undefined;
@@ -12,6 +12,21 @@ export interface HttpStreamInit {
   readonly outgoing: Writable;
   /** What to throw when the exchange breaks. */
   readonly broken: (cause: unknown) => RksError;
+}
+
+/**
+ * The server's side of an exchange as a stream. The head of the answer, 200 with frames, goes out with the first byte:
+ * until then the exchange may still be answered otherwise. Reading and writing fail with STREAM_RESET once the client
+ * is gone.
+ */
+export function serverStream(request: IncomingMessage, response: ServerResponse): Stream {
+  response.setHeader("content-type", FRAMES_MEDIA_TYPE);
+  response.setHeader("cache-control", "no-store");
+  return new HttpStream({
+    incoming: Promise.resolve(request),
+    outgoing: response,
+    broken: (cause) => new RksError("STREAM_RESET", "the other side of the socket is gone", { cause }),
+  });
 }
 
 /** One HTTP exchange as a stream of the transport: one body is read, the other written, both at the same time. */
@@ -33,11 +48,12 @@ export class HttpStream implements Stream {
     signal?.throwIfAborted();
     const incoming = await this.#orAborted(this.#incoming, signal);
     for (;;) {
+      signal?.throwIfAborted();
       const chunk = incoming.read() as Uint8Array | null;
       if (chunk !== null) return Uint8Array.from(chunk);
       if (incoming.readableEnded) return undefined;
       if (incoming.destroyed) throw this.#broken(incoming.errored);
-      await firstEvent(incoming, ["readable", "end", "close"], signal);
+      await firstEvent(incoming, ["readable", "end", "close", "error"], signal);
     }
   }
 
@@ -46,7 +62,7 @@ export class HttpStream implements Stream {
     if (this.#outgoing.destroyed || this.#outgoing.writableEnded) throw this.#broken(this.#outgoing.errored);
     // A copy: the caller may change its bytes as soon as this resolves, the socket may still hold them then.
     if (this.#outgoing.write(Uint8Array.from(bytes))) return;
-    await firstEvent(this.#outgoing, ["drain", "close"], options.signal);
+    await firstEvent(this.#outgoing, ["drain", "close", "error"], options.signal);
     if (this.#outgoing.destroyed) throw this.#broken(this.#outgoing.errored);
   }
 

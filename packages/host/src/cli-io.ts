@@ -10,7 +10,7 @@ export interface CliIo {
   stderr(text: string): void;
   /** Call `listener` when the process is asked to end (SIGTERM, SIGINT, SIGHUP); dispose to get the default back. */
   onTerminate(listener: (signal: string) => void): Disposable;
-  /** Call `listener` when nobody reads stdout any more (`rkl logs -f web | head -1`). */
+  /** Call `listener` when nobody reads stdout any more (`… | head -1`). */
   onStdoutClosed(listener: () => void): Disposable;
   /** Call `listener` with an exception or rejection that nothing caught. */
   onCrash(listener: (reason: unknown) => void): Disposable;
@@ -21,7 +21,7 @@ export interface CliIo {
 const SIGNALS = ["SIGTERM", "SIGINT", "SIGHUP"] as const;
 const CRASHES = ["uncaughtException", "unhandledRejection"] as const;
 
-/** The real process. A reader that went away (`rkl get pods | head -1`) is no error. */
+/** The real process. A reader that went away (`… | head -1`) is no error. */
 export function processIo(): CliIo {
   for (const stream of [process.stdout, process.stderr]) {
     stream.on("error", (error: NodeJS.ErrnoException) => {

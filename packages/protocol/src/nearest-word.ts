@@ -2,7 +2,7 @@
  * The candidate that a mistyped word most likely stands for: at most a third of its letters (one at least) may be
  * wrong, case and separators do not count. Undefined when nothing is that near.
  */
-export function nearestKey(word: string, candidates: readonly string[]): string | undefined {
+export function nearestWord(word: string, candidates: readonly string[]): string | undefined {
   const wanted = plain(word);
   let best: { readonly candidate: string; readonly distance: number } | undefined;
   for (const candidate of candidates) {

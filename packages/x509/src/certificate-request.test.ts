@@ -90,6 +90,15 @@ test("a request above the limit is refused before it is read", () => {
   );
 });
 
+test("bytes after a request are refused, one too few as well", () => {
+  const request = aRequest([]);
+  const longer = Uint8Array.of(...request, 0);
+  expect(() => parseCertificateRequest(longer)).toThrow(expect.objectContaining({ code: "CSR_INVALID" }));
+  expect(() => parseCertificateRequest(request.subarray(0, -1))).toThrow(
+    expect.objectContaining({ code: "CSR_INVALID" }),
+  );
+});
+
 test("any bytes and any mutation either parse or throw CSR_INVALID", () => {
   const der = aRequest([encodeBasicConstraints({ isCa: true, pathLength: 1 })]);
   const mutated = fc

@@ -1,6 +1,7 @@
 import { RksError } from "@rk8s/protocol";
 import { z } from "zod";
 import type { VaultStatus } from "../vault/vault.js";
+import { describeStatus } from "../vault/vault-routes.js";
 import type { OperatorApi } from "./operator-api.js";
 import { readJsonBody } from "./request-body.js";
 import type { Route } from "./router.js";
@@ -50,19 +51,7 @@ export function sysRoutes(api: OperatorApi): readonly Route[] {
 }
 
 function sealStatusBody(status: VaultStatus): object {
-  return {
-    type: status.type,
-    initialized: status.initialized,
-    sealed: status.sealed,
-    t: status.threshold,
-    n: status.shares,
-    progress: status.progress,
-    nonce: status.nonce,
-    version: status.version,
-    migration: false,
-    recovery_seal: false,
-    storage_type: "lmdb",
-  };
+  return { ...describeStatus(status), storage_type: "lmdb" };
 }
 
 /** Vault's health codes: 200 unsealed, 501 not initialised, 503 sealed. */

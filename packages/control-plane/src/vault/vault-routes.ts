@@ -78,7 +78,8 @@ export function vaultRoutes(vault: Vault): readonly Route[] {
   ];
 }
 
-function describeStatus(status: VaultStatus): Record<string, unknown> {
+/** The body of Vault's `sys/seal-status`, as far as the vault itself knows it. */
+export function describeStatus(status: VaultStatus): Record<string, unknown> {
   return {
     type: status.type,
     initialized: status.initialized,

@@ -48,7 +48,7 @@ export type {
   MountInit,
   Operation,
 } from "./vault/backend.js";
-export { createKeyFile, readKeyFile } from "./vault/key-file.js";
+export { createKeyFile, readKeyFile } from "./vault/seal/key-file.js";
 export type { VaultAuth, VaultRequest, VaultResponse } from "./vault/request.js";
 export { Vault } from "./vault/vault.js";
 export type {

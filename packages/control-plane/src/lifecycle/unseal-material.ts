@@ -4,7 +4,7 @@ import { dirname } from "node:path";
 import { RksError, Secret } from "@rk8s/protocol";
 import { z } from "zod";
 import type { SealConfig } from "../config/config.js";
-import { createKeyFile, readKeyFile } from "../vault/key-file.js";
+import { createKeyFile, readKeyFile } from "../vault/seal/key-file.js";
 import { errnoOf, exists, fileError, makeFolder, syncFolder } from "./durable-file.js";
 import type { VaultFolder } from "./vault-folder.js";
 

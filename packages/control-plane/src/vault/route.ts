@@ -1,7 +1,7 @@
 import { RksError } from "@rk8s/protocol";
 
 import type { JsonObject, Operation } from "./backend.js";
-import type { LiveToken } from "./token-store.js";
+import type { LiveToken } from "./token/token-store.js";
 import type { Answer } from "./request.js";
 
 /**

@@ -2,18 +2,18 @@ import { RksError, Secret } from "@rk8s/protocol";
 import type { Clock, Logger } from "@rk8s/protocol";
 
 import type { Backend, BackendFactory, Operation } from "./backend.js";
-import type { Barrier } from "./barrier.js";
-import { mountRoutes } from "./mount-routes.js";
-import { Mounts } from "./mounts.js";
-import { policyRoutes } from "./policy-routes.js";
-import { PolicyStore } from "./policy-store.js";
+import type { Barrier } from "./seal/barrier.js";
+import { mountRoutes } from "./mount/mount-routes.js";
+import { Mounts } from "./mount/mounts.js";
+import { policyRoutes } from "./policy/policy-routes.js";
+import { PolicyStore } from "./policy/policy-store.js";
 import { isWrite } from "./request.js";
 import type { Answer, VaultRequest } from "./request.js";
 import { findRoute, isKnownPath, restOf } from "./route.js";
 import type { Caller, Route } from "./route.js";
-import { SPENT } from "./token-entry.js";
-import { tokenRoutes } from "./token-routes.js";
-import { TokenStore } from "./token-store.js";
+import { SPENT } from "./token/token-entry.js";
+import { tokenRoutes } from "./token/token-routes.js";
+import { TokenStore } from "./token/token-store.js";
 
 export interface UnsealedVaultInit {
   readonly barrier: Barrier;

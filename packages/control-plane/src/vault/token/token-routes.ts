@@ -8,12 +8,12 @@ import {
   requiredText,
   textField,
   textsField,
-} from "./fields.js";
-import { SYSTEM_DEFAULT_TTL_SECONDS, SYSTEM_MAX_TTL_SECONDS } from "./mounts.js";
-import { normalName } from "./policy-store.js";
-import type { Answer, VaultAuth } from "./request.js";
-import { callerOf } from "./route.js";
-import type { Caller, Route, RouteRequest } from "./route.js";
+} from "../fields.js";
+import { SYSTEM_DEFAULT_TTL_SECONDS, SYSTEM_MAX_TTL_SECONDS } from "../mount/mounts.js";
+import { normalName } from "../policy/policy-store.js";
+import type { Answer, VaultAuth } from "../request.js";
+import { callerOf } from "../route.js";
+import type { Caller, Route, RouteRequest } from "../route.js";
 import { describeToken, isRoot, remainingSeconds, ROOT_POLICY, UNLIMITED_USES } from "./token-entry.js";
 import type { TokenEntry } from "./token-entry.js";
 import type { LiveToken, NewToken, TokenStore } from "./token-store.js";

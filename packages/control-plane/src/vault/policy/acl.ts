@@ -1,4 +1,4 @@
-import type { Operation } from "./backend.js";
+import type { Operation } from "../backend.js";
 import type { Capability, Policy, PolicyRule } from "./policy.js";
 
 /** Whether a request may go on, and whether it may also use paths that need `sudo`. */

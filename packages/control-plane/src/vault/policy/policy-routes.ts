@@ -1,6 +1,6 @@
-import { requiredText, textField } from "./fields.js";
+import { requiredText, textField } from "../fields.js";
 import type { PolicyStore } from "./policy-store.js";
-import type { Route, RouteRequest } from "./route.js";
+import type { Route, RouteRequest } from "../route.js";
 
 /** The paths under `sys/policies/acl` and, for older clients, `sys/policy`. */
 export function policyRoutes(policies: PolicyStore): readonly Route[] {

@@ -1,7 +1,7 @@
 import { RksError } from "@rk8s/protocol";
 import { z } from "zod";
 
-import type { JsonObject } from "./backend.js";
+import type { JsonObject } from "../backend.js";
 
 /** The one policy that allows everything. */
 export const ROOT_POLICY = "root";

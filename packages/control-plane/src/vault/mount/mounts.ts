@@ -3,11 +3,11 @@ import { randomBytes, randomUUID } from "node:crypto";
 import { RksError } from "@rk8s/protocol";
 import type { Logger } from "@rk8s/protocol";
 
-import type { Storage } from "../storage/storage.js";
-import type { Backend, BackendFactory, MountInit } from "./backend.js";
+import type { Storage } from "../../storage/storage.js";
+import type { Backend, BackendFactory, MountInit } from "../backend.js";
 import { deletePrefix, readMountTable, writeMountTable } from "./mount-table.js";
 import type { MountEntry } from "./mount-table.js";
-import { Serial } from "./serial.js";
+import { Serial } from "../serial.js";
 
 /** Vault's defaults: 32 days. */
 export const SYSTEM_MAX_TTL_SECONDS = 768 * 3600;

@@ -1,9 +1,9 @@
 import { RksError } from "@rk8s/protocol";
 import { expect, test } from "vitest";
 
-import type { BackendFactory } from "./backend.js";
-import { anUnsealedVault, echoBackend } from "./testing/unsealed-vault.js";
-import { openVault } from "./vault.js";
+import type { BackendFactory } from "../backend.js";
+import { anUnsealedVault, echoBackend } from "../testing/unsealed-vault.js";
+import { openVault } from "../vault.js";
 
 const backends = { echo: echoBackend };
 

@@ -2,7 +2,7 @@ import fc from "fast-check";
 import { expect, test } from "vitest";
 
 import { Acl } from "./acl.js";
-import type { Operation } from "./backend.js";
+import type { Operation } from "../backend.js";
 import { parsePolicy } from "./policy-parser.js";
 
 /** What rules in HCL, each text a policy of its own, decide. */

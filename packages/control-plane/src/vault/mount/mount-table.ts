@@ -1,7 +1,7 @@
 import { RksError } from "@rk8s/protocol";
 import { z } from "zod";
 
-import type { Storage } from "../storage/storage.js";
+import type { Storage } from "../../storage/storage.js";
 
 const TABLE_KEY = "core/mounts";
 const MAX_MOUNTS = 256;

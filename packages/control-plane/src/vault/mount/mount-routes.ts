@@ -1,11 +1,11 @@
 import { RksError } from "@rk8s/protocol";
 
-import type { JsonObject } from "./backend.js";
-import { durationField, requiredText, textField } from "./fields.js";
+import type { JsonObject } from "../backend.js";
+import { durationField, requiredText, textField } from "../fields.js";
 import { effectiveTtls } from "./mounts.js";
 import type { MountOptions, Mounts } from "./mounts.js";
 import type { MountEntry } from "./mount-table.js";
-import type { Route } from "./route.js";
+import type { Route } from "../route.js";
 
 const TUNE = "/tune";
 

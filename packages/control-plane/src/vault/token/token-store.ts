@@ -3,7 +3,7 @@ import { createHmac, randomBytes } from "node:crypto";
 import { RksError } from "@rk8s/protocol";
 import type { Clock } from "@rk8s/protocol";
 
-import type { Storage, Write } from "../storage/storage.js";
+import type { Storage, Write } from "../../storage/storage.js";
 import { decodeTokenEntry, encodeTokenEntry, isExpired, SPENT, UNLIMITED_USES } from "./token-entry.js";
 import type { TokenEntry } from "./token-entry.js";
 

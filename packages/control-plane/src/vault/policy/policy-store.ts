@@ -1,6 +1,6 @@
 import { RksError } from "@rk8s/protocol";
 
-import type { Storage, Write } from "../storage/storage.js";
+import type { Storage, Write } from "../../storage/storage.js";
 import { Acl } from "./acl.js";
 import { parsePolicy } from "./policy-parser.js";
 import { DEFAULT_POLICY_TEXT } from "./policy.js";

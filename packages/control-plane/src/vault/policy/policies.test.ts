@@ -1,6 +1,6 @@
 import { expect, test } from "vitest";
 
-import { anUnsealedVault } from "./testing/unsealed-vault.js";
+import { anUnsealedVault } from "../testing/unsealed-vault.js";
 
 const READ_MOUNTS = `path "sys/mounts" { capabilities = ["read"] }`;
 

@@ -1,8 +1,8 @@
 import { RksError } from "@rk8s/protocol";
 
-import { assertTransaction } from "../storage/assert-request.js";
-import { assertKey } from "../storage/key.js";
-import { MAX_TRANSACTION_WRITES } from "../storage/storage.js";
+import { assertTransaction } from "../../storage/assert-request.js";
+import { assertKey } from "../../storage/key.js";
+import { MAX_TRANSACTION_WRITES } from "../../storage/storage.js";
 import type {
   Change,
   Comparison,
@@ -12,7 +12,7 @@ import type {
   Storage,
   TransactionResult,
   Write,
-} from "../storage/storage.js";
+} from "../../storage/storage.js";
 import type { Keyring } from "./keyring.js";
 import { recordHeader } from "./sealed-record.js";
 

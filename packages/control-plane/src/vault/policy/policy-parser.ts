@@ -4,7 +4,7 @@ import { hclError, parseHcl } from "./hcl.js";
 import type { HclBody, HclItem, HclValue } from "./hcl.js";
 import { CAPABILITIES } from "./policy.js";
 import type { Capability, Policy, PolicyRule } from "./policy.js";
-import { canonicalPatterns } from "./request-path.js";
+import { canonicalPatterns } from "../request-path.js";
 
 const MAX_POLICY_BYTES = 128 * 1024;
 const MAX_RULES = 1000;

@@ -3,7 +3,7 @@ import { createHmac, randomUUID, timingSafeEqual } from "node:crypto";
 import { RksError } from "@rk8s/protocol";
 import { z } from "zod";
 
-import type { Storage, Write } from "../storage/storage.js";
+import type { Storage, Write } from "../../storage/storage.js";
 import { Keyring, randomKey } from "./keyring.js";
 import { KEY_BYTES, openRecord, sealRecord } from "./sealed-record.js";
 import { combineShares, isSameShare, SHARE_BYTES } from "./shamir.js";

@@ -1,8 +1,8 @@
 import { expect, test } from "vitest";
 
-import type { JsonObject } from "./backend.js";
-import { anUnsealedVault, echoBackend } from "./testing/unsealed-vault.js";
-import type { TestVault } from "./testing/unsealed-vault.js";
+import type { JsonObject } from "../backend.js";
+import { anUnsealedVault, echoBackend } from "../testing/unsealed-vault.js";
+import type { TestVault } from "../testing/unsealed-vault.js";
 
 async function lookupSelf({ vault }: TestVault, token: string): Promise<JsonObject> {
   return (await vault.read(token, "auth/token/lookup-self"))?.data ?? {};

@@ -40,16 +40,30 @@ export type {
   Write,
 } from "./storage/storage.js";
 export type {
+  Answer,
   Backend,
   BackendFactory,
-  BackendRequest,
-  BackendResponse,
+  Caller,
+  Connection,
   JsonObject,
+  LeaseGrant,
+  LoginGrant,
   MountInit,
   Operation,
+  PathRequest,
+  RawAnswer,
 } from "./vault/backend.js";
+export { operation, PathTable } from "./vault/path-table.js";
+export type {
+  Access,
+  BackendPath,
+  OperationInit,
+  PathMatch,
+  PathOperation,
+  Verb,
+} from "./vault/path-table.js";
 export { createKeyFile, readKeyFile } from "./vault/seal/key-file.js";
-export type { VaultAuth, VaultRequest, VaultResponse } from "./vault/request.js";
+export type { VaultAnswer, VaultAuth, VaultRequest, VaultResponse, VaultWrapInfo } from "./vault/request.js";
 export { Vault } from "./vault/vault.js";
 export type {
   ClientToken,

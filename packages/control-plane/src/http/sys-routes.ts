@@ -1,7 +1,7 @@
 import { RksError } from "@rk8s/protocol";
 import { z } from "zod";
 import type { VaultStatus } from "../vault/vault.js";
-import { describeStatus } from "../vault/vault-routes.js";
+import { describeStatus } from "../vault/sys/seal-paths.js";
 import type { OperatorApi } from "./operator-api.js";
 import { readJsonBody } from "./request-body.js";
 import type { Route } from "./router.js";

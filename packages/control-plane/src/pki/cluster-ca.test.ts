@@ -35,7 +35,8 @@ import fc from "fast-check";
 import { expect, onTestFinished, test } from "vitest";
 import { memoryStorage } from "../storage/memory-storage.js";
 import type { Storage } from "../storage/storage.js";
-import type { BackendRequest, Operation } from "../vault/backend.js";
+import type { Operation } from "../vault/backend.js";
+import { askBackend } from "../vault/testing/ask-backend.js";
 import { ClusterCa } from "./cluster-ca.js";
 import { proveClusterRequest, type ProvenRequest } from "./cluster-request.js";
 
@@ -44,6 +45,8 @@ const clock = { now: () => now, monotonicMs: () => 0, sleep: () => Promise.resol
 const mount = {
   path: "rk8s-pki/",
   type: "pki",
+  accessor: "pki_test",
+  options: {},
   storagePrefix: "logical/cluster/",
   defaultTtlSeconds: 3600,
   maxTtlSeconds: 86_400,
@@ -234,18 +237,14 @@ test("preparing commits nothing; the record is in the writes and can be read by 
   const prepared = ca.prepareNodeCertificate({ csr: proven(aCsr()), nodeName: "worker-1", ttlSeconds: 600 });
   expect((await barrier.list("")).entries).toEqual(before.entries);
   const path = `cert/${prepared.serialNumber.toUpperCase().match(/../g)?.join("-")}`;
-  await expect(ca.handle(aRequest("read", path))).resolves.toBeUndefined();
+  await expect(askBackend(ca, "read", path)).resolves.toBeUndefined();
   await barrier.transaction([], prepared.writes);
-  const answer = await ca.handle(aRequest("read", path));
+  const answer = await askBackend(ca, "read", path);
   const pem = encodePem("CERTIFICATE", prepared.certificate).trimEnd();
   expect(answer?.data).toMatchObject({ certificate: pem, revocation_time: 0, revocation_time_rfc3339: "" });
 });
 
-function aRequest(operation: Operation, path: string, data = {}): BackendRequest {
-  return { operation, path, data, token: { accessor: "a", policies: ["root"] } };
-}
-
-test.each<{ operation: Operation; path: string }>([
+test.each<{ operation: Exclude<Operation, "help">; path: string }>([
   { operation: "update", path: "roles/rkl-node" },
   { operation: "create", path: "roles/mine" },
   { operation: "delete", path: "roles/rkl-node" },
@@ -267,15 +266,15 @@ test.each<{ operation: Operation; path: string }>([
 ])("$operation of $path is refused even to root", async ({ operation, path }) => {
   const { ca, barrier } = await aClusterCa();
   const before = await barrier.list("");
-  await expect(ca.handle(aRequest(operation, path))).rejects.toMatchObject({ code: "PERMISSION_DENIED" });
+  await expect(askBackend(ca, operation, path)).rejects.toMatchObject({ code: "PERMISSION_DENIED" });
   expect((await barrier.list("")).entries).toEqual(before.entries);
 });
 
 test("roles can be listed and read, the CA in every form; nothing else is there", async () => {
   const { ca } = await aClusterCa();
-  const read = async (path: string) => (await ca.handle(aRequest("read", path)))?.data;
+  const read = async (path: string) => (await askBackend(ca, "read", path))?.data;
   const pem = encodePem("CERTIFICATE", ca.root).trimEnd();
-  await expect(ca.handle(aRequest("list", "roles/"))).resolves.toEqual({
+  await expect(askBackend(ca, "list", "roles/")).resolves.toEqual({
     data: { keys: ["rks-node", "rkl-node", "xline-node", "operator"] },
   });
   expect(await read("roles/rkl-node")).toMatchObject({
@@ -283,16 +282,20 @@ test("roles can be listed and read, the CA in every form; nothing else is there"
     not_before_duration: 60,
   });
   expect(await read("roles/mine")).toBeUndefined();
-  expect(await read("ca")).toMatchObject({
-    http_raw_body: ca.root,
-    http_content_type: "application/pkix-cert",
+  expect(await askBackend(ca, "read", "ca")).toMatchObject({
+    raw: { body: ca.root, contentType: "application/pkix-cert" },
   });
-  expect(await read("ca/pem")).toMatchObject({ http_raw_body: pem, certificate: pem });
-  expect(await read("ca_chain")).toMatchObject({ http_raw_body: pem, ca_chain: [pem] });
+  expect(await askBackend(ca, "read", "ca/pem")).toMatchObject({
+    raw: { body: pem },
+    data: { certificate: pem },
+  });
+  expect(await askBackend(ca, "read", "ca_chain")).toMatchObject({
+    raw: { body: pem },
+    data: { ca_chain: [pem] },
+  });
   expect(await read("cert/ca")).toMatchObject({ certificate: pem });
-  expect(await read(`cert/${parseCertificate(ca.root).serialNumber}/raw`)).toMatchObject({
-    http_raw_body: ca.root,
-  });
+  const rawPath = `cert/${parseCertificate(ca.root).serialNumber}/raw`;
+  expect(await askBackend(ca, "read", rawPath)).toMatchObject({ raw: { body: ca.root } });
   expect(await read("cert/..%2f..%2fissuer/key")).toBeUndefined();
   expect(await read("issuer/key")).toBeUndefined();
   expect(JSON.stringify(await read("roles/operator"))).not.toContain("PRIVATE");

@@ -2,7 +2,8 @@ import { createHash } from "node:crypto";
 import { type Clock, RksError, SERVER_NAME } from "@rk8s/protocol";
 import { encodeName, OID, parseIpAddress } from "@rk8s/x509";
 import type { Storage, Write } from "../storage/storage.js";
-import type { Backend, BackendRequest, BackendResponse, MountInit } from "../vault/backend.js";
+import type { Answer, Backend, MountInit } from "../vault/backend.js";
+import { type BackendPath, operation, parameter, PathTable } from "../vault/path-table.js";
 import {
   type CertificateAuthority,
   createRootCertificate,
@@ -46,7 +47,7 @@ interface ClusterState {
  * writes, so that certificate, token and node are committed in one transaction or not at all.
  */
 export class ClusterCa implements Backend {
-  readonly unauthenticatedPaths = PUBLIC_PATHS;
+  readonly paths = new PathTable(this.#paths());
   readonly #mount: MountInit;
   readonly #barrier: Storage;
   readonly #clock: Clock;
@@ -161,32 +162,64 @@ export class ClusterCa implements Backend {
     return this.#prepareClient("operator", "operator", request.tokenId, request);
   }
 
-  async handle(request: BackendRequest): Promise<BackendResponse | undefined> {
-    const { operation, path } = request;
-    if (operation === "read") {
-      if (path.startsWith(`${ROLES_PATH}/`)) return this.#readRole(path.slice(ROLES_PATH.length + 1));
-      const source = {
-        barrier: this.#barrier,
-        prefix: this.#mount.storagePrefix,
-        issuer: this.#state?.issuer,
-      };
-      return readPublic(path, source);
-    }
-    if (operation === "list") {
-      return path.replace(/\/$/, "") === ROLES_PATH ? { data: { keys: [...CLUSTER_ROLE_NAMES] } } : undefined;
-    }
-    throw new RksError(
-      "PERMISSION_DENIED",
-      `"${operation}" of "${this.#mount.path}${path}" is refused to everyone: the cluster's CA is closed`,
-      {
-        suggestion: "Mount a PKI engine of your own with `rks secrets enable pki` for other certificates.",
-      },
-    );
-  }
-
   [Symbol.asyncDispose](): Promise<void> {
     this.#state = undefined;
     return Promise.resolve();
+  }
+
+  /** What everyone may read, the roles, and a refusal for all else, whoever asks. */
+  #paths(): readonly BackendPath[] {
+    const refusal = operation({
+      summary: "Refused: the cluster's CA is closed.",
+      handle: ({ operation: asked, path }) => {
+        throw new RksError(
+          "PERMISSION_DENIED",
+          `"${asked}" of "${this.#mount.path}${path}" is refused to everyone: the cluster's CA is closed`,
+          {
+            suggestion:
+              "Mount a PKI engine of your own with `rks secrets enable pki` for other certificates.",
+          },
+        );
+      },
+    });
+    const refused = { update: refusal, patch: refusal, delete: refusal };
+    const read = operation({
+      access: "anyone",
+      summary: "Read a certificate.",
+      handle: ({ path }) =>
+        readPublic(path, {
+          barrier: this.#barrier,
+          prefix: this.#mount.storagePrefix,
+          issuer: this.#state?.issuer,
+        }),
+    });
+    return [
+      ...PUBLIC_PATHS.map((pattern) => ({ pattern, operations: { read, ...refused } })),
+      {
+        pattern: ROLES_PATH,
+        operations: {
+          list: operation({
+            summary: "List the roles.",
+            handle: () => ({ data: { keys: [...CLUSTER_ROLE_NAMES] } }),
+          }),
+          ...refused,
+        },
+      },
+      {
+        pattern: `${ROLES_PATH}/:name`,
+        operations: {
+          read: operation({
+            summary: "Read a role.",
+            handle: (request) => this.#readRole(parameter(request, "name")),
+          }),
+          ...refused,
+        },
+      },
+      {
+        pattern: "*path",
+        operations: { read: operation({ summary: "Nothing is here.", handle: () => undefined }), ...refused },
+      },
+    ];
   }
 
   #prepareClient(
@@ -248,7 +281,7 @@ export class ClusterCa implements Backend {
     };
   }
 
-  #readRole(name: string): BackendResponse | undefined {
+  #readRole(name: string): Answer | undefined {
     const known = CLUSTER_ROLE_NAMES.find((role) => role === name);
     if (known === undefined) return undefined;
     const role = CLUSTER_ROLES[known];

@@ -17,7 +17,8 @@ import {
 import { expect, onTestFinished, test } from "vitest";
 import { memoryStorage } from "../storage/memory-storage.js";
 import type { Storage } from "../storage/storage.js";
-import type { Backend, BackendResponse, JsonObject, Operation } from "../vault/backend.js";
+import type { Answer, Backend, JsonObject, Operation } from "../vault/backend.js";
+import { askBackend } from "../vault/testing/ask-backend.js";
 import { pkiBackend } from "./pki-backend.js";
 import {
   type IssueCertificateRequest,
@@ -30,6 +31,8 @@ const clock = { now: () => now, monotonicMs: () => 0, sleep: () => Promise.resol
 const mount = {
   path: "pki/",
   type: "pki",
+  accessor: "pki_test",
+  options: {},
   storagePrefix: "logical/1/",
   defaultTtlSeconds: 2_764_800,
   maxTtlSeconds: 31_536_000,
@@ -38,17 +41,19 @@ const mount = {
 /** RSA keys take a while to make, more so on a busy machine. */
 const RSA_TIMEOUT_MS = 30_000;
 
+type AskedOperation = Exclude<Operation, "help">;
+
 interface Fixture {
   readonly backend: Backend;
   readonly barrier: Storage;
-  readonly call: (operation: Operation, path: string, data?: object) => Promise<BackendResponse | undefined>;
-  readonly data: (operation: Operation, path: string, data?: object) => Promise<JsonObject>;
+  readonly call: (operation: AskedOperation, path: string, data?: object) => Promise<Answer | undefined>;
+  readonly data: (operation: AskedOperation, path: string, data?: object) => Promise<JsonObject>;
 }
 
 async function aBackend(barrier: Storage = memoryStorage()): Promise<Fixture> {
   const backend = await pkiBackend({ clock })(mount, barrier);
-  const call = (operation: Operation, path: string, data: object = {}) =>
-    backend.handle({ operation, path, data: data as JsonObject, token: undefined });
+  const call = (operation: AskedOperation, path: string, data: object = {}) =>
+    askBackend(backend, operation, path, data as JsonObject);
   return { backend, barrier, call, data: async (...args) => (await call(...args))?.data ?? {} };
 }
 
@@ -356,7 +361,7 @@ test("without a root nothing can be issued and the raw CA is empty; after deleti
   await expect(call("update", "issue/web", { common_name: "a.example" })).rejects.toMatchObject({
     code: "INPUT_INVALID",
   });
-  expect(await data("read", "ca/pem")).toMatchObject({ http_status_code: 204 });
+  expect(await call("read", "ca/pem")).toMatchObject({ raw: { body: "" } });
   expect((await barrier.list("logical/1/issuer/")).entries).toEqual([]);
   const exported = await data("update", "root/generate/exported", {
     common_name: "Second",
@@ -364,10 +369,7 @@ test("without a root nothing can be issued and the raw CA is empty; after deleti
     max_path_length: 0,
   });
   expect(exported["private_key"]).toMatch(/^-----BEGIN EC PRIVATE KEY-----/);
-  expect(await data("read", "ca/pem")).toMatchObject({
-    http_raw_body: exported["certificate"],
-    http_status_code: 200,
-  });
+  expect(await call("read", "ca/pem")).toMatchObject({ raw: { body: exported["certificate"] } });
 });
 
 test("of two roots made at once one is kept", async () => {

@@ -4,14 +4,15 @@ import type { Storage } from "../storage/storage.js";
 import type {
   Backend,
   BackendFactory,
-  BackendRequest,
-  BackendResponse,
+  Answer,
   JsonObject,
   MountInit,
+  PathRequest,
 } from "../vault/backend.js";
+import { type Access, type PathOperation, PathTable } from "../vault/path-table.js";
 import { CertificateAuthority, createRootCertificate } from "./certificate-authority.js";
 import { encodeCertificate, encodePrivateKey } from "./certificate-format.js";
-import { parseFields } from "./field-types.js";
+import { parseFields } from "../vault/field-types.js";
 import {
   assertKeyAllowed,
   backdated,
@@ -40,7 +41,7 @@ export function pkiBackend(ports: { readonly clock: Clock }): BackendFactory {
 }
 
 class PkiBackend implements Backend {
-  readonly unauthenticatedPaths = PUBLIC_PATHS;
+  readonly paths: PathTable;
   readonly #mount: MountInit;
   readonly #barrier: Storage;
   readonly #clock: Clock;
@@ -51,9 +52,20 @@ class PkiBackend implements Backend {
     this.#barrier = barrier;
     this.#clock = clock;
     this.#issuer = issuer;
+    const one = (access: Access): PathOperation => ({
+      access,
+      summary: "Answer as Vault's engine does.",
+      fields: undefined,
+      handle: (request) => this.#handle(request),
+    });
+    const [open, own] = [one("anyone"), one("token")];
+    this.paths = new PathTable([
+      ...PUBLIC_PATHS.map((pattern) => ({ pattern, operations: { read: open } })),
+      { pattern: "*path", operations: { read: own, update: own, delete: own, list: own } },
+    ]);
   }
 
-  async handle(request: BackendRequest): Promise<BackendResponse | undefined> {
+  async #handle(request: Omit<PathRequest, "fields">): Promise<Answer | undefined> {
     const path = request.path.replace(/\/$/, "");
     const [first = "", second, ...rest] = path.split("/");
     const write = request.operation === "create" || request.operation === "update";
@@ -88,7 +100,7 @@ class PkiBackend implements Backend {
     return Promise.resolve();
   }
 
-  async #list(path: string): Promise<BackendResponse | undefined> {
+  async #list(path: string): Promise<Answer | undefined> {
     const { storagePrefix } = this.#mount;
     if (path !== "roles" && path !== "certs") return undefined;
     const folder = path === "roles" ? PKI_KEYS.roles : PKI_KEYS.certificates;
@@ -97,7 +109,7 @@ class PkiBackend implements Backend {
     return { data: { keys: path === "roles" ? names : names.map(formatSerialNumber) } };
   }
 
-  async #role(request: BackendRequest, name: string): Promise<BackendResponse | undefined> {
+  async #role(request: Omit<PathRequest, "fields">, name: string): Promise<Answer | undefined> {
     if (request.operation === "read") {
       const role = await this.#findRole(name);
       return role === undefined ? undefined : { data: roleData(role) };
@@ -112,7 +124,7 @@ class PkiBackend implements Backend {
     return { data: roleData(role) };
   }
 
-  async #generateRoot(data: JsonObject, exported: boolean): Promise<BackendResponse> {
+  async #generateRoot(data: JsonObject, exported: boolean): Promise<Answer> {
     const request = parseFields(rootSchema, data, "root request");
     const warnings = unknownFieldWarnings(data, rootSchema);
     if (request.common_name === "") {
@@ -173,7 +185,7 @@ class PkiBackend implements Backend {
     this.#issuer = undefined;
   }
 
-  async #issue(data: JsonObject, roleName: string): Promise<BackendResponse> {
+  async #issue(data: JsonObject, roleName: string): Promise<Answer> {
     const request = parseFields(issueSchema, data, "issue request");
     const role = await this.#requireRole(roleName);
     const issuer = this.#requireIssuer();
@@ -193,7 +205,7 @@ class PkiBackend implements Backend {
     };
   }
 
-  async #sign(data: JsonObject, roleName: string): Promise<BackendResponse> {
+  async #sign(data: JsonObject, roleName: string): Promise<Answer> {
     const request = parseFields(signSchema, data, "sign request");
     const role = await this.#requireRole(roleName);
     const issuer = this.#requireIssuer();

@@ -1,12 +1,12 @@
 import { encodePem, parseCertificate } from "@rk8s/x509";
 import type { Storage } from "../storage/storage.js";
-import type { BackendResponse } from "../vault/backend.js";
+import type { Answer } from "../vault/backend.js";
 import type { CertificateAuthority } from "./certificate-authority.js";
 import { readCertificateRecord } from "./issuer-store.js";
 import { parseSerialNumber } from "./serial-number.js";
 
 /** Paths of a PKI mount that everyone may read. */
-export const PUBLIC_PATHS = ["ca", "ca/pem", "ca_chain", "cert/*"] as const;
+export const PUBLIC_PATHS = ["ca", "ca/pem", "ca_chain", "cert/*serial"] as const;
 
 /** A DER certificate as Vault writes PEM: without a newline at the end. */
 export function certificatePem(der: Uint8Array): string {
@@ -15,8 +15,7 @@ export function certificatePem(der: Uint8Array): string {
 
 /**
  * Answer a read of `ca`, `ca/pem`, `ca_chain` or `cert/…`; undefined when there is no such thing or `path` is none of them. Raw
- * answers carry Vault's keys `http_raw_body`, `http_content_type` and `http_status_code` for the HTTP layer, and
- * the PEM in `certificate` or `ca_chain` for everyone else.
+ * answers have the PEM in `certificate` or `ca_chain` besides, for everyone who does not ask over HTTP.
  */
 export async function readPublic(
   path: string,
@@ -25,7 +24,7 @@ export async function readPublic(
     readonly prefix: string;
     readonly issuer: CertificateAuthority | undefined;
   },
-): Promise<BackendResponse | undefined> {
+): Promise<Answer | undefined> {
   const root = source.issuer?.certificate.der;
   const pem = root === undefined ? "" : certificatePem(root);
   switch (path) {
@@ -51,7 +50,7 @@ async function readBySerial(
     readonly prefix: string;
     readonly issuer: CertificateAuthority | undefined;
   },
-): Promise<BackendResponse | undefined> {
+): Promise<Answer | undefined> {
   const [text = "", ...form] = rest.split("/");
   const serialNumber = parseSerialNumber(text);
   if (serialNumber === undefined) return undefined;
@@ -73,7 +72,7 @@ async function readBySerial(
   }
 }
 
-function certificateData(der: Uint8Array): { readonly data: NonNullable<BackendResponse["data"]> } {
+function certificateData(der: Uint8Array): { readonly data: NonNullable<Answer["data"]> } {
   const { notAfter } = parseCertificate(der);
   return {
     data: {
@@ -85,11 +84,6 @@ function certificateData(der: Uint8Array): { readonly data: NonNullable<BackendR
   };
 }
 
-function raw(
-  contentType: string,
-  body: string | Uint8Array,
-  data: NonNullable<BackendResponse["data"]>,
-): BackendResponse {
-  const status = body.length === 0 ? 204 : 200;
-  return { data: { ...data, http_content_type: contentType, http_raw_body: body, http_status_code: status } };
+function raw(contentType: string, body: string | Uint8Array, data: NonNullable<Answer["data"]>): Answer {
+  return { data, raw: { contentType, body } };
 }

@@ -3,7 +3,7 @@ import { type Credentials, RksError } from "@rk8s/protocol";
 import { decodePemCertificates } from "@rk8s/x509";
 import { z } from "zod";
 import type { JsonObject } from "../vault/backend.js";
-import { duration, flag, integer, list, oneOf, text } from "./field-types.js";
+import { duration, flag, integer, list, oneOf, text } from "../vault/field-types.js";
 
 /** Body of `root/generate/internal` and `root/generate/exported`, in Vault's words. */
 export interface RootGenerateRequest {

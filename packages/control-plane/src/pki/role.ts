@@ -2,7 +2,7 @@ import { nearestWord, RksError } from "@rk8s/protocol";
 import { type KeyUsage, OID } from "@rk8s/x509";
 import { z } from "zod";
 import type { JsonObject } from "../vault/backend.js";
-import { duration, flag, integer, list, oneOf, parseFields, text } from "./field-types.js";
+import { duration, flag, integer, list, oneOf, parseFields, text } from "../vault/field-types.js";
 
 /** A PKI role in Vault's words and with Vault's defaults; `allow_short_names` is ours. */
 const roleSchema = z.object({

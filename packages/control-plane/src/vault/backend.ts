@@ -1,50 +1,135 @@
-import type { Storage } from "../storage/storage.js";
+import type { Secret } from "@rk8s/protocol";
 
-/** What a caller asks of a path, in Vault's words. `create` and `update` are told apart by the path's `exists`. */
-export type Operation = "read" | "create" | "update" | "delete" | "list";
+import type { Storage } from "../storage/storage.js";
+import type { PathTable } from "./path-table.js";
+import type { VaultAuth } from "./request.js";
+import type { LiveToken } from "./token/token-store.js";
+
+/**
+ * What a caller asks of a path, in Vault's words. `create` and `update` are told apart by the path's `exists`; `scan`
+ * is a list of everything below; `help` is answered from the path's description.
+ */
+export type Operation = "read" | "create" | "update" | "patch" | "delete" | "list" | "scan" | "help";
 
 /** Decoded JSON, as it comes from a request body or goes into an answer. */
 export type JsonObject = { readonly [name: string]: unknown };
 
-/** A request as a mounted backend sees it: authenticated, authorised, path relative to the mount. */
-export interface BackendRequest {
-  readonly operation: Operation;
-  /** Relative to the mount, no leading slash: `roles/web`. */
-  readonly path: string;
-  readonly data: JsonObject;
-  /** Who asks, for audit and templates; undefined on the backend's unauthenticated paths. */
-  readonly token: { readonly accessor: string; readonly policies: readonly string[] } | undefined;
+/** Whoever's token was accepted for the request. */
+export interface Caller {
+  readonly token: LiveToken;
+  /** As it was given. */
+  readonly secret: Secret<string>;
+  /** Whether the policies grant `sudo` on the requested path. */
+  readonly hasSudo: boolean;
 }
 
-/** An answer in Vault's shape. Undefined instead of an answer means 204 on writes and 404 on reads. */
-export interface BackendResponse {
+/** Where a request came from, for login methods and bound addresses. A request of this process comes from nowhere. */
+export interface Connection {
+  readonly remoteAddress?: string;
+  /** What a TLS client presented, DER, leaf first. Nobody has verified it: that is the login method's work. */
+  readonly clientCertificates?: readonly Uint8Array[];
+}
+
+/** A request as a path's handler sees it: authenticated, authorised, its fields read. */
+export interface PathRequest<Fields = JsonObject> {
+  readonly operation: Exclude<Operation, "help">;
+  /** Relative to the mount, no leading or trailing slash: `roles/web`. */
+  readonly path: string;
+  /** What stands in the place of the pattern's parameters. */
+  readonly parameters: Readonly<Record<string, string>>;
+  /** Fields read by the operation's schema, defaults filled in. */
+  readonly fields: Fields;
+  /** Fields as they were sent, for handlers that must know which ones were. */
+  readonly data: JsonObject;
+  /** Undefined on operations that are for anyone. */
+  readonly caller: Caller | undefined;
+  readonly connection: Connection;
+}
+
+/** A document that is not JSON, for HTTP; other callers find the same in `data`. */
+export interface RawAnswer {
+  readonly contentType: string;
+  /** Empty stands for 204. */
+  readonly body: string | Uint8Array;
+  /** Milliseconds; makes conditional requests possible. */
+  readonly lastModifiedMs?: number;
+}
+
+/** What a login method found out about whoever logs in; the vault makes the token. Seconds; 0 or nothing: the mount's. */
+export interface LoginGrant {
+  readonly displayName: string;
+  readonly policies: readonly string[];
+  readonly noDefaultPolicy?: boolean;
+  readonly metadata?: Readonly<Record<string, string>>;
+  /** The name that this caller always has on this mount; ties its logins to one entity. */
+  readonly aliasName?: string;
+  readonly ttlSeconds?: number;
+  readonly maxTtlSeconds?: number;
+  readonly explicitMaxTtlSeconds?: number;
+  readonly periodSeconds?: number;
+  /** 0: unlimited. */
+  readonly numUses?: number;
+  readonly tokenType?: "service" | "batch";
+  /** Addresses in CIDR notation that the token may be used from; empty: any. */
+  readonly boundCidrs?: readonly string[];
+  /** Handed to `Backend.renewLogin` when the token is to be renewed. No secrets. */
+  readonly renewal?: JsonObject;
+}
+
+/** What a dynamic secret needs to be renewed and revoked later. */
+export interface LeaseGrant {
+  /** Seconds. */
+  readonly ttlSeconds: number;
+  readonly maxTtlSeconds: number;
+  readonly renewable: boolean;
+  /** Handed to `Backend.revokeLease`. No secrets. */
+  readonly internal: JsonObject;
+}
+
+/** What a handler answers. Nothing at all means 204 on writes and deletes and 404 on reads and lists. */
+export interface Answer {
   readonly data?: JsonObject;
   readonly warnings?: readonly string[];
+  /** What became of a token; engines give a `login` instead. */
+  readonly auth?: VaultAuth;
+  /** Instead of data: log the caller in. */
+  readonly login?: LoginGrant;
+  /** Beside data: keep a lease for it. */
+  readonly lease?: LeaseGrant;
+  readonly raw?: RawAnswer;
+  /**
+   * How `data` is put into JSON: in Vault's envelope (the default), in the envelope with its members repeated beside
+   * it (older clients read either), or alone.
+   */
+  readonly form?: "envelope" | "repeated" | "bare";
+  /** HTTP status instead of 200. */
+  readonly status?: number;
 }
 
 /**
- * A secrets engine mounted at a path. One instance per mount; made when the vault is unsealed, disposed when it is
- * sealed. It keeps its state under `storagePrefix` of the barrier and nowhere else.
+ * A secrets engine or a login method mounted at a path. One instance per mount; made when the vault is unsealed,
+ * disposed when it is sealed. It keeps its state under `storagePrefix` of the barrier and nowhere else.
  */
 export interface Backend extends AsyncDisposable {
-  /** Paths (relative, `*` at the end allowed) that need no token. */
-  readonly unauthenticatedPaths: readonly string[];
-  /**
-   * Whether something is there already, which makes a write an `update` instead of a `create`. Without this method
-   * every write is an `update`.
-   */
-  exists?(path: string): Promise<boolean>;
-  /** @throws {RksError} whatever refuses the request. */
-  handle(request: BackendRequest): Promise<BackendResponse | undefined>;
+  /** Everything that the engine serves, and who may call it. */
+  readonly paths: PathTable;
+  /** Decide whether a login may go on, with what its grant said then. @throws {RksError} when it may not. */
+  renewLogin?(renewal: JsonObject): Promise<void>;
+  /** Undo what a lease stands for. Called again when it fails, so it must be possible twice. */
+  revokeLease?(internal: JsonObject): Promise<void>;
 }
 
 export interface MountInit {
-  /** With trailing slash: `pki/`. */
+  /** With trailing slash: `pki/`, `auth/approle/`. */
   readonly path: string;
   readonly type: string;
+  /** Names the mount for good, also when it is moved: `pki_4f21a9c0`. */
+  readonly accessor: string;
   /** Where the mount's keys live in the barrier, with trailing slash: `logical/<uuid>/`. */
   readonly storagePrefix: string;
-  /** Seconds; what leases and certificates of the mount are bounded by. */
+  /** What the mount was made with besides: `{ version: "2" }`. */
+  readonly options: Readonly<Record<string, string>>;
+  /** Seconds; what leases, tokens and certificates of the mount are bounded by. */
   readonly defaultTtlSeconds: number;
   readonly maxTtlSeconds: number;
 }

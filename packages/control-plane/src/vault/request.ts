@@ -2,7 +2,7 @@ import { randomUUID } from "node:crypto";
 
 import type { Secret } from "@rk8s/protocol";
 
-import type { JsonObject, Operation } from "./backend.js";
+import type { Answer, Connection, JsonObject, Operation, RawAnswer } from "./backend.js";
 
 /** A request to the vault, whoever brings it: a program, the HTTP API or the command line. */
 export interface VaultRequest {
@@ -13,6 +13,9 @@ export interface VaultRequest {
   /** Fields of the body, or of the query for reads and lists. */
   readonly data?: JsonObject | undefined;
   readonly clientToken?: string | Secret<string> | undefined;
+  /** Seconds; more than 0: keep the answer, and answer with a token that can fetch it once. */
+  readonly wrapTtlSeconds?: number | undefined;
+  readonly connection?: Connection | undefined;
 }
 
 /** What a new or renewed token is to its holder. */
@@ -26,10 +29,22 @@ export interface VaultAuth {
   readonly lease_duration: number;
   readonly renewable: boolean;
   readonly entity_id: string;
-  readonly token_type: "service";
+  readonly token_type: "service" | "batch";
   readonly orphan: boolean;
   readonly mfa_requirement: null;
   readonly num_uses: number;
+}
+
+/** The token under which a wrapped answer is kept. */
+export interface VaultWrapInfo {
+  readonly token: string;
+  readonly accessor: string;
+  /** Seconds. */
+  readonly ttl: number;
+  /** RFC 3339. */
+  readonly creation_time: string;
+  readonly creation_path: string;
+  readonly wrapped_accessor?: string;
 }
 
 /** An answer in the form that Vault's clients know; every member is always there. */
@@ -39,32 +54,46 @@ export interface VaultResponse {
   readonly renewable: boolean;
   readonly lease_duration: number;
   readonly data: JsonObject | null;
-  readonly wrap_info: null;
+  readonly wrap_info: VaultWrapInfo | null;
   readonly warnings: readonly string[] | null;
   readonly auth: VaultAuth | null;
 }
 
-/** What a handler of a path answers, before it gets its envelope. */
-export interface Answer {
-  readonly data?: JsonObject;
-  readonly auth?: VaultAuth;
-  readonly warnings?: readonly string[];
+/** What the vault made of a handler's answer, before it gets its envelope. */
+export interface HandledAnswer extends Omit<Answer, "login" | "lease"> {
+  readonly wrapInfo?: VaultWrapInfo;
+  /** Of the lease that was kept. Seconds. */
+  readonly leased?: { readonly id: string; readonly ttlSeconds: number; readonly renewable: boolean };
+}
+
+/** An answer with what HTTP needs besides the envelope. */
+export interface VaultAnswer {
+  readonly response: VaultResponse;
+  readonly form: "envelope" | "repeated" | "bare";
+  readonly status: number;
+  readonly raw: RawAnswer | undefined;
 }
 
 /** Put an answer into Vault's envelope. */
-export function toVaultResponse(answer: Answer): VaultResponse {
+export function toVaultAnswer(answer: HandledAnswer): VaultAnswer {
+  const { warnings = [], leased, raw, form = "envelope", status = 200 } = answer;
   return {
-    request_id: randomUUID(),
-    lease_id: "",
-    renewable: false,
-    lease_duration: 0,
-    data: answer.data ?? null,
-    wrap_info: null,
-    warnings: answer.warnings === undefined || answer.warnings.length === 0 ? null : answer.warnings,
-    auth: answer.auth ?? null,
+    response: {
+      request_id: randomUUID(),
+      lease_id: leased?.id ?? "",
+      renewable: leased?.renewable ?? false,
+      lease_duration: leased?.ttlSeconds ?? 0,
+      data: answer.data ?? null,
+      wrap_info: answer.wrapInfo ?? null,
+      warnings: warnings.length === 0 ? null : warnings,
+      auth: answer.auth ?? null,
+    },
+    form,
+    status,
+    raw: answer.wrapInfo === undefined ? raw : undefined,
   };
 }
 
 export function isWrite(operation: Operation): boolean {
-  return operation === "create" || operation === "update";
+  return operation === "create" || operation === "update" || operation === "patch";
 }

@@ -1,28 +1,43 @@
 import { RksError, Secret } from "@rk8s/protocol";
 import type { Clock, Logger } from "@rk8s/protocol";
 
-import type { Backend, BackendFactory, Operation } from "./backend.js";
-import type { Barrier } from "./seal/barrier.js";
-import { mountRoutes } from "./mount/mount-routes.js";
-import { Mounts } from "./mount/mounts.js";
-import { policyRoutes } from "./policy/policy-routes.js";
+import type { Answer, Backend, BackendFactory, Caller, Operation } from "./backend.js";
+import { mountPaths } from "./mount/mount-paths.js";
+import { type BuiltInMount, Mounts } from "./mount/mounts.js";
+import {
+  type Access,
+  type BackendPath,
+  operationFor,
+  type PathMatch,
+  type Verb,
+  PathTable,
+} from "./path-table.js";
+import { policyPaths } from "./policy/policy-paths.js";
 import { PolicyStore } from "./policy/policy-store.js";
+import type { HandledAnswer, VaultRequest } from "./request.js";
 import { isWrite } from "./request.js";
-import type { Answer, VaultRequest } from "./request.js";
-import { findRoute, isKnownPath, restOf } from "./route.js";
-import type { Caller, Route } from "./route.js";
+import type { Barrier } from "./seal/barrier.js";
 import { SPENT } from "./token/token-entry.js";
-import { tokenRoutes } from "./token/token-routes.js";
+import { tokenPaths } from "./token/token-paths.js";
 import { TokenStore } from "./token/token-store.js";
 
 export interface UnsealedVaultInit {
   readonly barrier: Barrier;
-  readonly factories: Readonly<Record<string, BackendFactory>>;
+  readonly engines: Readonly<Record<string, BackendFactory>>;
+  readonly loginMethods: Readonly<Record<string, BackendFactory>>;
   readonly reservedMounts: readonly string[];
   readonly clock: Pick<Clock, "now">;
   readonly logger: Logger;
-  /** The routes that the vault serves sealed as well. */
-  readonly routes: readonly Route[];
+  /** The paths below `sys/` that the vault serves sealed as well. */
+  readonly sealPaths: readonly BackendPath[];
+}
+
+/** One operation that is served, for tests and descriptions. */
+export interface ServedPath {
+  /** With the mount's path: `sys/mounts/*path`. */
+  readonly path: string;
+  readonly verb: Verb;
+  readonly access: Access;
 }
 
 /** What exists only while the vault is unsealed: tokens, policies, mounts, and the way of a request through them. */
@@ -31,58 +46,86 @@ export class UnsealedVault implements AsyncDisposable {
   readonly mounts: Mounts;
   readonly #tokens: TokenStore;
   readonly #policies: PolicyStore;
-  readonly #clock: Pick<Clock, "now">;
-  readonly #routes: readonly Route[];
 
-  private constructor(init: UnsealedVaultInit, tokens: TokenStore, mounts: Mounts) {
-    this.barrier = init.barrier;
-    this.mounts = mounts;
-    this.#clock = init.clock;
-    this.#tokens = tokens;
-    this.#policies = new PolicyStore(init.barrier);
-    this.#routes = [
-      ...init.routes,
-      ...tokenRoutes(tokens),
-      ...policyRoutes(this.#policies),
-      ...mountRoutes(mounts),
-    ];
+  private constructor(parts: {
+    barrier: Barrier;
+    mounts: Mounts;
+    tokens: TokenStore;
+    policies: PolicyStore;
+  }) {
+    this.barrier = parts.barrier;
+    this.mounts = parts.mounts;
+    this.#tokens = parts.tokens;
+    this.#policies = parts.policies;
   }
 
   /** @throws {RksError} STORAGE_CORRUPT */
   static async open(init: UnsealedVaultInit): Promise<UnsealedVault> {
-    const { barrier, factories, reservedMounts, clock, logger } = init;
+    const { barrier, engines, loginMethods, reservedMounts, clock, logger } = init;
     const tokens = await TokenStore.open(barrier, clock);
-    const mounts = await Mounts.open({ storage: barrier, factories, reserved: reservedMounts, logger });
-    return new UnsealedVault(init, tokens, mounts);
+    const policies = new PolicyStore(barrier);
+    const system = (mounts: () => Mounts): BuiltInMount => ({
+      path: "sys/",
+      type: "system",
+      description: "the vault itself",
+      factory: () => {
+        const own = [...init.sealPaths, ...policyPaths(policies), ...mountPaths(mounts())];
+        return Promise.resolve(fixedBackend(new PathTable(own)));
+      },
+    });
+    const token: BuiltInMount = {
+      path: "auth/token/",
+      type: "token",
+      description: "tokens",
+      factory: () => Promise.resolve(fixedBackend(tokenPaths(tokens, clock))),
+    };
+    const mounts = await Mounts.open({
+      storage: barrier,
+      engines,
+      loginMethods,
+      builtIn: (self) => [system(self), token],
+      reserved: reservedMounts,
+      logger,
+    });
+    return new UnsealedVault({ barrier, mounts, tokens, policies });
   }
 
-  /** The table of the vault's own paths: who may call what. Engines have theirs. */
-  get routes(): readonly Route[] {
-    return this.#routes;
+  /** Every operation of every mount that could be opened. */
+  get paths(): readonly ServedPath[] {
+    return this.mounts.backends().flatMap(({ entry, backend }) =>
+      backend.paths.entries.flatMap(({ pattern, operations }) =>
+        Object.entries(operations).map(([verb, { access }]) => ({
+          path: entry.path + pattern,
+          verb: verb as Verb,
+          access,
+        })),
+      ),
+    );
   }
 
   /**
    * Answer a request: find who may call the path, take one use of the token, ask its policies, go. A token whose
    * last use this was is revoked when the request is over, however it ended.
    */
-  async handle(request: VaultRequest): Promise<Answer | undefined> {
-    const { operation, path } = request;
-    const route = findRoute(this.#routes, operation, path);
-    if (route !== undefined) {
-      const rest = restOf(route, path) ?? "";
-      const { data = {} } = request;
-      if (route.access === "anyone") {
-        return route.handle({ operation, rest, data, nowMs: this.#clock.now(), caller: undefined });
-      }
-      const asked = operation === "create" ? "update" : operation;
-      return this.#asCaller(
-        request,
-        () => Promise.resolve(asked),
-        route.access === "sudo",
-        (caller) => route.handle({ operation, rest, data, nowMs: this.#clock.now(), caller }),
-      );
+  async handle(request: VaultRequest): Promise<HandledAnswer | undefined> {
+    const { path, data = {}, connection = {} } = request;
+    const target = this.mounts.route(path);
+    const match = target?.backend.paths.match(target.path);
+    const found = match === undefined ? undefined : operationFor(match.entry, request.operation);
+    const asked = await resolveOperation(request.operation, match);
+    if (target !== undefined && match !== undefined && found?.access === "anyone" && asked !== "help") {
+      const { parameters } = match;
+      const { path: rest } = target;
+      return found.handle({ operation: asked, path: rest, parameters, data, caller: undefined, connection });
     }
-    return this.#handleMounted(request);
+    return this.#asCaller(request, asked, found?.access === "sudo", async (caller) => {
+      if (target === undefined || match === undefined || found === undefined || asked === "help") {
+        // Whether a path exists is for those who hold a token.
+        throw noHandler(request, target !== undefined && match !== undefined);
+      }
+      const { parameters } = match;
+      return found.handle({ operation: asked, path: target.path, parameters, data, caller, connection });
+    });
   }
 
   /** Dispose the mounts and seal the barrier. */
@@ -91,49 +134,19 @@ export class UnsealedVault implements AsyncDisposable {
     await this.mounts[Symbol.asyncDispose]();
   }
 
-  async #handleMounted(request: VaultRequest): Promise<Answer | undefined> {
-    const target = this.mounts.route(request.path);
-    if (target === undefined) {
-      // Whether a path exists is for those who hold a token.
-      return this.#asCaller(
-        request,
-        () => Promise.resolve(request.operation),
-        false,
-        () => {
-          throw noHandler(request, isKnownPath(this.#routes, request.path));
-        },
-      );
-    }
-    const { backend, path } = target;
-    if (isUnauthenticated(backend, path)) {
-      const operation = isWrite(request.operation) ? "update" : request.operation;
-      return backend.handle({ operation, path, data: request.data ?? {}, token: undefined });
-    }
-    let operation: Operation = request.operation;
-    const decide = async (): Promise<Operation> => {
-      if (isWrite(operation)) operation = (await backend.exists?.(path)) === false ? "create" : "update";
-      return operation;
-    };
-    return this.#asCaller(request, decide, false, ({ token }) => {
-      const { accessor, policies } = token.entry;
-      const data = request.data ?? {};
-      return backend.handle({ operation, path, data, token: { accessor, policies } });
-    });
-  }
-
   async #asCaller(
     request: VaultRequest,
-    operation: () => Promise<Operation>,
+    operation: Operation,
     needsSudo: boolean,
-    action: (caller: Caller) => Promise<Answer | undefined> | Answer | undefined,
+    action: (caller: Caller) => Promise<Answer | undefined>,
   ): Promise<Answer | undefined> {
-    const { clientToken, path } = request;
-    const secret = clientToken instanceof Secret ? clientToken.reveal() : (clientToken ?? "");
-    const token = await this.#tokens.use(secret);
+    const { clientToken = "", path } = request;
+    const secret = clientToken instanceof Secret ? clientToken : new Secret(clientToken);
+    const token = await this.#tokens.use(secret.reveal());
     if (token === undefined) throw denied(request);
     try {
       const acl = await this.#policies.acl(token.entry.policies);
-      const decision = acl.decide(await operation(), path);
+      const decision = acl.decide(operation, path);
       if (!decision.allowed || (needsSudo && !decision.sudo)) throw denied(request);
       return await action({ token, secret, hasSudo: decision.sudo });
     } finally {
@@ -143,10 +156,16 @@ export class UnsealedVault implements AsyncDisposable {
   }
 }
 
-function isUnauthenticated(backend: Backend, path: string): boolean {
-  return backend.unauthenticatedPaths.some((open) =>
-    open.endsWith("*") ? path.startsWith(open.slice(0, -1)) : path === open,
-  );
+/** A backend that owns nothing. */
+function fixedBackend(paths: PathTable): Backend {
+  return { paths, [Symbol.asyncDispose]: () => Promise.resolve() };
+}
+
+/** Which of the two kinds of writing this is; only paths that can tell have both. */
+async function resolveOperation(asked: Operation, match: PathMatch | undefined): Promise<Operation> {
+  if (!isWrite(asked) || asked === "patch") return asked;
+  const exists = match?.entry.exists;
+  return exists !== undefined && !(await exists(match?.parameters ?? {})) ? "create" : "update";
 }
 
 /** One text for a missing, unknown, expired or spent token and for a policy that says no. */
@@ -163,7 +182,7 @@ function noHandler({ operation, path }: VaultRequest, isKnown: boolean): RksErro
       suggestion: "Use an operation that the path has.",
     });
   }
-  return new RksError("NOT_FOUND", `no engine is mounted at "${shown}"`, {
-    suggestion: `Mount one first, for example write sys/mounts/pki with type "pki".`,
+  return new RksError("NOT_FOUND", `nothing serves "${shown}"`, {
+    suggestion: `Mount an engine there, for example write sys/mounts/pki with type "pki", or correct the path.`,
   });
 }

@@ -2,15 +2,14 @@ import { RksError, Secret, silentLogger } from "@rk8s/protocol";
 import type { Clock, Logger } from "@rk8s/protocol";
 
 import type { Storage } from "../storage/storage.js";
-import type { Backend, BackendFactory, JsonObject } from "./backend.js";
+import type { Answer, Backend, BackendFactory, JsonObject } from "./backend.js";
 import { Barrier, vaultSealed } from "./seal/barrier.js";
 import { randomKey } from "./seal/keyring.js";
 import type { MountOptions } from "./mount/mounts.js";
 import { canonicalPath } from "./request-path.js";
-import { toVaultResponse } from "./request.js";
-import type { VaultRequest, VaultResponse } from "./request.js";
-import { findRoute } from "./route.js";
-import type { Route } from "./route.js";
+import { type BackendPath, operationFor, PathTable } from "./path-table.js";
+import { toVaultAnswer } from "./request.js";
+import type { VaultAnswer, VaultRequest, VaultResponse } from "./request.js";
 import { createSeal, INITIALIZED_KEY, keyringWrite, openSeal, readSeal, UnsealAttempt } from "./seal/seal.js";
 import type { SealConfig, StoredSeal, VaultKeys } from "./seal/seal.js";
 import { KEY_BYTES } from "./seal/sealed-record.js";
@@ -18,14 +17,16 @@ import { Serial } from "./serial.js";
 import { isPossibleSplit, splitKey } from "./seal/shamir.js";
 import { ROOT_POLICY, UNLIMITED_USES } from "./token/token-entry.js";
 import { TokenStore } from "./token/token-store.js";
-import { UnsealedVault } from "./unsealed-vault.js";
-import { vaultRoutes } from "./vault-routes.js";
+import { type ServedPath, UnsealedVault } from "./unsealed-vault.js";
+import { sealPaths } from "./sys/seal-paths.js";
 
 export interface VaultInit {
   /** Belongs to the vault alone, but is the caller's to close. */
   readonly storage: Storage;
-  /** What can be mounted, by type. */
+  /** Secrets engines that can be mounted, by type. */
   readonly backends?: Readonly<Record<string, BackendFactory>>;
+  /** Login methods that can be mounted below `auth/`, by type. */
+  readonly loginMethods?: Readonly<Record<string, BackendFactory>>;
   /** Mounts that callers cannot make, unmount or tune, with trailing slash: `rk8s-pki/`. */
   readonly reservedMounts?: readonly string[];
   /** `Vault.sequence` as it was seen last; a store that was put back to before it is not unsealed. */
@@ -85,7 +86,9 @@ export class Vault implements AsyncDisposable {
   readonly #init: VaultInit;
   readonly #clock: Pick<Clock, "now">;
   readonly #logger: Logger;
-  readonly #routes: readonly Route[];
+  /** Below `sys/`: served sealed or not. */
+  readonly #sealPaths: readonly BackendPath[];
+  readonly #sealTable: PathTable;
   readonly #lifecycle = new Serial();
   readonly #listeners = new Set<(state: SealState) => void>();
   #state: State;
@@ -94,7 +97,8 @@ export class Vault implements AsyncDisposable {
     this.#init = init;
     this.#clock = ports.clock ?? Date;
     this.#logger = ports.logger ?? silentLogger;
-    this.#routes = vaultRoutes(this);
+    this.#sealPaths = sealPaths(this, this.#clock);
+    this.#sealTable = new PathTable(this.#sealPaths);
     this.#state = seal === undefined ? { kind: "uninitialized" } : sealedState(seal);
   }
 
@@ -174,37 +178,32 @@ export class Vault implements AsyncDisposable {
   }
 
   /**
-   * The vault's own paths, who may call them and how; what is mounted comes on top.
+   * Every path that is served now, mount by mount, and who may call it.
    * @throws {RksError} VAULT_SEALED, VAULT_NOT_INITIALIZED
    */
-  get routes(): readonly Pick<Route, "path" | "operation" | "access">[] {
-    return this.#unsealed().routes;
+  get paths(): readonly ServedPath[] {
+    return this.#unsealed().paths;
   }
 
   /**
    * Answer a request. Undefined stands for "done, nothing to say" on writes and deletes and for "nothing there" on
    * reads and lists.
-   * @throws {RksError} PERMISSION_DENIED, NOT_FOUND when nothing is mounted there, VAULT_SEALED, VAULT_NOT_INITIALIZED,
-   *   INPUT_INVALID, and whatever the engine behind the path refuses with.
+   * @throws {RksError} PERMISSION_DENIED, NOT_FOUND when nothing is mounted there, UNSUPPORTED when the path cannot be
+   *   asked that, VAULT_SEALED, VAULT_NOT_INITIALIZED, INPUT_INVALID, and whatever the engine behind the path refuses with.
    */
   async handle(request: VaultRequest): Promise<VaultResponse | undefined> {
+    return (await this.answer(request))?.response;
+  }
+
+  /** `handle`, with what HTTP needs besides the envelope. */
+  async answer(request: VaultRequest): Promise<VaultAnswer | undefined> {
     const path = canonicalPath(request.operation, request.path);
     const state = this.#state;
-    if (state.kind === "unsealed") {
-      const answer = await state.vault.handle({ ...request, path });
-      return answer === undefined ? undefined : toVaultResponse(answer);
-    }
-    const { operation, data = {} } = request;
-    const route = findRoute(this.#routes, operation, path);
-    if (route?.access !== "anyone") throw this.#notUnsealed();
-    const answer = await route.handle({
-      operation,
-      rest: "",
-      data,
-      nowMs: this.#clock.now(),
-      caller: undefined,
-    });
-    return answer === undefined ? undefined : toVaultResponse(answer);
+    const answer =
+      state.kind === "unsealed"
+        ? await state.vault.handle({ ...request, path })
+        : await this.#handleSealed({ ...request, path });
+    return answer === undefined ? undefined : toVaultAnswer(answer);
   }
 
   /** `handle` for reading. */
@@ -273,6 +272,22 @@ export class Vault implements AsyncDisposable {
     await this.seal();
   }
 
+  /** Sealed, only what is for anyone is served. */
+  #handleSealed({ operation, path, data = {}, connection = {} }: VaultRequest): Promise<Answer | undefined> {
+    const match = path.startsWith(SYS) ? this.#sealTable.match(path.slice(SYS.length)) : undefined;
+    const found = match === undefined ? undefined : operationFor(match.entry, operation);
+    if (match === undefined || found?.access !== "anyone" || operation === "help") throw this.#notUnsealed();
+    const { parameters } = match;
+    return found.handle({
+      operation,
+      path: path.slice(SYS.length),
+      parameters,
+      data,
+      caller: undefined,
+      connection,
+    });
+  }
+
   async #initialize(options: InitOptions): Promise<InitResult> {
     if (this.#state.kind !== "uninitialized") throw alreadyInitialized();
     const { storage } = this.#init;
@@ -330,14 +345,15 @@ export class Vault implements AsyncDisposable {
   }
 
   async #open(keys: VaultKeys): Promise<UnsealedVault> {
-    const { storage, minimumSequence, backends, reservedMounts } = this.#init;
+    const { storage, minimumSequence, backends = {}, loginMethods = {}, reservedMounts = [] } = this.#init;
     return UnsealedVault.open({
       barrier: await Barrier.unseal(storage, keys.keyring, minimumSequence),
-      factories: backends ?? {},
-      reservedMounts: reservedMounts ?? [],
+      engines: backends,
+      loginMethods,
+      reservedMounts,
       clock: this.#clock,
       logger: this.#logger,
-      routes: this.#routes,
+      sealPaths: this.#sealPaths,
     });
   }
 
@@ -374,6 +390,8 @@ export class Vault implements AsyncDisposable {
     }
   }
 }
+
+const SYS = "sys/";
 
 /** The root token of the initialisation: everything, for ever, until it is revoked. */
 const ROOT_TOKEN = {

@@ -9,6 +9,8 @@ export async function aClusterCa(storage: Storage, clock: Clock): Promise<Cluste
   const mount = {
     path: CLUSTER_CA_MOUNT,
     type: "rk8s-pki",
+    accessor: "rk8s-pki_test",
+    options: {},
     storagePrefix: "logical/test/",
     defaultTtlSeconds: 3600,
     maxTtlSeconds: 86_400,

@@ -16,6 +16,7 @@ const mountEntry = z.object({
   /** Seconds; 0: the system's. */
   defaultTtlSeconds: z.int().min(0),
   maxTtlSeconds: z.int().min(0),
+  options: z.record(z.string(), z.string()).default({}),
   /** Disabled, but not everything of it is deleted yet. */
   removing: z.boolean(),
 });

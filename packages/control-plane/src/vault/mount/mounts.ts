@@ -13,8 +13,7 @@ import { Serial } from "../serial.js";
 export const SYSTEM_MAX_TTL_SECONDS = 768 * 3600;
 export const SYSTEM_DEFAULT_TTL_SECONDS = 768 * 3600;
 
-/** Paths that are the vault's own. */
-const SYSTEM_PREFIXES = ["sys/", "auth/", "cubbyhole/", "identity/"];
+const AUTH = "auth/";
 const MOUNT_PATH = /^(?:[A-Za-z0-9][\w.-]*\/){1,4}$/;
 const MAX_MOUNT_PATH_CHARACTERS = 128;
 
@@ -23,6 +22,8 @@ export interface MountOptions {
   readonly description?: string | undefined;
   readonly defaultTtlSeconds?: number | undefined;
   readonly maxTtlSeconds?: number | undefined;
+  /** What the engine is told besides. Cannot be changed later. */
+  readonly options?: Readonly<Record<string, string>> | undefined;
 }
 
 /** A mount that is there, with the backend behind it or the reason why there is none. */
@@ -31,9 +32,22 @@ interface Mounted {
   readonly backend: Backend | RksError;
 }
 
+/** A mount that every vault has. */
+export interface BuiltInMount {
+  /** With trailing slash. */
+  readonly path: string;
+  readonly type: string;
+  readonly description: string;
+  readonly factory: BackendFactory;
+}
+
 export interface MountsInit {
   readonly storage: Storage;
-  readonly factories: Readonly<Record<string, BackendFactory>>;
+  /** What callers can mount, by type: secrets engines, and login methods for below `auth/`. */
+  readonly engines: Readonly<Record<string, BackendFactory>>;
+  readonly loginMethods: Readonly<Record<string, BackendFactory>>;
+  /** The vault's own, which may look at the mounts once those are open; nobody mounts over, unmounts or tunes them. */
+  readonly builtIn: (mounts: () => Mounts) => readonly BuiltInMount[];
   /** With trailing slash; only `enableReserved` mounts there, and nobody unmounts or tunes it. */
   readonly reserved: readonly string[];
   readonly logger: Logger;
@@ -45,18 +59,20 @@ export interface MountsInit {
  */
 export class Mounts implements AsyncDisposable {
   readonly #init: MountsInit;
+  readonly #builtIn: readonly BuiltInMount[];
   readonly #mounted = new Map<string, Mounted>();
   readonly #changes = new Serial();
 
   private constructor(init: MountsInit) {
     this.#init = init;
+    this.#builtIn = init.builtIn(() => this);
   }
 
   /** Make the backends of all mounts, and finish what a crash interrupted. */
   static async open(init: MountsInit): Promise<Mounts> {
     const mounts = new Mounts(init);
     try {
-      for (const entry of await readMountTable(init.storage)) {
+      for (const entry of await tableWithBuiltIn(init.storage, mounts.#builtIn)) {
         if (entry.removing) await mounts.#finishRemoval(entry);
         else mounts.#mounted.set(entry.path, { entry, backend: await mounts.#makeBackend(entry) });
       }
@@ -74,6 +90,13 @@ export class Mounts implements AsyncDisposable {
       .toSorted((a, b) => (a.path < b.path ? -1 : 1));
   }
 
+  /** The engines that could be opened. */
+  backends(): readonly { readonly entry: MountEntry; readonly backend: Backend }[] {
+    return [...this.#mounted.values()].flatMap(({ entry, backend }) =>
+      backend instanceof RksError ? [] : [{ entry, backend }],
+    );
+  }
+
   find(path: string): MountEntry | undefined {
     return this.#mounted.get(mountPath(path))?.entry;
   }
@@ -85,8 +108,9 @@ export class Mounts implements AsyncDisposable {
   route(
     path: string,
   ): { readonly entry: MountEntry; readonly backend: Backend; readonly path: string } | undefined {
-    for (let end = path.indexOf("/"); end !== -1; end = path.indexOf("/", end + 1)) {
-      const mounted = this.#mounted.get(path.slice(0, end + 1));
+    const whole = `${path}/`;
+    for (let end = whole.indexOf("/"); end !== -1; end = whole.indexOf("/", end + 1)) {
+      const mounted = this.#mounted.get(whole.slice(0, end + 1));
       if (mounted === undefined) continue;
       if (mounted.backend instanceof RksError) throw mounted.backend;
       return { entry: mounted.entry, backend: mounted.backend, path: path.slice(end + 1) };
@@ -178,21 +202,13 @@ export class Mounts implements AsyncDisposable {
         suggestion: "Mount at another path, or disable what is there.",
       });
     }
-    if (!Object.hasOwn(this.#init.factories, type)) {
+    const factories = this.#factoriesFor(path);
+    if (!Object.hasOwn(factories, type)) {
       throw new RksError("INPUT_INVALID", `mount type "${type.slice(0, 40)}" is not known`, {
-        suggestion: `Use one of: ${Object.keys(this.#init.factories).join(", ") || "(none)"}.`,
+        suggestion: `Use one of: ${Object.keys(factories).join(", ") || "(none)"}.`,
       });
     }
-    const entry: MountEntry = {
-      path,
-      type,
-      uuid: randomUUID(),
-      accessor: `${type}_${randomBytes(4).toString("hex")}`,
-      description: options.description ?? "",
-      defaultTtlSeconds: options.defaultTtlSeconds ?? 0,
-      maxTtlSeconds: options.maxTtlSeconds ?? 0,
-      removing: false,
-    };
+    const entry = newEntry(path, type, options);
     assertTtls(entry);
     await this.#save([...this.#others(path), entry]);
     const backend = await this.#makeBackend(entry);
@@ -210,8 +226,10 @@ export class Mounts implements AsyncDisposable {
   }
 
   async #makeBackend(entry: MountEntry): Promise<Backend | RksError> {
-    const { factories, storage, logger } = this.#init;
-    const factory = Object.hasOwn(factories, entry.type) ? factories[entry.type] : undefined;
+    const { storage, logger } = this.#init;
+    const factories = this.#factoriesFor(entry.path);
+    const own = this.#builtIn.find(({ path }) => path === entry.path)?.factory;
+    const factory = own ?? (Object.hasOwn(factories, entry.type) ? factories[entry.type] : undefined);
     if (factory === undefined) {
       return new RksError(
         "UNSUPPORTED",
@@ -234,9 +252,15 @@ export class Mounts implements AsyncDisposable {
     }
   }
 
+  #factoriesFor(path: string): Readonly<Record<string, BackendFactory>> {
+    return path.startsWith(AUTH) ? this.#init.loginMethods : this.#init.engines;
+  }
+
   #assertNotReserved(path: string): void {
-    const reserved = this.#init.reserved.find((other) => overlaps(other, path));
-    if (reserved !== undefined) throw reservedMount(reserved);
+    const inTheWay = this.#init.reserved.find((other) => overlaps(other, path));
+    if (inTheWay !== undefined) throw reservedMount(inTheWay);
+    const own = this.#builtIn.find((other) => overlaps(other.path, path));
+    if (own !== undefined) throw builtInMount(own.path);
   }
 
   #others(path: string): MountEntry[] {
@@ -246,6 +270,33 @@ export class Mounts implements AsyncDisposable {
   #save(mounts: readonly MountEntry[]): Promise<void> {
     return writeMountTable(this.#init.storage, mounts);
   }
+}
+
+/** The table as it is remembered, with the built-in mounts put in where they are missing. */
+async function tableWithBuiltIn(
+  storage: Storage,
+  builtIn: readonly BuiltInMount[],
+): Promise<readonly MountEntry[]> {
+  const table = await readMountTable(storage);
+  const missing = builtIn.filter(({ path }) => !table.some((entry) => entry.path === path));
+  if (missing.length === 0) return table;
+  const added = missing.map(({ path, type, description }) => newEntry(path, type, { description }));
+  await writeMountTable(storage, [...table, ...added]);
+  return [...table, ...added];
+}
+
+function newEntry(path: string, type: string, options: MountOptions): MountEntry {
+  return {
+    path,
+    type,
+    uuid: randomUUID(),
+    accessor: `${path.startsWith(AUTH) ? "auth_" : ""}${type}_${randomBytes(4).toString("hex")}`,
+    description: options.description ?? "",
+    defaultTtlSeconds: options.defaultTtlSeconds ?? 0,
+    maxTtlSeconds: options.maxTtlSeconds ?? 0,
+    options: options.options ?? {},
+    removing: false,
+  };
 }
 
 /** Lifetimes of a mount with the system's filled in, in seconds. */
@@ -260,6 +311,8 @@ function mountInit(entry: MountEntry): MountInit {
   return {
     path: entry.path,
     type: entry.type,
+    accessor: entry.accessor,
+    options: entry.options,
     storagePrefix: storagePrefix(entry),
     defaultTtlSeconds: ttls.default,
     maxTtlSeconds: ttls.max,
@@ -274,11 +327,10 @@ function storagePrefix(entry: MountEntry): string {
 function mountPath(path: string): string {
   const trimmed = path.replace(/^\/+|\/+$/g, "");
   const wanted = `${trimmed}/`;
-  const isSystem = SYSTEM_PREFIXES.some((prefix) => wanted.startsWith(prefix));
-  if (!isSystem && wanted.length <= MAX_MOUNT_PATH_CHARACTERS && MOUNT_PATH.test(wanted)) return wanted;
+  const isPossible = wanted !== AUTH && wanted.length <= MAX_MOUNT_PATH_CHARACTERS && MOUNT_PATH.test(wanted);
+  if (isPossible) return wanted;
   throw new RksError("INPUT_INVALID", `mount path ${JSON.stringify(path.slice(0, 80))} is not possible`, {
-    suggestion:
-      "Use letters, digits, _ . and -, in at most four parts, outside sys/, auth/, cubbyhole/ and identity/.",
+    suggestion: "Use letters, digits, _ . and -, in at most four parts.",
   });
 }
 
@@ -302,6 +354,12 @@ async function dispose(backend: Backend | RksError): Promise<void> {
 function reservedMount(path: string): RksError {
   return new RksError("PERMISSION_DENIED", `mount "${path}" is the cluster's own`, {
     suggestion: "Mount an engine at another path.",
+  });
+}
+
+function builtInMount(path: string): RksError {
+  return new RksError("INPUT_INVALID", `mount "${path}" is the vault's own`, {
+    suggestion: "Mount at another path.",
   });
 }
 

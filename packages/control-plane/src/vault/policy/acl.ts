@@ -34,7 +34,7 @@ export class Acl {
     if (this.#isRoot) return EVERYTHING;
     const capabilities = this.#capabilities(operation, path);
     if (capabilities === undefined || capabilities.has("deny")) return DENIED;
-    return { allowed: capabilities.has(operation), sudo: capabilities.has("sudo") };
+    return { allowed: capabilities.has(operation as Capability), sudo: capabilities.has("sudo") };
   }
 
   /**

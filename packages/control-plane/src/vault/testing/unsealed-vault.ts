@@ -2,7 +2,8 @@ import type { Secret } from "@rk8s/protocol";
 
 import { memoryStorage } from "../../storage/memory-storage.js";
 import type { Storage } from "../../storage/storage.js";
-import type { BackendFactory } from "../backend.js";
+import type { Answer, BackendFactory, PathRequest } from "../backend.js";
+import { type Access, type BackendPath, type PathOperation, PathTable } from "../path-table.js";
 import { openVault } from "../vault.js";
 import type { Vault, VaultInit } from "../vault.js";
 
@@ -52,19 +53,35 @@ export async function anUnsealedVault(init: Partial<VaultInit> = {}): Promise<Te
  * An engine that answers with what it was asked and stores what is written to it; `open` needs no token, what is
  * below `stored/` tells creating from updating.
  */
-export const echoBackend: BackendFactory = (mount, barrier) =>
-  Promise.resolve({
-    unauthenticatedPaths: ["open", "open/*"],
-    exists: async (path) =>
-      !path.startsWith("stored/") || (await barrier.get(mount.storagePrefix + path)) !== undefined,
-    handle: async ({ operation, path, data, token }) => {
-      if (operation === "create" || operation === "update") {
-        const value = Buffer.from(JSON.stringify(data));
-        await barrier.transaction([], [{ type: "put", key: mount.storagePrefix + path, value }]);
-      }
-      if (path === "nothing") return undefined;
-      const ttls = { default: mount.defaultTtlSeconds, max: mount.maxTtlSeconds };
-      return { data: { operation, path, data, ttls, caller: token?.accessor ?? null } };
+export const echoBackend: BackendFactory = (mount, barrier) => {
+  const handle = async (request: PathRequest<unknown>): Promise<Answer | undefined> => {
+    const { operation: asked, path, data, caller } = request;
+    if (asked === "create" || asked === "update") {
+      const value = Buffer.from(JSON.stringify(data));
+      await barrier.transaction([], [{ type: "put", key: mount.storagePrefix + path, value }]);
+    }
+    if (path === "nothing") return undefined;
+    const ttls = { default: mount.defaultTtlSeconds, max: mount.maxTtlSeconds };
+    return { data: { operation: asked, path, data, ttls, caller: caller?.token.entry.accessor ?? null } };
+  };
+  const all = (access: Access): BackendPath["operations"] => {
+    const echo: PathOperation = {
+      access,
+      summary: "Echo.",
+      fields: undefined,
+      handle: (request) => handle({ ...request, fields: {} }),
+    };
+    return { read: echo, update: echo, patch: echo, delete: echo, list: echo, scan: echo };
+  };
+  const paths = new PathTable([
+    { pattern: "open", operations: all("anyone") },
+    { pattern: "open/*path", operations: all("anyone") },
+    {
+      pattern: "stored/*path",
+      operations: all("token"),
+      exists: async ({ path }) => (await barrier.get(`${mount.storagePrefix}stored/${path}`)) !== undefined,
     },
-    [Symbol.asyncDispose]: () => Promise.resolve(),
-  });
+    { pattern: "*path", operations: all("token") },
+  ]);
+  return Promise.resolve({ paths, [Symbol.asyncDispose]: () => Promise.resolve() });
+};

@@ -57,6 +57,8 @@ export const ERROR_CODES = {
   CSR_INVALID: { retryable: false, http: 400, exit: 65 },
   KEY_TOO_WEAK: { retryable: false, http: 400, exit: 65 },
   CERTIFICATE_INVALID: { retryable: false, http: 400, exit: 65 },
+  CRL_INVALID: { retryable: false, http: 400, exit: 65 },
+  OCSP_INVALID: { retryable: false, http: 400, exit: 65 },
   CERTIFICATE_EXPIRED: { retryable: false, http: 403, exit: 77 },
   CERTIFICATE_REVOKED: { retryable: false, http: 403, exit: 77 },
   ROLE_REFUSED: { retryable: false, http: 400, exit: 77 },

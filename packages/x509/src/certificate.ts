@@ -39,7 +39,10 @@ export interface Certificate extends SubjectAlternativeName {
   readonly subjectKeyId: Uint8Array | undefined;
   readonly authorityKeyId: Uint8Array | undefined;
   readonly extensions: readonly Extension[];
-  /** Critical extensions that this parser does not understand; who relies on the certificate must refuse it (RFC 5280 §4.2). */
+  /**
+   * Critical extensions that none of these fields speaks for; who relies on the certificate without looking into them must
+   * refuse it (RFC 5280 §4.2). Name constraints are here too: `parseNameConstraints` reads them, nothing here applies them.
+   */
   readonly unknownCriticalExtensions: readonly string[];
   readonly signatureAlgorithm: SignatureAlgorithmIdentifier;
   readonly signature: Uint8Array;

@@ -1,7 +1,24 @@
 import { RksError } from "@rk8s/protocol";
 
 /** The code that a reader's failures carry: what the bytes were supposed to be. */
-export type DerErrorCode = "CERTIFICATE_INVALID" | "CSR_INVALID";
+export type DerErrorCode = "CERTIFICATE_INVALID" | "CSR_INVALID" | "CRL_INVALID" | "OCSP_INVALID";
+
+/** How failures of each code call what cannot be read, and what they suggest. */
+const FAILURES: Readonly<Record<DerErrorCode, { readonly subject: string; readonly suggestion: string }>> = {
+  CERTIFICATE_INVALID: {
+    subject: "certificate",
+    suggestion: "Check that the certificate is complete and DER- or PEM-encoded.",
+  },
+  CSR_INVALID: {
+    subject: "certificate request",
+    suggestion: "Send a DER-encoded PKCS#10 certificate request.",
+  },
+  CRL_INVALID: {
+    subject: "certificate revocation list",
+    suggestion: "Check that the list is complete and DER- or PEM-encoded.",
+  },
+  OCSP_INVALID: { subject: "OCSP request", suggestion: "Send a DER-encoded OCSP request." },
+};
 
 /** Universal and context-specific tags (X.690 §8.1.2) that X.509 uses. */
 export const TAG = {
@@ -11,6 +28,7 @@ export const TAG = {
   OCTET_STRING: 0x04,
   NULL: 0x05,
   OID: 0x06,
+  ENUMERATED: 0x0a,
   UTF8_STRING: 0x0c,
   PRINTABLE_STRING: 0x13,
   IA5_STRING: 0x16,
@@ -81,16 +99,8 @@ export class DerReader {
 
   /** Fail with the reader's code. `problem` names what was found. */
   refuse(problem: string): never {
-    const csr = this.#code === "CSR_INVALID";
-    throw new RksError(
-      this.#code,
-      `${csr ? "certificate request" : "certificate"} cannot be read: ${problem}`,
-      {
-        suggestion: csr
-          ? "Send a DER-encoded PKCS#10 certificate request."
-          : "Check that the certificate is complete and DER- or PEM-encoded.",
-      },
-    );
+    const { subject, suggestion } = FAILURES[this.#code];
+    throw new RksError(this.#code, `${subject} cannot be read: ${problem}`, { suggestion });
   }
 
   /** Nothing may follow. */
@@ -133,8 +143,8 @@ export class DerReader {
     return new DerReader(bytes, 0, bytes.length, this.#depth + 1, this.#code);
   }
 
-  boolean(): boolean {
-    const content = this.content(TAG.BOOLEAN);
+  boolean(tag: number = TAG.BOOLEAN): boolean {
+    const content = this.content(tag);
     if (content.length !== 1 || (content[0] !== 0 && content[0] !== 0xff))
       this.refuse("a BOOLEAN is not 00 or FF");
     return content[0] === 0xff;
@@ -151,9 +161,9 @@ export class DerReader {
     return content;
   }
 
-  /** A small non-negative INTEGER. */
-  smallInteger(max: number): number {
-    const content = this.integer();
+  /** A small non-negative INTEGER, or another type that is encoded like one. */
+  smallInteger(max: number, tag: number = TAG.INTEGER): number {
+    const content = this.integer(tag);
     let value = 0;
     for (const byte of content) value = value * 256 + byte;
     if ((content[0] ?? 0) >= 0x80 || content.length > 4 || value > max) {

@@ -5,6 +5,11 @@ const encoder = new TextEncoder();
 
 /** One element: tag, minimal definite length, the parts one after another (X.690 §8.1, §10.1). */
 export function encodeElement(tag: number, ...parts: readonly Uint8Array[]): Uint8Array {
+  return encodeElementOf(tag, parts);
+}
+
+/** As `encodeElement`, for lists so long that they cannot be spread into arguments. */
+export function encodeElementOf(tag: number, parts: readonly Uint8Array[]): Uint8Array {
   let length = 0;
   for (const part of parts) length += part.length;
   const lengthBytes =
@@ -87,6 +92,22 @@ export function encodeUtf8String(text: string): Uint8Array {
 /** The caller makes sure that `text` has PrintableString's characters only (X.680 §41.4). */
 export function encodePrintableString(text: string): Uint8Array {
   return encodeElement(TAG.PRINTABLE_STRING, encoder.encode(text));
+}
+
+/** An IA5String. @throws {TypeError} when the text has characters beyond printable ASCII. */
+export function encodeIa5String(text: string): Uint8Array {
+  return encodeElement(TAG.IA5_STRING, asciiBytes(text));
+}
+
+/** The bytes of printable ASCII. @throws {TypeError} for any other character, control characters included. */
+export function asciiBytes(text: string): Uint8Array {
+  if (!/^[ -~]*$/.test(text)) throw new TypeError(`"${text}" has characters beyond ASCII`);
+  return encoder.encode(text);
+}
+
+/** An ENUMERATED of 0 to 127. */
+export function encodeEnumerated(value: number): Uint8Array {
+  return Uint8Array.of(TAG.ENUMERATED, 1, value);
 }
 
 /** @throws {TypeError} when the text is not a dotted object identifier. */

@@ -23,6 +23,7 @@ export interface ExtensionValues extends SubjectAlternativeName {
   readonly extendedKeyUsage: readonly string[] | undefined;
   readonly subjectKeyId: Uint8Array | undefined;
   readonly authorityKeyId: Uint8Array | undefined;
+  /** Critical extensions that none of these fields speaks for. */
   readonly unknownCriticalExtensions: readonly string[];
 }
 
@@ -58,6 +59,7 @@ export function interpretExtensions(extensions: readonly Extension[], reader: De
     ipAddresses: names.ipAddresses,
     uris: names.uris,
     emails: names.emails,
+    utf8OtherNames: names.utf8OtherNames,
     otherNames: names.otherNames,
   };
 }

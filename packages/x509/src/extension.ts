@@ -1,4 +1,4 @@
-import { contextPrimitive, contextConstructed, type DerReader, TAG } from "./der-reader.js";
+import { contextConstructed, contextPrimitive, type DerErrorCode, DerReader, TAG } from "./der-reader.js";
 import {
   encodeBitString,
   encodeBoolean,
@@ -57,6 +57,24 @@ export function readExtensions(reader: DerReader): Extension[] {
     extensions.push({ oid, critical, value });
   }
   return extensions;
+}
+
+/** What a function that looks into one extension of a list may be told. */
+export interface ExtensionOptions {
+  /** Code of a failure; default CERTIFICATE_INVALID. */
+  readonly code?: DerErrorCode;
+}
+
+/** A reader over the value of one extension; undefined when the list does not have it. */
+export function openExtension(
+  extensions: readonly Extension[],
+  oid: string,
+  options: ExtensionOptions,
+): DerReader | undefined {
+  const extension = extensions.find((candidate) => candidate.oid === oid);
+  return extension === undefined
+    ? undefined
+    : DerReader.over(extension.value, { code: options.code ?? "CERTIFICATE_INVALID" });
 }
 
 /** Encode one Extension; `critical` is written only when true. */

@@ -1,5 +1,6 @@
 import { type DerReader, TAG } from "./der-reader.js";
 import {
+  encodeIa5String,
   encodeOid,
   encodePrintableString,
   encodeSequence,
@@ -40,8 +41,11 @@ const SHORT_NAMES: ReadonlyMap<string, string> = new Map([
   [OID.emailAddress, "emailAddress"],
 ]);
 
+/** Attributes that RFC 5280 §A.1 wants as IA5String. */
+const IA5_ATTRIBUTES: ReadonlySet<string> = new Set([OID.emailAddress, OID.domainComponent]);
 /** Attributes that RFC 5280 §A.1 and X.520 want as PrintableString. */
 const PRINTABLE_ATTRIBUTES: ReadonlySet<string> = new Set([OID.countryName, OID.serialNumber]);
+const ASCII = /^[ -~]*$/;
 const PRINTABLE = /^[A-Za-z0-9 '()+,\-./:=?]*$/;
 const MAX_ATTRIBUTES = 64;
 
@@ -129,8 +133,13 @@ function decodeString(reader: DerReader, tag: number): string {
 
 function encodeAttribute(attribute: NameAttribute): Uint8Array {
   const { type, value } = attribute;
-  const printable = PRINTABLE_ATTRIBUTES.has(type) && PRINTABLE.test(value);
-  return encodeSequence(encodeOid(type), printable ? encodePrintableString(value) : encodeUtf8String(value));
+  return encodeSequence(encodeOid(type), encodeValue(type, value));
+}
+
+function encodeValue(type: string, value: string): Uint8Array {
+  if (PRINTABLE_ATTRIBUTES.has(type) && PRINTABLE.test(value)) return encodePrintableString(value);
+  if (IA5_ATTRIBUTES.has(type) && ASCII.test(value)) return encodeIa5String(value);
+  return encodeUtf8String(value);
 }
 
 function escapeValue(value: string): string {

@@ -20,9 +20,27 @@ export const OID = {
   subjectAltName: "2.5.29.17",
   basicConstraints: "2.5.29.19",
   nameConstraints: "2.5.29.30",
+  crlDistributionPoints: "2.5.29.31",
   certificatePolicies: "2.5.29.32",
   authorityKeyIdentifier: "2.5.29.35",
   extendedKeyUsage: "2.5.29.37",
+  freshestCrl: "2.5.29.46",
+  authorityInfoAccess: "1.3.6.1.5.5.7.1.1",
+  // RFC 5280 §4.2.2.1
+  ocsp: "1.3.6.1.5.5.7.48.1",
+  caIssuers: "1.3.6.1.5.5.7.48.2",
+  // RFC 5280 §4.2.1.4
+  anyPolicy: "2.5.29.32.0",
+  cpsQualifier: "1.3.6.1.5.5.7.2.1",
+  userNoticeQualifier: "1.3.6.1.5.5.7.2.2",
+  // RFC 5280 §5.2, §5.3
+  crlNumber: "2.5.29.20",
+  reasonCode: "2.5.29.21",
+  deltaCrlIndicator: "2.5.29.27",
+  issuingDistributionPoint: "2.5.29.28",
+  // RFC 6960 §4.2.1, §4.4.1
+  ocspBasic: "1.3.6.1.5.5.7.48.1.1",
+  ocspNonce: "1.3.6.1.5.5.7.48.1.2",
   // RFC 5280 §4.2.1.12
   anyExtendedKeyUsage: "2.5.29.37.0",
   serverAuth: "1.3.6.1.5.5.7.3.1",
@@ -47,4 +65,11 @@ export const OID = {
   sha256WithRsa: "1.2.840.113549.1.1.11",
   sha384WithRsa: "1.2.840.113549.1.1.12",
   sha512WithRsa: "1.2.840.113549.1.1.13",
+  // RFC 4055 §2.1, §3.1, RFC 3279 §2.1
+  rsaPss: "1.2.840.113549.1.1.10",
+  mgf1: "1.2.840.113549.1.1.8",
+  sha1: "1.3.14.3.2.26",
+  sha256: "2.16.840.1.101.3.4.2.1",
+  sha384: "2.16.840.1.101.3.4.2.2",
+  sha512: "2.16.840.1.101.3.4.2.3",
 } as const;

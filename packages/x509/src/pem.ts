@@ -11,6 +11,8 @@ export interface PemBlock {
 export interface PemOptions {
   /** Code of a failure; default CERTIFICATE_INVALID. */
   readonly code?: DerErrorCode;
+  /** Default 1 MiB, which holds any chain with its keys; a CRL of 100,000 entries takes 7 MB. */
+  readonly maxBytes?: number;
 }
 
 /** A chain of certificates with explanations around them stays far below. */
@@ -61,8 +63,8 @@ export function encodePemBytes(label: string, der: Uint8Array): Uint8Array {
 export function decodePem(pem: string | Uint8Array, options: PemOptions = {}): PemBlock[] {
   const code = options.code ?? "CERTIFICATE_INVALID";
   const bytes = typeof pem === "string" ? new TextEncoder().encode(pem) : pem;
-  if (bytes.length > MAX_PEM_BYTES)
-    refuse(code, `${bytes.length} bytes are more than the limit of ${MAX_PEM_BYTES}`);
+  const maxBytes = options.maxBytes ?? MAX_PEM_BYTES;
+  if (bytes.length > maxBytes) refuse(code, `${bytes.length} bytes are more than the limit of ${maxBytes}`);
   const blocks: PemBlock[] = [];
   let at = 0;
   for (;;) {

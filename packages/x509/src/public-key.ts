@@ -40,6 +40,20 @@ export function parsePublicKey(spki: Uint8Array, options: { readonly code: DerEr
   return key;
 }
 
+/**
+ * The bits of the public key in a DER SubjectPublicKeyInfo: what key identifiers (RFC 5280 §4.2.1.2) and OCSP's key hashes
+ * are hashes of. @throws {RksError} the given code.
+ */
+export function subjectPublicKeyBits(spki: Uint8Array, options: { readonly code: DerErrorCode }): Uint8Array {
+  const reader = DerReader.over(spki, options);
+  const fields = reader.sequence();
+  reader.finish();
+  fields.element(TAG.SEQUENCE);
+  const bits = fields.wholeBitString();
+  fields.finish();
+  return bits;
+}
+
 /** Read a SubjectPublicKeyInfo at the reader's position. */
 export function readPublicKey(reader: DerReader): PublicKeyInfo {
   const fields = reader.sequence();

@@ -2,8 +2,8 @@ import { type DerReader, TAG } from "./der-reader.js";
 
 const UTC_TIME = /^(\d\d)(\d\d)(\d\d)(\d\d)(\d\d)(\d\d)Z$/;
 const GENERALIZED_TIME = /^(\d{4})(\d\d)(\d\d)(\d\d)(\d\d)(\d\d)Z$/;
-/** Before this year UTCTime, from it on GeneralizedTime (RFC 5280 §4.1.2.5). */
-const FIRST_GENERALIZED_YEAR = 2050;
+/** Before it UTCTime, from it on GeneralizedTime (RFC 5280 §4.1.2.5). */
+const FIRST_GENERALIZED_MS = Date.UTC(2050, 0, 1);
 const DIGIT_0 = 0x30;
 const LETTER_Z = 0x5a;
 const MAX_TIME_MS = Date.UTC(9999, 11, 31, 23, 59, 59);
@@ -30,13 +30,30 @@ export function readTime(reader: DerReader): number {
 
 /** Write a Time; parts of a second are cut off. @throws {TypeError} outside the years 1950–9999. */
 export function encodeTime(timeMs: number): Uint8Array {
+  assertDate(timeMs);
+  return encodeDate(timeMs, timeMs < FIRST_GENERALIZED_MS ? TAG.UTC_TIME : TAG.GENERALIZED_TIME);
+}
+
+/**
+ * Write a GeneralizedTime whatever the year, as OCSP has it (RFC 6960 §4.2.2.1); parts of a second are cut off.
+ * @throws {TypeError} outside the years 1950–9999.
+ */
+export function encodeGeneralizedTime(timeMs: number): Uint8Array {
+  assertDate(timeMs);
+  return encodeDate(timeMs, TAG.GENERALIZED_TIME);
+}
+
+function assertDate(timeMs: number): void {
   if (!(timeMs >= Date.UTC(1950, 0, 1) && timeMs <= MAX_TIME_MS + 999))
     throw new TypeError(`${timeMs} is not a date that X.509 can hold`);
+}
+
+function encodeDate(timeMs: number, tag: number): Uint8Array {
   const date = new Date(timeMs);
   const year = date.getUTCFullYear();
-  const utc = year < FIRST_GENERALIZED_YEAR;
+  const utc = tag === TAG.UTC_TIME;
   const out = new Uint8Array(utc ? 15 : 17);
-  out[0] = utc ? TAG.UTC_TIME : TAG.GENERALIZED_TIME;
+  out[0] = tag;
   out[1] = out.length - 2;
   if (!utc) writeTwoDigits(out, 2, Math.floor(year / 100));
   const at = utc ? 2 : 4;

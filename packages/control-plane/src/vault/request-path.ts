@@ -2,7 +2,8 @@ import { RksError } from "@rk8s/protocol";
 
 import type { Operation } from "./backend.js";
 
-const MAX_PATH_CHARACTERS = 512;
+/** No path that is asked for is longer. */
+export const MAX_PATH_CHARACTERS = 512;
 /** Names below these are the same in upper and lower case. */
 const CASELESS = ["sys/policies/acl/", "sys/policy/"];
 
@@ -23,7 +24,12 @@ export function canonicalPath(operation: Operation, path: string): string {
       suggestion: `Write a path like "pki/roles/web", with at most ${MAX_PATH_CHARACTERS} characters.`,
     });
   }
-  return CASELESS.some((prefix) => trimmed.startsWith(prefix)) ? trimmed.toLowerCase() : trimmed;
+  return canonicalCase(trimmed);
+}
+
+/** A path with the names that have no case in lower case. */
+export function canonicalCase(path: string): string {
+  return CASELESS.some((prefix) => path.startsWith(prefix)) ? path.toLowerCase() : path;
 }
 
 /**

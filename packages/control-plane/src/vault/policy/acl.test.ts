@@ -8,7 +8,7 @@ import { parsePolicy } from "./policy-parser.js";
 /** What rules in HCL, each text a policy of its own, decide. */
 function decide(policies: readonly string[], operation: Operation, path: string): string {
   const acl = new Acl(policies.map(parsePolicy));
-  const { allowed, sudo } = acl.decide(operation, path);
+  const { allowed, sudo } = acl.decide({ operation, path });
   return `${allowed ? "allowed" : "denied"}${sudo ? " sudo" : ""}`;
 }
 
@@ -143,15 +143,114 @@ test.each([
       path "kv/file"                   { capabilities = ["list"] }
     `),
   ]);
-  expect(acl.decide("list", path).allowed).toBe(allowed);
+  expect(acl.decide({ operation: "list", path }).allowed).toBe(allowed);
+});
+
+// GHSA-xp3c-3jw3-4vcr: a list asked for the folder without its slash was judged by the rule for the wider folder.
+test.each(["list", "scan"] as const)(
+  "a %s of a denied folder is denied however it is spelled",
+  (operation) => {
+    const shut = [
+      `path "team/*" { capabilities = ["list", "scan", "read"] }\npath "team/vault/*" { capabilities = ["deny"] }`,
+      `path "team/+" { capabilities = ["list", "scan"] }\npath "team/vault/*" { capabilities = ["deny"] }`,
+      `path "+/*" { capabilities = ["list", "scan"] }\npath "team/+/*" { capabilities = ["deny"] }`,
+      `path "team/*" { capabilities = ["list", "scan"] }\npath "team/vault/" { capabilities = ["deny"] }`,
+    ];
+    for (const policy of shut) {
+      for (const path of ["team/vault", "team/vault/"]) {
+        expect([policy, decide([policy], operation, path)]).toEqual([policy, "denied"]);
+      }
+    }
+  },
+);
+
+test("scan and patch are granted by their own names and by no other", () => {
+  const all = ["create", "read", "update", "patch", "delete", "list", "scan"] as const;
+  for (const granted of all) {
+    const may = all.filter((operation) => decide([grant("a/b", granted)], operation, "a/b") === "allowed");
+    expect(may).toEqual([granted]);
+  }
+});
+
+test("help is for everybody who holds a token, also where all is denied", () => {
+  for (const policy of ["", grant("*", "deny")]) {
+    expect(decide([policy], "help", "sys/mounts")).toBe("allowed");
+  }
+});
+
+test.each<{ path: string; capabilities: readonly string[] }>([
+  { path: "lab/notes/1", capabilities: ["create", "list", "read", "scan", "sudo", "update"] },
+  { path: "/lab/notes/1", capabilities: ["create", "list", "read", "scan", "sudo", "update"] },
+  { path: "lab/notes/", capabilities: ["create", "list", "read", "scan", "sudo", "update"] },
+  { path: "lab/payroll", capabilities: ["read"] },
+  { path: "lab/payroll/", capabilities: ["deny"] },
+  { path: "lab/payroll/june", capabilities: ["deny"] },
+  { path: "lab/empty", capabilities: ["deny"] },
+  { path: "elsewhere", capabilities: ["deny"] },
+  { path: "", capabilities: ["deny"] },
+  { path: "sys/policies/acl/Admin", capabilities: ["patch"] },
+  { path: "sys/policies/acl/admin", capabilities: ["patch"] },
+  { path: `lab/notes/${"x".repeat(1000)}`, capabilities: ["deny"] },
+])("the capabilities on $path are $capabilities", ({ path, capabilities }) => {
+  const acl = new Acl([
+    parsePolicy(
+      [
+        grant("lab/notes/*", "update", "create", "sudo", "scan", "read", "list"),
+        grant("lab/+", "read", "list"),
+        grant("lab/payroll/*", "deny", "read"),
+        grant("lab/empty"),
+        grant("sys/policies/acl/Admin", "patch"),
+      ].join("\n"),
+    ),
+  ]);
+  expect(acl.capabilities(path)).toEqual(capabilities);
+});
+
+test("the capabilities of root are root, those of no policy deny", () => {
+  expect(new Acl([], { isRoot: true }).capabilities("any/path")).toEqual(["root"]);
+  expect(new Acl([]).capabilities("any/path")).toEqual(["deny"]);
+});
+
+test("rules on top of others decide as if all had been given together", () => {
+  fc.assert(
+    fc.property(
+      fc.array(rule, { maxLength: 6 }),
+      fc.array(rule, { maxLength: 6 }),
+      requested,
+      (some, more, path) => {
+        const together = new Acl([parsePolicy(written([...some, ...more]))]);
+        const base = new Acl([parsePolicy(written(some))]);
+        const onTop = new Acl([parsePolicy(written(more))], { base });
+        for (const operation of ["read", "update", "list"] as const) {
+          expect(onTop.decide({ operation, path })).toEqual(together.decide({ operation, path }));
+        }
+        expect(onTop.describe()).toEqual(together.describe());
+      },
+    ),
+  );
+});
+
+test("a user interface is told the exact and the prefix rules", () => {
+  const acl = new Acl([parsePolicy(`${AUDITOR}\n${grant("lab/empty")}`)]);
+  expect(acl.describe()).toEqual({
+    root: false,
+    exact_paths: {
+      "ca/tidy": { capabilities: ["sudo", "update"] },
+      "lab/empty": { capabilities: ["deny"] },
+    },
+    glob_paths: {
+      "ca/certs/": { capabilities: ["list", "read"] },
+      "ca/certs/keys/": { capabilities: ["deny"] },
+    },
+  });
+  expect(new Acl([], { isRoot: true }).describe()).toEqual({ root: true });
 });
 
 test("no policy allows nothing, and root everything", () => {
-  expect(new Acl([]).decide("read", "a")).toEqual({ allowed: false, sudo: false });
-  expect(new Acl([], { isRoot: true }).decide("delete", "sys/anything")).toEqual({
-    allowed: true,
-    sudo: true,
-  });
+  const nothing = new Acl([]).decide({ operation: "read", path: "a" });
+  expect(nothing).toEqual({ allowed: false, sudo: false, denial: "no-rule" });
+  const everything = new Acl([], { isRoot: true }).decide({ operation: "delete", path: "sys/anything" });
+  expect(everything).toEqual({ allowed: true, sudo: true });
 });
 
 const segment = fc.constantFrom("a", "b", "+");
@@ -174,7 +273,10 @@ test("the order of policies and rules never matters", () => {
     fc.property(fc.array(rule, { maxLength: 8 }), requested, (rules, path) => {
       const forwards = new Acl([parsePolicy(written(rules))]);
       const apart = new Acl(rules.toReversed().map((one) => parsePolicy(written([one]))));
-      expect(apart.decide("read", path)).toEqual(forwards.decide("read", path));
+      for (const operation of ["read", "list"] as const) {
+        expect(apart.decide({ operation, path })).toEqual(forwards.decide({ operation, path }));
+      }
+      expect(apart.capabilities(path)).toEqual(forwards.capabilities(path));
     }),
   );
 });
@@ -184,7 +286,7 @@ test("a path that is denied exactly is never allowed, whatever else is written",
     fc.property(fc.array(rule, { maxLength: 8 }), requested, (rules, path) => {
       const acl = new Acl([parsePolicy(written([...rules, { path, capability: "deny" }]))]);
       for (const operation of ["read", "update", "delete", "create"] as const) {
-        expect(acl.decide(operation, path).allowed).toBe(false);
+        expect(acl.decide({ operation, path }).allowed).toBe(false);
       }
     }),
   );

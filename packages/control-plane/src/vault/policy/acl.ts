@@ -1,118 +1,155 @@
-import type { Operation } from "../backend.js";
-import type { Capability, Policy, PolicyRule } from "./policy.js";
+import { canonicalCase, canonicalPatterns, MAX_PATH_CHARACTERS } from "../request-path.js";
+import type { JsonObject, Operation } from "../backend.js";
+import type { Denial } from "./denial.js";
+import { compareSpecificity, parsePattern } from "./pattern.js";
+import { PatternIndex } from "./pattern-index.js";
+import type { Match } from "./pattern-index.js";
+import { Permissions } from "./permissions.js";
+import type { Policy, PolicyRule } from "./policy.js";
 
-/** Whether a request may go on, and whether it may also use paths that need `sudo`. */
-export interface Decision {
-  readonly allowed: boolean;
-  readonly sudo: boolean;
+/** What is judged of a request. */
+export interface AclRequest {
+  readonly operation: Operation;
+  /** Without a leading slash, in its one spelling (`canonicalPath`). */
+  readonly path: string;
+  /** Body or query, as it came. */
+  readonly data?: JsonObject | undefined;
+  /** How long the wrapped answer is to be kept; undefined when it is not to be wrapped. */
+  readonly wrapTtlSeconds?: number | undefined;
 }
 
-const DENIED: Decision = { allowed: false, sudo: false };
+/** Whether a request may go on, and whether it may also use paths that need `sudo`. */
+export type Decision =
+  | { readonly allowed: true; readonly sudo: boolean }
+  | { readonly allowed: false; readonly sudo: boolean; readonly denial: Denial };
+
+export interface AclOptions {
+  readonly isRoot?: boolean;
+  /** What is allowed already; the policies' rules come on top as if all had been given together. */
+  readonly base?: Acl;
+}
+
 const EVERYTHING: Decision = { allowed: true, sudo: true };
+const HELP: Decision = { allowed: true, sudo: false };
+const NO_RULE: Decision = { allowed: false, sudo: false, denial: "no-rule" };
+const NO_DATA: JsonObject = {};
 
 /**
  * What a set of policies allows together. Of all patterns that match a path the most specific one decides; when
- * several policies have that same pattern their capabilities are joined, and `deny` in any of them wins.
+ * several rules have that same pattern they are joined. Templated rules count for nothing: fill them in before.
  */
 export class Acl {
   readonly #isRoot: boolean;
-  readonly #exact = new Map<string, Set<Capability>>();
-  readonly #patterns = new Map<
-    string,
-    { readonly pattern: Pattern; readonly capabilities: Set<Capability> }
-  >();
+  /** Each layer has what it and all behind it say of a pattern. */
+  readonly #layers: readonly PatternIndex<Permissions>[];
 
-  constructor(policies: readonly Policy[], options: { readonly isRoot?: boolean } = {}) {
-    this.#isRoot = options.isRoot ?? false;
-    for (const { rules } of policies) {
-      for (const rule of rules) this.#add(rule);
+  constructor(policies: readonly Policy[], { isRoot = false, base }: AclOptions = {}) {
+    this.#isRoot = isRoot;
+    const below = base === undefined ? [] : base.#layers;
+    const rules = new Map<string, PolicyRule[]>();
+    for (const rule of policies.flatMap((policy) => policy.rules)) {
+      if (rule.template !== undefined) continue;
+      for (const pattern of canonicalPatterns(rule.path)) {
+        const known = rules.get(pattern) ?? [...rulesOf(below, pattern)];
+        known.push(rule);
+        rules.set(pattern, known);
+      }
     }
+    const permissions = [...rules].map(([pattern, own]) => [pattern, new Permissions(own)] as const);
+    this.#layers = [new PatternIndex(new Map(permissions)), ...below];
   }
 
-  /** Judge an operation on a path without a leading slash. */
-  decide(operation: Operation, path: string): Decision {
+  /**
+   * Judge a request. `help` is everybody's. The wrapping time and the fields are judged where a rule limits them, the
+   * fields of a list or delete never.
+   */
+  decide({ operation, path, data = NO_DATA, wrapTtlSeconds }: AclRequest): Decision {
     if (this.#isRoot) return EVERYTHING;
-    const capabilities = this.#capabilities(operation, path);
-    if (capabilities === undefined || capabilities.has("deny")) return DENIED;
-    return { allowed: capabilities.has(operation as Capability), sudo: capabilities.has("sudo") };
+    if (operation === "help") return HELP;
+    const permissions = isListing(operation) ? this.#forFolder(path) : this.#forPath(path);
+    if (permissions === undefined) return NO_RULE;
+    const denial = permissions.judge({ operation, data, wrapTtlSeconds });
+    const sudo = permissions.has("sudo");
+    return denial === undefined ? { allowed: true, sudo } : { allowed: false, sudo, denial };
+  }
+
+  /**
+   * The capabilities on a path in the order of the alphabet: `["root"]` for root, `["deny"]` for none. A path with a
+   * trailing slash is asked for as the folder that a list names; of one without, `list` and `scan` are said only where
+   * a list of it is allowed as well.
+   */
+  capabilities(path: string): string[] {
+    if (this.#isRoot) return ["root"];
+    const asked = canonicalCase(path.replace(/^\/+/, ""));
+    if (asked.length > MAX_PATH_CHARACTERS) return ["deny"];
+    const isFolder = asked.endsWith("/");
+    const granted = (isFolder ? this.#forFolder(asked) : this.#forPath(asked))?.capabilities() ?? [];
+    const possible = granted.filter(
+      (name) =>
+        isFolder || (name !== "list" && name !== "scan") || this.#forFolder(asked)?.has(name) === true,
+    );
+    return possible.length === 0 ? ["deny"] : possible;
+  }
+
+  /** What clients with a user interface read to know what to show; patterns with `+` have no place in its form. */
+  describe(): JsonObject {
+    if (this.#isRoot) return { root: true };
+    const exact = new Map<string, JsonObject>();
+    const glob = new Map<string, JsonObject>();
+    for (const layer of this.#layers.toReversed()) {
+      for (const [path, permissions] of layer.entries()) {
+        const capabilities = permissions.capabilities();
+        const shown = { capabilities: capabilities.length === 0 ? ["deny"] : capabilities };
+        const pattern = parsePattern(path);
+        if (pattern === undefined) exact.set(path, shown);
+        else if (pattern.wildcardSegments === 0) glob.set(pattern.text, shown);
+      }
+    }
+    return { root: false, exact_paths: Object.fromEntries(exact), glob_paths: Object.fromEntries(glob) };
+  }
+
+  #forPath(path: string): Permissions | undefined {
+    return this.#exact(path) ?? this.#best(path);
   }
 
   /**
    * A list is asked for a folder: rules for `folder/` come first, also when the request left the slash out (or
-   * leaving it out would get around a `deny` on `folder/*`), then rules for `folder`.
+   * leaving it out would get around a `deny` on `folder/*`: GHSA-xp3c-3jw3-4vcr), then rules for `folder`.
    */
-  #capabilities(operation: Operation, path: string): Set<Capability> | undefined {
-    if (operation !== "list") return this.#exact.get(path) ?? this.#bestPattern(path);
+  #forFolder(path: string): Permissions | undefined {
     const file = path.endsWith("/") ? path.slice(0, -1) : path;
     const folder = `${file}/`;
-    return (
-      this.#exact.get(folder) ?? this.#exact.get(file) ?? this.#bestPattern(folder) ?? this.#bestPattern(file)
-    );
+    return this.#exact(folder) ?? this.#exact(file) ?? this.#best(folder) ?? this.#best(file);
   }
 
-  #bestPattern(path: string): Set<Capability> | undefined {
-    let best: { readonly pattern: Pattern; readonly capabilities: Set<Capability> } | undefined;
-    for (const candidate of this.#patterns.values()) {
-      if (!matches(candidate.pattern, path)) continue;
-      if (best === undefined || compareSpecificity(candidate.pattern, best.pattern) > 0) best = candidate;
+  #exact(path: string): Permissions | undefined {
+    for (const layer of this.#layers) {
+      const permissions = layer.exact(path);
+      if (permissions !== undefined) return permissions;
     }
-    return best?.capabilities;
+    return undefined;
   }
 
-  #add({ path, capabilities }: PolicyRule): void {
-    const pattern = parsePattern(path);
-    let known = pattern === undefined ? this.#exact.get(path) : this.#patterns.get(path)?.capabilities;
-    if (known === undefined) {
-      known = new Set();
-      if (pattern === undefined) this.#exact.set(path, known);
-      else this.#patterns.set(path, { pattern, capabilities: known });
+  #best(path: string): Permissions | undefined {
+    let best: Match<Permissions> | undefined;
+    for (const layer of this.#layers) {
+      const found = layer.best(path);
+      // Of one pattern in two layers the first says it all.
+      if (found === undefined) continue;
+      if (best === undefined || compareSpecificity(found.pattern, best.pattern) > 0) best = found;
     }
-    for (const capability of capabilities) known.add(capability);
+    return best?.value;
   }
 }
 
-interface Pattern {
-  readonly text: string;
-  readonly segments: readonly string[];
-  /** The last segment is the beginning of any rest. */
-  readonly isPrefix: boolean;
-  readonly firstWildcard: number;
-  readonly wildcardSegments: number;
-}
-
-function parsePattern(path: string): Pattern | undefined {
-  const isPrefix = path.endsWith("*");
-  const text = isPrefix ? path.slice(0, -1) : path;
-  const segments = text.split("/");
-  const wildcardSegments = segments.filter((segment) => segment === "+").length;
-  if (!isPrefix && wildcardSegments === 0) return undefined;
-  const before = segments.indexOf("+");
-  const firstWildcard =
-    before === -1
-      ? text.length
-      : segments.slice(0, before).reduce((sum, segment) => sum + segment.length + 1, 0);
-  return { text, segments, isPrefix, firstWildcard, wildcardSegments };
-}
-
-function matches({ text, segments, isPrefix, wildcardSegments }: Pattern, path: string): boolean {
-  if (wildcardSegments === 0) return path.startsWith(text);
-  const parts = path.split("/");
-  if (parts.length < segments.length) return false;
-  const last = segments.length - 1;
-  for (const [index, segment] of segments.entries()) {
-    const part = parts[index] ?? "";
-    const isRest = isPrefix && index === last;
-    if (segment === "+" || part === segment || (isRest && part.startsWith(segment))) continue;
-    return false;
+function rulesOf(layers: readonly PatternIndex<Permissions>[], pattern: string): readonly PolicyRule[] {
+  for (const layer of layers) {
+    const permissions = layer.written(pattern);
+    if (permissions !== undefined) return permissions.rules;
   }
-  return isPrefix || parts.length === segments.length;
+  return [];
 }
 
-/** Positive when `a` is more specific: Vault's order of wildcard rules. */
-function compareSpecificity(a: Pattern, b: Pattern): number {
-  if (a.firstWildcard !== b.firstWildcard) return a.firstWildcard - b.firstWildcard;
-  if (a.isPrefix !== b.isPrefix) return a.isPrefix ? -1 : 1;
-  if (a.wildcardSegments !== b.wildcardSegments) return b.wildcardSegments - a.wildcardSegments;
-  if (a.text.length !== b.text.length) return a.text.length - b.text.length;
-  return a.text < b.text ? -1 : 1;
+function isListing(operation: Operation): boolean {
+  return operation === "list" || operation === "scan";
 }

@@ -1,7 +1,7 @@
 import { RksError } from "@rk8s/protocol";
 
 /** A value of the HCL subset: what policies are written in. */
-export type HclValue = string | number | boolean | readonly HclValue[] | HclBody;
+export type HclValue = string | number | boolean | null | readonly HclValue[] | HclBody;
 
 /** One `key = value`, `key { … }` or `key "label" { … }`. */
 export interface HclItem {
@@ -17,16 +17,18 @@ export interface HclBody {
 
 /** Deeper than any policy; keeps hostile text from exhausting the stack. */
 const MAX_DEPTH = 8;
+/** A refusal quotes what it refuses, which may be as long as the document. */
+const MAX_PROBLEM_CHARACTERS = 300;
 
 interface Token {
-  readonly kind: "word" | "string" | "number" | "mark" | "end";
+  readonly kind: "word" | "string" | "heredoc" | "number" | "mark" | "end";
   readonly text: string;
   readonly line: number;
 }
 
 /**
- * Parse the part of HCL 1 that Vault policies use: attributes, blocks with at most one label, strings, numbers,
- * booleans, lists, the three comment forms. No interpolation, no heredocs.
+ * Parse the part of HCL 1 that Vault policies use: attributes, blocks with at most one label, strings, heredocs,
+ * decimal numbers, booleans, `null` as in JSON, lists, the three comment forms. No interpolation.
  * @throws {RksError} INPUT_INVALID with the line
  */
 export function parseHcl(text: string): HclBody {
@@ -36,7 +38,7 @@ export function parseHcl(text: string): HclBody {
 
 /** The refusal of a document, with the line it is about. */
 export function hclError(line: number, problem: string): RksError {
-  return new RksError("INPUT_INVALID", `policy line ${line}: ${problem}`, {
+  return new RksError("INPUT_INVALID", `policy line ${line}: ${problem.slice(0, MAX_PROBLEM_CHARACTERS)}`, {
     suggestion: `Write rules like: path "pki/issue/web" { capabilities = ["update"] }`,
   });
 }
@@ -73,10 +75,9 @@ class Parser {
   #value(depth: number): HclValue {
     const token = this.#next();
     if (depth > MAX_DEPTH) throw hclError(token.line, "nested too deeply");
-    if (token.kind === "string") return token.text;
-    if (token.kind === "number") return Number(token.text);
-    if (token.kind === "word" && (token.text === "true" || token.text === "false"))
-      return token.text === "true";
+    if (token.kind === "string" || token.kind === "heredoc") return token.text;
+    if (token.kind === "number") return finite(token);
+    if (token.kind === "word" && CONSTANTS.has(token.text)) return CONSTANTS.get(token.text) ?? null;
     if (token.kind === "mark" && token.text === "{") return { items: this.items("}", depth) };
     if (token.kind === "mark" && token.text === "[") return this.#list(depth);
     throw unexpected(token, "a value");
@@ -111,9 +112,18 @@ class Parser {
   }
 }
 
-/** One token or what lies between tokens; `y`, so that it never searches ahead. */
+const CONSTANTS: ReadonlyMap<string, boolean | null> = new Map([
+  ["true", true],
+  ["false", false],
+  ["null", null],
+]);
+
+/**
+ * One token or what lies between tokens; `y`, so that it never searches ahead. Groups: space, word, number, string,
+ * mark, heredoc and its marker. By number, for names cost more than all the rest.
+ */
 const LEXEME =
-  /(?<space>\s+|#[^\n]*|\/\/[^\n]*|\/\*[^]*?\*\/)|(?<word>[A-Za-z_][\w.-]*)|(?<number>-?\d+(?:\.\d+)?)|(?<string>"(?:[^"\\\n]|\\[^\n])*")|(?<mark>[{}[\]=:,])/y;
+  /(\s+|#[^\n]*|\/\/[^\n]*|\/\*[^]*?\*\/)|([A-Za-z_][\w.-]*)|(-?\d+(?:\.\d+)?(?:[eE][+-]?\d+)?)|("(?:[^"\\\n]|\\[^\n])*")|([{}[\]=:,])|(<<-?([A-Za-z_]\w*)\n(?:[^]*?\n)?[ \t]*\7(?=[\s,\]}]|$))/y;
 
 function tokenize(text: string): Token[] {
   const tokens: Token[] = [];
@@ -123,13 +133,14 @@ function tokenize(text: string): Token[] {
     const at = lexeme.lastIndex;
     const match = lexeme.exec(text);
     if (match === null) throw hclError(line, `cannot read ${JSON.stringify(text.slice(at, at + 20))}`);
-    const [all] = match;
-    const { word, number, string, mark } = match.groups ?? {};
+    const [, space, word, number, string, mark, heredoc] = match;
     if (word !== undefined) tokens.push({ kind: "word", text: word, line });
     else if (number !== undefined) tokens.push({ kind: "number", text: number, line });
     else if (mark !== undefined) tokens.push({ kind: "mark", text: mark, line });
     else if (string !== undefined) tokens.push({ kind: "string", text: unquote(string, line), line });
-    line += all.split("\n").length - 1;
+    else if (heredoc !== undefined) tokens.push({ kind: "heredoc", text: unindent(heredoc), line });
+    const lines = space ?? heredoc;
+    if (lines !== undefined) line += lines.split("\n").length - 1;
   }
   tokens.push({ kind: "end", text: "", line });
   return tokens;
@@ -142,6 +153,21 @@ function unquote(quoted: string, line: number): string {
   } catch {
     throw hclError(line, `cannot read the string ${quoted.slice(0, 40)}`);
   }
+}
+
+/** The lines between the markers; after `<<-` without the indentation of the closing one, where all lines have it. */
+function unindent(heredoc: string): string {
+  const lines = heredoc.split("\n");
+  const [indent = ""] = /^[ \t]*/.exec(lines.at(-1) ?? "") ?? [];
+  const body = lines.slice(1, -1);
+  const isIndented = heredoc.startsWith("<<-") && body.every((line) => line.startsWith(indent));
+  return body.map((line) => `${isIndented ? line.slice(indent.length) : line}\n`).join("");
+}
+
+function finite({ text, line }: Token): number {
+  const number = Number(text);
+  if (!Number.isFinite(number)) throw hclError(line, `the number ${text.slice(0, 40)} is too large`);
+  return number;
 }
 
 function unexpected(token: Token, expected: string): RksError {

@@ -12,7 +12,7 @@ test.each([
   const { vault, root } = subject;
   expect(await vault.write(root, `${path}/Web`, { [member]: READ_MOUNTS })).toBeUndefined();
   expect((await vault.read(root, `${path}/web`))?.data).toEqual({ name: "web", [member]: READ_MOUNTS });
-  expect((await vault.list(root, path))?.data).toMatchObject({ keys: ["default", "root", "web"] });
+  expect((await vault.list(root, path))?.data).toMatchObject({ keys: ["default", "web", "root"] });
   await vault.delete(root, `${path}/WEB`);
   expect(await vault.read(root, `${path}/web`)).toBeUndefined();
 });

@@ -1,25 +1,19 @@
 import { RksError } from "@rk8s/protocol";
 
 import { hclError, parseHcl } from "./hcl.js";
-import type { HclBody, HclItem, HclValue } from "./hcl.js";
-import { CAPABILITIES } from "./policy.js";
-import type { Capability, Policy, PolicyRule } from "./policy.js";
-import { canonicalPatterns } from "../request-path.js";
+import type { HclItem, HclValue } from "./hcl.js";
+import { MAX_PATTERN_CHARACTERS } from "./pattern.js";
+import type { PathTemplate, Policy, PolicyRule } from "./policy.js";
+import { isBody, isList, parseRuleBody } from "./rule-parser.js";
+import { fillTemplate, parsePathTemplate } from "./template.js";
 
 const MAX_POLICY_BYTES = 128 * 1024;
 const MAX_RULES = 1000;
 
-/** Vault's older shorthand for capabilities. */
-const LEGACY = new Map<string, readonly Capability[]>([
-  ["deny", ["deny"]],
-  ["read", ["read", "list"]],
-  ["write", ["create", "read", "update", "delete", "list"]],
-  ["sudo", ["create", "read", "update", "delete", "list", "sudo"]],
-]);
-
 /**
- * Parse a policy document, HCL or JSON. What a rule says and this vault cannot enforce (parameters, wrapping,
- * templates, `*` inside a path) is refused, never ignored: ignoring it would grant more than was written.
+ * Parse a policy document, HCL or JSON. What it says and this vault cannot enforce (fields that it does not have,
+ * places of a template that it cannot fill, `*` inside a path) is refused, never ignored: ignoring it would grant more
+ * than was written.
  * @throws {RksError} INPUT_INVALID with the line
  */
 export function parsePolicy(text: string): Policy {
@@ -47,58 +41,43 @@ function policyItems(text: string): readonly HclItem[] {
 }
 
 function parseItem(item: HclItem): readonly PolicyRule[] {
-  if (item.key === "name") return [];
+  if (item.key === "name") {
+    if (item.label === undefined && typeof item.value === "string") return [];
+    throw hclError(item.line, `"name" is not a text`);
+  }
   if (item.key !== "path") throw hclError(item.line, `"${item.key}" is not known here, only "path" is`);
-  if (item.label !== undefined) return parseRule(item.label, item.value, item.line);
+  if (item.label !== undefined) return parseRules(item.label, item.value, item.line);
   // JSON: `"path": { "a": {…}, "b": {…} }` or a list of such objects.
-  const bodies = Array.isArray(item.value) ? (item.value as readonly HclValue[]) : [item.value];
-  return bodies.flatMap((body) => {
+  return alternatives(item.value).flatMap((body) => {
     if (!isBody(body)) throw hclError(item.line, "a path has a name and a block of capabilities");
-    return body.items.flatMap((rule) => parseRule(rule.key, rule.value, rule.line));
+    return body.items.flatMap((rule) => parseRules(rule.key, rule.value, rule.line));
   });
 }
 
-function parseRule(name: string, value: HclValue, line: number): readonly PolicyRule[] {
+function parseRules(name: string, value: HclValue, line: number): readonly PolicyRule[] {
   const path = name.replace(/^\/+/, "");
-  assertPattern(path, line);
-  const bodies = Array.isArray(value) ? (value as readonly HclValue[]) : [value];
-  const capabilities = new Set<Capability>();
-  for (const body of bodies) {
+  const template = parsePathTemplate(path, line);
+  assertPattern(path, template, line);
+  return alternatives(value).map((body) => {
     if (!isBody(body)) throw hclError(line, `the path "${path}" has no block of capabilities`);
-    for (const item of body.items) {
-      for (const capability of parseCapabilities(path, item)) capabilities.add(capability);
-    }
-  }
-  return canonicalPatterns(path).map((pattern) => ({ path: pattern, capabilities }));
+    const rule = { path, ...parseRuleBody(path, body, line) };
+    return template === undefined ? rule : { ...rule, template };
+  });
 }
 
-function assertPattern(path: string, line: number): void {
-  if (path === "") throw hclError(line, "a path is empty");
-  if (path.includes("{{")) throw hclError(line, `the path "${path}" is a template, which is not possible`);
-  if (path.slice(0, -1).includes("*"))
+function assertPattern(path: string, template: PathTemplate | undefined, line: number): void {
+  const form = template === undefined ? path : fillTemplate(template, "x");
+  if (form === "") throw hclError(line, "a path is empty");
+  if (Math.max(path.length, form.length) > MAX_PATTERN_CHARACTERS) {
+    throw hclError(line, `a path is longer than ${MAX_PATTERN_CHARACTERS} characters`);
+  }
+  if (form.slice(0, -1).includes("*")) {
     throw hclError(line, `"*" is possible only at the end of the path "${path}"`);
-  if (path.includes("+*")) throw hclError(line, `"+*" in the path "${path}" is not possible`);
-}
-
-function parseCapabilities(path: string, { key, value, line }: HclItem): readonly Capability[] {
-  if (key === "capabilities") {
-    const names = Array.isArray(value) ? (value as readonly HclValue[]) : [value];
-    return names.map((name) => {
-      const known = CAPABILITIES.find((capability) => capability === name);
-      if (known === undefined) {
-        throw hclError(
-          line,
-          `${JSON.stringify(name)} is not a capability; there are ${CAPABILITIES.join(", ")}`,
-        );
-      }
-      return known;
-    });
   }
-  const legacy = key === "policy" && typeof value === "string" ? LEGACY.get(value) : undefined;
-  if (legacy === undefined) throw hclError(line, `"${key}" of the path "${path}" is not possible`);
-  return legacy;
+  if (form.includes("+*")) throw hclError(line, `"+*" in the path "${path}" is not possible`);
 }
 
-function isBody(value: HclValue): value is HclBody {
-  return typeof value === "object" && "items" in value;
+/** JSON may give several objects in a list where HCL repeats a block. */
+function alternatives(value: HclValue): readonly HclValue[] {
+  return isList(value) ? value : [value];
 }

@@ -16,7 +16,7 @@ export interface HclBody {
 }
 
 /** Deeper than any policy; keeps hostile text from exhausting the stack. */
-const MAX_DEPTH = 8;
+const MAX_DEPTH = 16;
 /** A refusal quotes what it refuses, which may be as long as the document. */
 const MAX_PROBLEM_CHARACTERS = 300;
 

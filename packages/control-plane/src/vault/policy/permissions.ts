@@ -1,7 +1,7 @@
 import type { JsonObject, Operation } from "../backend.js";
 import type { Denial } from "./denial.js";
 import { ParameterValues } from "./parameter-values.js";
-import { CAPABILITIES } from "./policy.js";
+import { ANY_FIELD, CAPABILITIES } from "./policy.js";
 import type { Capability, ParameterRules, PolicyRule } from "./policy.js";
 
 /** What is judged of a request besides its path. */
@@ -12,9 +12,6 @@ export interface Asked {
   /** Undefined when the answer is not to be wrapped. */
   readonly wrapTtlSeconds: number | undefined;
 }
-
-/** Any field. */
-const ANY_FIELD = "*";
 
 /**
  * What all rules of one pattern say together. Capabilities are joined and `deny` in any rule wins; of the wrapping

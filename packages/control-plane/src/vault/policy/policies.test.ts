@@ -59,6 +59,8 @@ test.each([
   { name: "root", method: "write" },
   { name: "root", method: "delete" },
   { name: "default", method: "delete" },
+  { name: "response-wrapping", method: "write" },
+  { name: "response-wrapping", method: "delete" },
 ] as const)("$name cannot be changed by $method", async ({ name, method }) => {
   await using subject = await anUnsealedVault();
   const request = subject.vault[method](subject.root, `sys/policies/acl/${name}`, { policy: READ_MOUNTS });
@@ -81,13 +83,18 @@ test.each([
   { name: "a document that is not one", path: "p", data: { policy: "path" } },
   { name: "no document", path: "p", data: {} },
   { name: "a document that is an object", path: "p", data: { policy: { path: {} } } },
-  { name: "a name with a slash", path: "p/q", data: { policy: "" } },
   { name: "a name with spaces", path: "p q", data: { policy: READ_MOUNTS } },
 ])("$name is refused", async ({ path, data }) => {
   await using subject = await anUnsealedVault();
   await expect(subject.vault.write(subject.root, `sys/policies/acl/${path}`, data)).rejects.toMatchObject({
     code: "INPUT_INVALID",
   });
+});
+
+test("a name with a slash is no path", async () => {
+  await using subject = await anUnsealedVault();
+  const request = subject.vault.write(subject.root, "sys/policies/acl/p/q", { policy: READ_MOUNTS });
+  await expect(request).rejects.toMatchObject({ code: "NOT_FOUND" });
 });
 
 test("nobody without a token gets anything but the four open paths", async () => {

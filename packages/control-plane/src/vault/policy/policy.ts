@@ -16,7 +16,10 @@ export type Capability = (typeof CAPABILITIES)[number];
 export type ParameterValue =
   string | number | boolean | null | readonly ParameterValue[] | { readonly [name: string]: ParameterValue };
 
-/** Values by the name of a field, in lower case; an empty list stands for any value, the name `*` for any field. */
+/** In the place of a name: any field. */
+export const ANY_FIELD = "*";
+
+/** Values by the name of a field, in lower case, or by `ANY_FIELD`; an empty list stands for any value. */
 export type ParameterRules = ReadonlyMap<string, readonly ParameterValue[]>;
 
 /** What one block of a policy says of the paths that its pattern matches. */

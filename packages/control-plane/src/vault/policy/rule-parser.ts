@@ -2,7 +2,7 @@ import { parseDuration } from "@rk8s/protocol";
 
 import { hclError } from "./hcl.js";
 import type { HclBody, HclItem, HclValue } from "./hcl.js";
-import { CAPABILITIES } from "./policy.js";
+import { ANY_FIELD, CAPABILITIES } from "./policy.js";
 import type { Capability, ParameterRules, ParameterValue, PolicyRule } from "./policy.js";
 
 /** Vault's older shorthand for capabilities. */
@@ -95,20 +95,23 @@ function parseParameters({ key, value, line }: HclItem): ParameterRules {
     const name = item.key.toLowerCase();
     if (rules.has(name)) throw hclError(item.line, `"${item.key}" stands twice in "${key}"`);
     if (item.label !== undefined) throw hclError(item.line, `"${item.key}" in "${key}" has a label`);
-    rules.set(
-      name,
-      listOf(item.value).map((one) => toParameterValue(one, item.line)),
-    );
+    const values = listOf(item.value).map((one) => toParameterValue(one, item.line));
+    if (name === ANY_FIELD && values.length > 0) {
+      throw hclError(item.line, `"*" in "${key}" is every field and cannot have values`);
+    }
+    rules.set(name === ANY_FIELD ? name : parameterName(key, name, item.line), values);
   }
   return rules;
 }
 
 function parseNames({ key, value, line }: HclItem): readonly string[] {
-  return listOf(value).map((name) => {
-    if (typeof name !== "string" || name === "")
-      throw hclError(line, `"${key}" has ${shown(name)}, not a name`);
-    return name.toLowerCase();
-  });
+  return listOf(value).map((name) => parameterName(key, name, line).toLowerCase());
+}
+
+/** A name that is meant as a pattern would match nothing. */
+function parameterName(key: string, name: HclValue, line: number): string {
+  if (typeof name === "string" && name !== "" && !name.includes("*")) return name;
+  throw hclError(line, `"${key}" has ${shown(name)}, not the name of a field`);
 }
 
 /** Seconds, as a number or text, or a text like `10m`. */

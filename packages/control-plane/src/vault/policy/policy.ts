@@ -65,7 +65,7 @@ export interface PolicyIdentity {
 }
 
 /** What an auth mount calls somebody. */
-export interface PolicyAlias {
+interface PolicyAlias {
   readonly mountAccessor: string;
   readonly id: string;
   readonly name: string;

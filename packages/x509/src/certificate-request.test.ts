@@ -1,6 +1,10 @@
 // oxlint-disable-next-line import/no-unassigned-import -- @peculiar/x509 needs it to be loaded first
 import "reflect-metadata";
+import { spawnSync } from "node:child_process";
 import { generateKeyPairSync, sign, verify, webcrypto } from "node:crypto";
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import path from "node:path";
 import * as peculiar from "@peculiar/x509";
 import { RksError } from "@rk8s/protocol";
 import fc from "fast-check";
@@ -11,8 +15,9 @@ import {
   MAX_CSR_BYTES,
   parseCertificateRequest,
 } from "./certificate-request.js";
-import { encodeBasicConstraints, encodeExtension } from "./extension.js";
-import { encodeName, nameValues } from "./name.js";
+import { parseCertificatePolicies } from "./certificate-policies.js";
+import { encodeBasicConstraints, encodeExtension, encodeKeyUsage } from "./extension.js";
+import { encodeName, formatName, nameValues } from "./name.js";
 import { OID } from "./oids.js";
 import { encodeSignatureAlgorithm } from "./signature-algorithm.js";
 import { encodeSubjectAlternativeName } from "./subject-alternative-name.js";
@@ -75,6 +80,74 @@ test("building what was parsed gives the same bytes, and the signed bytes verify
   });
   expect(assembleCertificateRequest(tbs, request.signatureAlgorithm.der, request.signature)).toEqual(der);
   expect(verify(null, request.tbs, publicKey, request.signature)).toBe(true);
+});
+
+test("openssl reads and verifies a request for an intermediate CA that was built here", () => {
+  const names = encodeSubjectAlternativeName({
+    dnsNames: ["ca.example"],
+    utf8OtherNames: [{ type: "1.3.6.1.4.1.311.20.2.3", value: "jo@example" }],
+  });
+  const der = aRequest([
+    encodeBasicConstraints({ isCa: true, pathLength: 0 }),
+    encodeKeyUsage(["keyCertSign", "cRLSign"]),
+    encodeExtension({ oid: OID.subjectAltName, critical: false, value: names }),
+  ]);
+  const args = ["req", "-inform", "DER", "-noout", "-verify", "-text"];
+  const { stdout, stderr } = spawnSync("openssl", args, { input: der, encoding: "utf8" });
+  expect(stdout + stderr).toContain("verify OK");
+  expect(stdout.replaceAll(/\s+/g, " ")).toContain(
+    "Requested Extensions: X509v3 Basic Constraints: critical CA:TRUE, pathlen:0 X509v3 Key Usage: critical Certificate Sign, CRL Sign X509v3 Subject Alternative Name: DNS:ca.example, othername: UPN::jo@example",
+  );
+});
+
+test("everything that a request of openssl's asks for is read; its challenge password is not", () => {
+  const config = `
+[req]
+distinguished_name = d
+prompt = no
+req_extensions = e
+attributes = a
+[a]
+challengePassword = ignored
+[d]
+O = rk8s
+1.OU = one
+2.OU = two
+CN = worker-1
+serialNumber = S-1
+UID = jo
+[e]
+subjectAltName = DNS:a.example,IP:2001:db8::1,URI:spiffe://x/y,email:a@b.c,otherName:1.2.3.4;UTF8:v
+keyUsage = critical,digitalSignature,keyEncipherment
+extendedKeyUsage = clientAuth,1.2.3.5
+basicConstraints = CA:FALSE
+certificatePolicies = 1.2.3.6
+`;
+  const folder = mkdtempSync(path.join(tmpdir(), "rk8s-csr-"));
+  try {
+    writeFileSync(path.join(folder, "csr.cnf"), config);
+    writeFileSync(path.join(folder, "csr.key"), privateKey.export({ type: "pkcs8", format: "pem" }));
+    const args = ["req", "-new", "-config", "csr.cnf", "-key", "csr.key", "-outform", "DER"];
+    const { stdout } = spawnSync("openssl", args, { cwd: folder });
+    const request = parseCertificateRequest(stdout);
+    expect(formatName(request.subject)).toBe("O=rk8s,OU=one,OU=two,CN=worker-1,serialNumber=S-1,UID=jo");
+    expect(request.requested).toMatchObject({
+      dnsNames: ["a.example"],
+      ipAddresses: ["2001:db8::1"],
+      uris: ["spiffe://x/y"],
+      emails: ["a@b.c"],
+      utf8OtherNames: [{ type: "1.2.3.4", value: "v" }],
+      otherNames: 1,
+      keyUsage: ["digitalSignature", "keyEncipherment"],
+      extendedKeyUsage: [OID.clientAuth, "1.2.3.5"],
+      isCa: false,
+    });
+    const policies = parseCertificatePolicies(request.requestedExtensions, { code: "CSR_INVALID" });
+    expect(policies).toEqual([{ oid: "1.2.3.6" }]);
+    expect(verify(null, request.tbs, publicKey, request.signature)).toBe(true);
+  } finally {
+    rmSync(folder, { recursive: true });
+  }
 });
 
 test("a request without attributes asks for nothing", () => {

@@ -56,6 +56,43 @@ test("more than a megabyte and more than 256 blocks are refused", () => {
   expect(decodePem(block.repeat(256))).toHaveLength(256);
 });
 
+test("a bundle of openssl's with certificates, keys of every form, a request and a CRL is taken apart in order", () => {
+  const labels = [
+    "CERTIFICATE",
+    "EC PARAMETERS",
+    "EC PRIVATE KEY",
+    "RSA PRIVATE KEY",
+    "PRIVATE KEY",
+    "CERTIFICATE REQUEST",
+    "X509 CRL",
+    "CERTIFICATE",
+  ];
+  const blocks = labels.map((label, i) => ({ label, der: new Uint8Array(100 + i).fill(i) }));
+  const bundle = blocks
+    .map(
+      ({ label, der }, i) =>
+        `Bag Attributes\n    localKeyID: 0${i}\nsubject=CN = x\n\n${encodePem(label, der)}`,
+    )
+    .join("");
+  expect(decodePem(bundle)).toEqual(blocks);
+  expect(decodePem(bundle.replaceAll("\n", "\r\n"))).toEqual(blocks);
+  expect(decodePemCertificates(bundle)).toEqual([blocks[0]?.der, blocks[7]?.der]);
+});
+
+test("a bundle in which one block is broken is refused as a whole", () => {
+  const bundle = encodePem("CERTIFICATE", Uint8Array.of(1)) + encodePem("PRIVATE KEY", Uint8Array.of(2));
+  expect(() => decodePem(bundle.replace("Ag==", "Ag="))).toThrow(RksError);
+  expect(() => decodePem(bundle.replace("END PRIVATE KEY", "END EC PRIVATE KEY"))).toThrow(RksError);
+  expect(() => decodePem(bundle.slice(0, -2))).toThrow(RksError);
+});
+
+test("the limit of bytes can be raised and lowered", () => {
+  const large = encodePem("X509 CRL", new Uint8Array(1_000_000));
+  expect(() => decodePem(large)).toThrow(RksError);
+  expect(decodePem(large, { maxBytes: 2_000_000 })[0]?.der.length).toBe(1_000_000);
+  expect(() => decodePem(encodePem("A", Uint8Array.of(1)), { maxBytes: 10 })).toThrow(RksError);
+});
+
 test("certificates are picked out of a file with other blocks; a file without one is refused", () => {
   const key = encodePem("EC PRIVATE KEY", Uint8Array.of(1));
   const certificate = encodePem("CERTIFICATE", Uint8Array.of(2));

@@ -4,7 +4,7 @@ import type { AuditLog } from "../audit/audit-log.js";
 import { audited } from "../audit/audited.js";
 import type { RecordCollection } from "../nodes/record-collection.js";
 import type { Storage } from "../storage/storage.js";
-import { normalizeCidr } from "./cidr-join-check.js";
+import { normalizeCidr } from "../vault/cidr.js";
 import { ed25519PublicKey } from "./ed25519-key.js";
 import { isUsedUp, type JoinTokenRecord, joinTokenRecords, joinTokenState } from "./join-token-record.js";
 

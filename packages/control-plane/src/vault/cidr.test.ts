@@ -1,6 +1,6 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
-import { isInNetwork, normalizeCidr } from "./cidr-join-check.js";
+import { isInNetwork, normalizeCidr } from "./cidr.js";
 
 describe("isInNetwork", () => {
   test.each([

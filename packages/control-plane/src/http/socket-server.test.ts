@@ -32,6 +32,9 @@ const UNSEALED: VaultStatus = {
   progress: 0,
   nonce: "",
   version: "1.2.3",
+  buildDate: "",
+  storageType: "lmdb",
+  cluster: undefined,
 };
 
 /** An API whose every part can be replaced. */

@@ -13,6 +13,11 @@ export interface VaultRequest {
   /** Fields of the body, or of the query for reads and lists. */
   readonly data?: JsonObject | undefined;
   readonly clientToken?: string | Secret<string> | undefined;
+  /**
+   * `root`: without a token the request has every right, as from the operators' socket. Never set it for a request that
+   * came over a network.
+   */
+  readonly authority?: "root" | undefined;
   /** Seconds; more than 0: keep the answer, and answer with a token that can fetch it once. */
   readonly wrapTtlSeconds?: number | undefined;
   readonly connection?: Connection | undefined;

@@ -33,6 +33,24 @@ export interface VaultInit {
   readonly minimumSequence?: number;
   /** What `sys/health` calls the version. */
   readonly version?: string;
+  /** What `sys/seal-status` calls the store and when this version was built, RFC 3339. */
+  readonly storageType?: string;
+  readonly buildDate?: string;
+  /** Which cluster this is; asked only while the vault is unsealed. */
+  readonly cluster?: (vault: Vault) => ClusterName;
+  /** Paths below `sys/` of the program around the vault, served while it is unsealed. */
+  readonly sysPaths?: readonly BackendPath[];
+  /** Called when the vault has been unsealed, before that is answered. When it fails the vault is sealed again. */
+  readonly afterUnseal?: () => Promise<void>;
+  /** Called before an unsealed vault is sealed, while it can still be used. */
+  readonly beforeSeal?: () => Promise<void>;
+}
+
+/** How a cluster is called and told from others. */
+export interface ClusterName {
+  readonly name: string;
+  /** A UUID. */
+  readonly id: string;
 }
 
 export interface VaultPorts {
@@ -62,6 +80,10 @@ export interface VaultStatus {
   readonly progress: number;
   readonly nonce: string;
   readonly version: string;
+  readonly buildDate: string;
+  readonly storageType: string;
+  /** Undefined while sealed. */
+  readonly cluster: ClusterName | undefined;
 }
 
 /** A client token as text or wrapped. */
@@ -150,6 +172,9 @@ export class Vault implements AsyncDisposable {
       progress: state.kind === "sealed" ? state.attempt.progress : 0,
       nonce: state.kind === "sealed" ? state.attempt.nonce : "",
       version: this.#init.version ?? "0.0.0",
+      buildDate: this.#init.buildDate ?? "",
+      storageType: this.#init.storageType ?? "",
+      cluster: state.kind === "unsealed" ? this.#init.cluster?.(this) : undefined,
     };
   }
 
@@ -339,6 +364,12 @@ export class Vault implements AsyncDisposable {
       keys.rootKey.fill(0);
       throw reason;
     }
+    try {
+      await this.#init.afterUnseal?.();
+    } catch (reason) {
+      await this.#seal();
+      throw reason;
+    }
     this.#logger.info("Vault unsealed", { term: keys.keyring.activeTerm });
     this.#notify("unsealed");
     return this.status();
@@ -354,6 +385,7 @@ export class Vault implements AsyncDisposable {
       clock: this.#clock,
       logger: this.#logger,
       sealPaths: this.#sealPaths,
+      sysPaths: this.#init.sysPaths ?? [],
     });
   }
 
@@ -361,6 +393,7 @@ export class Vault implements AsyncDisposable {
     const state = this.#state;
     if (state.kind === "sealed") state.attempt.reset();
     if (state.kind !== "unsealed") return;
+    await this.#init.beforeSeal?.();
     this.#state = sealedState(state.seal);
     state.keys.rootKey.fill(0);
     await state.vault[Symbol.asyncDispose]();

@@ -24,7 +24,15 @@ export function sealPaths(vault: Vault, clock: { now(): number }): readonly Back
         read: operation({
           access: "anyone",
           summary: "Tell whether the vault is initialised and unsealed.",
-          handle: () => ({ data: describeHealth(vault.status(), clock.now()), form: "bare" }),
+          fields: healthCodes,
+          handle: ({ fields }) => {
+            const status = vault.status();
+            return {
+              data: describeHealth(status, clock.now()),
+              form: "bare",
+              status: codeOf(status, fields),
+            };
+          },
         }),
       },
     },
@@ -85,8 +93,32 @@ export function sealPaths(vault: Vault, clock: { now(): number }): readonly Back
   ];
 }
 
+/** HTTP status of `sys/health`, as the query asks for it; there are no standbys, so some are never used. */
+const healthCodes = z.object({
+  standbyok: flag(false),
+  perfstandbyok: flag(false),
+  activecode: httpStatus(200),
+  standbycode: httpStatus(429),
+  drsecondarycode: httpStatus(472),
+  performancestandbycode: httpStatus(473),
+  uninitcode: httpStatus(501),
+  sealedcode: httpStatus(503),
+});
+
+function httpStatus(fallback: number): z.ZodType<number> {
+  return count(fallback).refine(
+    (code) => code >= 200 && code <= 599,
+    "expected an HTTP status from 200 to 599",
+  );
+}
+
+function codeOf({ initialized, sealed }: VaultStatus, codes: z.output<typeof healthCodes>): number {
+  if (!initialized) return codes.uninitcode;
+  return sealed ? codes.sealedcode : codes.activecode;
+}
+
 /** The body of Vault's `sys/health`. */
-export function describeHealth(status: VaultStatus, nowMs: number): Record<string, unknown> {
+function describeHealth(status: VaultStatus, nowMs: number): Record<string, unknown> {
   const { initialized, sealed, version } = status;
   return {
     initialized,
@@ -97,10 +129,11 @@ export function describeHealth(status: VaultStatus, nowMs: number): Record<strin
     replication_dr_mode: "disabled",
     server_time_utc: Math.floor(nowMs / 1000),
     version,
+    ...describeCluster(status),
   };
 }
 
-/** The body of Vault's `sys/seal-status`, as far as the vault itself knows it. */
+/** The body of Vault's `sys/seal-status`. */
 export function describeStatus(status: VaultStatus): Record<string, unknown> {
   return {
     type: status.type,
@@ -111,7 +144,14 @@ export function describeStatus(status: VaultStatus): Record<string, unknown> {
     progress: status.progress,
     nonce: status.nonce,
     version: status.version,
+    build_date: status.buildDate,
     migration: false,
     recovery_seal: false,
+    storage_type: status.storageType,
+    ...describeCluster(status),
   };
+}
+
+function describeCluster({ cluster }: VaultStatus): Record<string, unknown> {
+  return cluster === undefined ? {} : { cluster_name: cluster.name, cluster_id: cluster.id };
 }

@@ -4,6 +4,7 @@ import { RksError } from "@rk8s/protocol";
 import type { Clock } from "@rk8s/protocol";
 
 import type { Storage, Write } from "../../storage/storage.js";
+import { OPERATOR_TOKEN } from "./operator-token.js";
 import { decodeTokenEntry, encodeTokenEntry, isExpired, SPENT, UNLIMITED_USES } from "./token-entry.js";
 import type { TokenEntry } from "./token-entry.js";
 
@@ -72,14 +73,14 @@ export class TokenStore {
   }
 
   /**
-   * Make a token below `parent`, or an orphan.
+   * Make a token below `parent`, or an orphan; the operator's are orphans.
    * @throws {RksError} INPUT_INVALID when the line of ancestors is too long.
    */
   async create(
     token: NewToken,
     parent: LiveToken | undefined,
   ): Promise<{ token: string; entry: TokenEntry }> {
-    const made = this.#make(token, parent);
+    const made = this.#make(token, parent === OPERATOR_TOKEN ? undefined : parent);
     await this.#tidy();
     await this.#storage.transaction([], made.writes);
     return made;

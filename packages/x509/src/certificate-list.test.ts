@@ -364,6 +364,7 @@ test.each([
   { name: "a serial number 0", run: () => anEntry(Uint8Array.of(0, 0)) },
   { name: "no serial number", run: () => anEntry(NOTHING) },
   { name: "no date", run: () => anEntry(Uint8Array.of(1), Number.NaN) },
+  { name: "a reason that is none", run: () => anEntry(Uint8Array.of(1), 0, "boredom" as RevocationReason) },
   { name: "a negative CRL number", run: () => aCrl({ crlNumber: -1 }) },
   { name: "a negative big CRL number", run: () => aCrl({ crlNumber: -10n }) },
   { name: "half a CRL number", run: () => aCrl({ crlNumber: 1.5 }) },
@@ -372,6 +373,15 @@ test.each([
   { name: "a distribution point without a URI", run: () => encodeIssuingDistributionPoint([]) },
 ])("$name cannot be built", ({ run }) => {
   expect(run).toThrow(TypeError);
+});
+
+test("more than a million entries are refused where the search comes to them", () => {
+  const entry = encodeRevokedCertificate({ serialNumber: Uint8Array.of(1), revocationTimeMs: 0 });
+  const many = new Uint8Array(1_000_001 * entry.length);
+  for (let i = 0; i < 1_000_001; i++) many.set(entry, i * entry.length);
+  const crl = parseCrl(aCrl({ entries: many }));
+  expect(isRevoked(crl, "01")).toBe(true);
+  expect(codeOf(() => isRevoked(crl, "02"))).toBe("CRL_INVALID");
 });
 
 test("a CRL above the limit is refused before it is read", () => {
@@ -435,8 +445,8 @@ test("a list of 100,000 is built and signed, from one array or from one for each
   expect(count).toBe(100_000);
 });
 
-function anEntry(serialNumber: Uint8Array, revocationTimeMs = 0): Uint8Array {
-  return encodeRevokedCertificate({ serialNumber, revocationTimeMs });
+function anEntry(serialNumber: Uint8Array, revocationTimeMs = 0, reason?: RevocationReason): Uint8Array {
+  return encodeRevokedCertificate({ serialNumber, revocationTimeMs, reason });
 }
 
 function scopedCrl(...flags: readonly Uint8Array[]): CertificateList {

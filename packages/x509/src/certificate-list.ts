@@ -34,6 +34,8 @@ export interface CertificateList {
 
 /** 100,000 entries take 5 MB; this is about a million. */
 export const MAX_CRL_BYTES = 67_108_864;
+/** No list in use comes near; without a bound, tiny elements would make a search take seconds. */
+const MAX_ENTRIES = 1_000_000;
 /** RFC 5280 §5.2.3. */
 const MAX_NUMBER_BYTES = 20;
 const NOTHING = new Uint8Array();
@@ -82,10 +84,13 @@ export function parseCrl(der: Uint8Array): CertificateList {
   };
 }
 
-/** The entries of a CRL, each read when it is asked for. @throws {RksError} CRL_INVALID at the first that breaks the grammar or has a critical extension. */
+/** The entries of a CRL, each read when it is asked for. @throws {RksError} CRL_INVALID at the first that breaks the grammar or has a critical extension, and behind a million. */
 export function* revokedCertificates(crl: CertificateList): Generator<RevokedCertificate, void, undefined> {
   const reader = overEntries(crl);
-  while (!reader.done) yield readRevokedCertificate(reader);
+  for (let count = 1; !reader.done; count++) {
+    if (count > MAX_ENTRIES) reader.refuse(`it has more than ${MAX_ENTRIES} entries`);
+    yield readRevokedCertificate(reader);
+  }
 }
 
 /**
@@ -99,7 +104,8 @@ export function findRevoked(crl: CertificateList, serialNumber: string): Revoked
   if (bytes === undefined) throw new TypeError(`"${serialNumber}" is not a serial number`);
   const wanted = encodeUnsignedInteger(bytes);
   const reader = overEntries(crl);
-  while (!reader.done) {
+  for (let count = 1; !reader.done; count++) {
+    if (count > MAX_ENTRIES) reader.refuse(`it has more than ${MAX_ENTRIES} entries`);
     const entry = reader.element(TAG.SEQUENCE);
     const start = contentStart(entry);
     if (entry[start] !== TAG.INTEGER) reader.refuse("an entry does not begin with a serial number");

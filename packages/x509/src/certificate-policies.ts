@@ -1,3 +1,4 @@
+import { fromUtf8 } from "@rk8s/protocol";
 import { type DerReader, TAG } from "./der-reader.js";
 import { encodeIa5String, encodeOid, encodeSequence, encodeUtf8String } from "./der-writer.js";
 import { encodeExtension, type Extension, type ExtensionOptions, openExtension } from "./extension.js";
@@ -18,7 +19,6 @@ const MAX_QUALIFIERS = 16;
 /** RFC 5280 §4.2.1.4: explicitText has at most 200 characters. */
 const MAX_NOTICE_LENGTH = 200;
 const ASCII_END = 0x80;
-const utf8 = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
 
 /**
  * CertificatePolicies, not critical.
@@ -102,7 +102,7 @@ function readText(reader: DerReader): string | undefined {
   if (tag !== TAG.UTF8_STRING && (tag !== TAG.IA5_STRING || bytes.some((byte) => byte >= ASCII_END)))
     return undefined;
   try {
-    return utf8.decode(bytes);
+    return fromUtf8(bytes);
   } catch {
     return reader.refuse("a UTF8String is not UTF-8");
   }

@@ -44,13 +44,16 @@ const REASON_EXTENSIONS: ReadonlyMap<RevocationReason, Uint8Array> = new Map(
 /**
  * Encode one entry of a CRL. Entries are independent of each other and of the list: encode each once, when its
  * certificate is revoked, and append it to the rest.
- * @throws {TypeError} when the serial number is not positive or the date cannot be held.
+ * @throws {TypeError} when the serial number is not positive, the date cannot be held or the reason is none.
  */
 export function encodeRevokedCertificate(fields: RevokedCertificateFields): Uint8Array {
   if (fields.serialNumber.every((byte) => byte === 0)) throw new TypeError("a serial number is positive");
   const serial = encodeUnsignedInteger(fields.serialNumber);
   const time = encodeTime(fields.revocationTimeMs);
-  const why = fields.reason === undefined ? undefined : REASON_EXTENSIONS.get(fields.reason);
+  const { reason = "unspecified" } = fields;
+  const why = REASON_EXTENSIONS.get(reason);
+  if (why === undefined && reason !== "unspecified")
+    throw new TypeError(`"${reason}" is not a reason of a revocation`);
   return why === undefined ? encodeSequence(serial, time) : encodeSequence(serial, time, why);
 }
 

@@ -20,14 +20,16 @@ const MAX_PEM_BYTES = 1_048_576;
 const MAX_BLOCKS = 256;
 const LINE_LENGTH = 64;
 const ALPHABET = bytesOf("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/");
-const VALUES = new Int8Array(256).fill(-1);
+const NOT_BASE64 = -1;
+const WHITESPACE = -2;
+const VALUES = new Int8Array(256).fill(NOT_BASE64);
 for (const [value, byte] of ALPHABET.entries()) VALUES[byte] = value;
+for (const byte of [0x09, 0x0a, 0x0b, 0x0c, 0x0d, 0x20]) VALUES[byte] = WHITESPACE;
 const BEGIN = bytesOf("-----BEGIN ");
 const END = bytesOf("-----END ");
 const DASHES = bytesOf("-----");
 const NEWLINE = 0x0a;
 const EQUALS = 0x3d;
-const WHITESPACE: ReadonlySet<number> = new Set([0x09, 0x0a, 0x0b, 0x0c, 0x0d, 0x20]);
 
 /** PEM text with lines of 64 characters and a newline at the end. Not for keys: see `encodePemBytes`. */
 export function encodePem(label: string, der: Uint8Array): string {
@@ -115,8 +117,8 @@ function decodeBase64(text: Uint8Array, label: string, code: DerErrorCode): Uint
   let digits = 0;
   let padding = 0;
   for (const byte of text) {
-    if (WHITESPACE.has(byte)) continue;
-    const value = VALUES[byte] ?? -1;
+    const value = VALUES[byte] ?? NOT_BASE64;
+    if (value === WHITESPACE) continue;
     if (byte === EQUALS) padding++;
     else if (value < 0 || padding > 0) refuse(code, `block "${label}" is not base64`);
     else {

@@ -150,7 +150,7 @@ export class UnsealedVault implements AsyncDisposable {
     if (token === undefined) throw denied(request);
     try {
       const acl = await this.#policies.acl(token.entry.policies);
-      const decision = acl.decide(operation, path);
+      const decision = acl.decide({ operation, path, data: request.data });
       if (!decision.allowed || (needsSudo && !decision.sudo)) throw denied(request);
       return await action({ token, secret, hasSudo: decision.sudo });
     } finally {

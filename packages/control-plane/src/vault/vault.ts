@@ -5,7 +5,7 @@ import type { Storage } from "../storage/storage.js";
 import type { Answer, Backend, BackendFactory, JsonObject } from "./backend.js";
 import { Barrier, vaultSealed } from "./seal/barrier.js";
 import { randomKey } from "./seal/keyring.js";
-import type { MountOptions } from "./mount/mounts.js";
+import type { MountOptions } from "./mount/mount-settings.js";
 import { canonicalPath } from "./request-path.js";
 import { type BackendPath, operationFor, PathTable } from "./path-table.js";
 import { toVaultAnswer } from "./request.js";

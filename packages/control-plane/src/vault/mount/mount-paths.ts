@@ -1,93 +1,143 @@
 import { RksError } from "@rk8s/protocol";
 import { z } from "zod";
 
-import type { JsonObject } from "../backend.js";
-import { duration, object, requiredText, text, texts } from "../field-types.js";
-import { type BackendPath, operation, parameter } from "../path-table.js";
+import type { Access, BackendPath } from "../path-table.js";
+import { operation, parameter } from "../path-table.js";
+import { requiredText } from "../field-types.js";
+import { describeMount, describeTuning } from "./mount-description.js";
+import { noMountToDescribe } from "./mount-errors.js";
+import { askedMount, askedTuning, assertSameOptions, mountFields, tuneFields } from "./mount-fields.js";
+import { AUTH, isAuthPath } from "./mount-path.js";
 import type { MountEntry } from "./mount-table.js";
-import { effectiveTtls } from "./mounts.js";
-import type { MountOptions, Mounts } from "./mounts.js";
+import type { Mounts } from "./mounts.js";
 
-const AUTH = "auth/";
-const config = z.object({ description: text(), default_lease_ttl: duration(), max_lease_ttl: duration() });
-
-/** The paths `sys/mounts`, `sys/auth` and what is below them; relative to `sys/`. */
+/** The paths `sys/mounts`, `sys/auth`, `sys/remount` and what is below them; relative to `sys/`. */
 export function mountPaths(mounts: Mounts): readonly BackendPath[] {
-  return [...pathsUnder(mounts, "mounts", ""), ...pathsUnder(mounts, "auth", AUTH)];
+  const secrets = { mounts, path: "mounts", prefix: "", access: "token" } as const;
+  const auth = { mounts, path: "auth", prefix: AUTH, access: "sudo" } as const;
+  return [listing(secrets), tune(secrets), mount(secrets), listing(auth), tune(auth), mount(auth)].concat(
+    remountPaths(mounts),
+  );
 }
 
-/** `prefix` is what stands before the paths in the table of mounts. */
-function pathsUnder(mounts: Mounts, path: string, prefix: "" | "auth/"): readonly BackendPath[] {
-  const isHere = (entry: MountEntry): boolean => entry.path.startsWith(AUTH) === (prefix === AUTH);
-  const named = (request: { parameters: Readonly<Record<string, string>> }): string =>
-    prefix + parameter(request, "path");
+/** Mounts and where they are asked for. */
+interface Place {
+  readonly mounts: Mounts;
+  readonly path: string;
+  /** What stands before the paths in the table of mounts. */
+  readonly prefix: string;
+  readonly access: Access;
+}
+
+function listing({ mounts, path, prefix }: Place): BackendPath {
+  const isHere = (entry: MountEntry): boolean => isAuthPath(entry.path) === (prefix === AUTH);
+  return {
+    pattern: path,
+    operations: {
+      read: operation({
+        summary: "List the mounts.",
+        handle: () => {
+          const entries = mounts.list().filter(isHere);
+          const data = entries.map((entry) => [entry.path.slice(prefix.length), describeMount(entry)]);
+          return { data: Object.fromEntries(data), form: "repeated" };
+        },
+      }),
+    },
+  };
+}
+
+/** Login methods can be tuned at `sys/mounts/auth/:path/tune` as well, which is where clients do it. */
+function tune({ mounts, path, prefix, access }: Place): BackendPath {
+  return {
+    pattern: `${path}/*path/tune`,
+    operations: {
+      read: operation({
+        access,
+        summary: "Read how a mount is tuned.",
+        handle: (request) => ({
+          data: describeTuning(found(mounts, prefix + parameter(request, "path"))),
+          form: "repeated",
+        }),
+      }),
+      update: operation({
+        access,
+        summary: "Change a mount's lifetimes, description and other settings.",
+        fields: tuneFields,
+        handle: async (request) => {
+          const named = prefix + parameter(request, "path");
+          const tuning = askedTuning(named, request.fields);
+          assertSameOptions(found(mounts, named), request.fields.options);
+          await mounts.tune(named, tuning);
+          return undefined;
+        },
+      }),
+    },
+  };
+}
+
+function mount({ mounts, path, prefix, access }: Place): BackendPath {
+  const named = (request: { readonly parameters: Readonly<Record<string, string>> }): string => {
+    const own = parameter(request, "path");
+    if (prefix !== AUTH && isAuthPath(`${own}/`)) throw belongsElsewhere(own);
+    return prefix + own;
+  };
+  return {
+    pattern: `${path}/*path`,
+    operations: {
+      read: operation({
+        access,
+        summary: "Describe a mount.",
+        handle: (request) => ({ data: describeMount(found(mounts, named(request))), form: "repeated" }),
+      }),
+      update: operation({
+        access,
+        summary: prefix === AUTH ? "Mount a login method." : "Mount a secrets engine.",
+        fields: mountFields,
+        handle: async (request) => {
+          const at = named(request);
+          const { type, options, warnings } = askedMount(at, request.fields);
+          await mounts.enable(at, type, options);
+          return warnings.length === 0 ? undefined : { warnings };
+        },
+      }),
+      delete: operation({
+        access,
+        summary: "Unmount, revoke everything given out and delete everything stored there.",
+        handle: async (request) => {
+          await mounts.disable(named(request));
+          return undefined;
+        },
+      }),
+    },
+  };
+}
+
+function remountPaths(mounts: Mounts): BackendPath[] {
   return [
     {
-      pattern: path,
+      pattern: "remount",
       operations: {
-        read: operation({
-          summary: "List the mounts.",
-          handle: () => ({
-            data: Object.fromEntries(
-              mounts
-                .list()
-                .filter(isHere)
-                .map((entry) => [entry.path.slice(prefix.length), describeMount(entry)]),
-            ),
-            form: "repeated",
-          }),
-        }),
-      },
-    },
-    {
-      pattern: `${path}/*path/tune`,
-      operations: {
-        read: operation({
-          summary: "Read how a mount is tuned.",
-          handle: (request) => ({
-            data: describeTuning(found(mounts.find(named(request)), named(request))),
-            form: "repeated",
-          }),
-        }),
         update: operation({
-          summary: "Change a mount's lifetimes or description.",
-          fields: config,
-          handle: async (request) => {
-            const { description, default_lease_ttl, max_lease_ttl } = request.fields;
-            await mounts.tune(named(request), {
-              description,
-              defaultTtlSeconds: default_lease_ttl,
-              maxTtlSeconds: max_lease_ttl,
-            });
-            return undefined;
+          access: "sudo",
+          summary: "Move a mount to another path.",
+          fields: z.object({ from: requiredText(), to: requiredText() }),
+          handle: async ({ fields }) => {
+            const { id } = await mounts.move(fields.from, fields.to);
+            return { data: { migration_id: id }, form: "repeated" };
           },
         }),
       },
     },
     {
-      pattern: `${path}/*path`,
+      pattern: "remount/status/:id",
       operations: {
         read: operation({
-          summary: "Describe a mount.",
-          handle: (request) => ({
-            data: describeMount(found(mounts.find(named(request)), named(request))),
-            form: "repeated",
-          }),
-        }),
-        update: operation({
-          summary: "Mount an engine or a login method.",
-          fields: z.object({ type: requiredText(), description: text(), config: object(), options: texts() }),
-          handle: async (request) => {
-            const { type, description, config: tuned = {}, options } = request.fields;
-            await mounts.enable(named(request), type, { ...optionsOf(tuned), description, options });
-            return undefined;
-          },
-        }),
-        delete: operation({
-          summary: "Unmount, and delete everything stored there.",
-          handle: async (request) => {
-            await mounts.disable(named(request));
-            return undefined;
+          summary: "Tell how moving a mount ended.",
+          handle: (request) => {
+            const move = mounts.moved(parameter(request, "id"));
+            if (move === undefined) return undefined;
+            const info = { source_mount: move.from, target_mount: move.to, status: "success" };
+            return { data: { migration_id: move.id, migration_info: info }, form: "repeated" };
           },
         }),
       },
@@ -95,47 +145,14 @@ function pathsUnder(mounts: Mounts, path: string, prefix: "" | "auth/"): readonl
   ];
 }
 
-function optionsOf(data: JsonObject): MountOptions {
-  const parsed = config.safeParse(data);
-  if (parsed.success) {
-    const { default_lease_ttl, max_lease_ttl } = parsed.data;
-    return { defaultTtlSeconds: default_lease_ttl, maxTtlSeconds: max_lease_ttl };
-  }
-  const [issue] = parsed.error.issues;
-  throw new RksError("INPUT_INVALID", `field "${issue?.path.join(".")}": ${issue?.message}`, {
-    suggestion: "Give lifetimes like 3600 or 1h.",
+function found(mounts: Mounts, path: string): MountEntry {
+  const entry = mounts.find(path);
+  if (entry === undefined) throw noMountToDescribe(`${path}/`);
+  return entry;
+}
+
+function belongsElsewhere(path: string): RksError {
+  return new RksError("INPUT_INVALID", `"${path.slice(0, 80)}" is a login method's path`, {
+    suggestion: `Use sys/auth/${path.slice(AUTH.length, 80)}.`,
   });
-}
-
-function describeMount(entry: MountEntry): JsonObject {
-  return {
-    type: entry.type,
-    description: entry.description,
-    accessor: entry.accessor,
-    uuid: entry.uuid,
-    local: false,
-    seal_wrap: false,
-    external_entropy_access: false,
-    options: Object.keys(entry.options).length === 0 ? null : entry.options,
-    config: {
-      default_lease_ttl: entry.defaultTtlSeconds,
-      max_lease_ttl: entry.maxTtlSeconds,
-      force_no_cache: false,
-    },
-  };
-}
-
-function describeTuning(entry: MountEntry): JsonObject {
-  const ttls = effectiveTtls(entry);
-  return {
-    description: entry.description,
-    default_lease_ttl: ttls.default,
-    max_lease_ttl: ttls.max,
-    force_no_cache: false,
-  };
-}
-
-function found(entry: MountEntry | undefined, path: string): MountEntry {
-  if (entry !== undefined) return entry;
-  throw new RksError("NOT_FOUND", `nothing is mounted at "${path}"`, { suggestion: "List the mounts." });
 }

@@ -1,30 +1,32 @@
-import { randomBytes, randomUUID } from "node:crypto";
+import { randomUUID } from "node:crypto";
 
 import { RksError } from "@rk8s/protocol";
 import type { Logger } from "@rk8s/protocol";
 
 import type { Storage } from "../../storage/storage.js";
-import type { Backend, BackendFactory, MountInit } from "../backend.js";
-import { deletePrefix, readMountTable, writeMountTable } from "./mount-table.js";
-import type { MountEntry } from "./mount-table.js";
+import type { Backend, BackendFactory } from "../backend.js";
 import { Serial } from "../serial.js";
+import {
+  builtInMount,
+  engineMissing,
+  mountBusy,
+  moveRefused,
+  noMount,
+  pathInUse,
+  reservedMount,
+  tooManyMounts,
+  unknownType,
+} from "./mount-errors.js";
+import { isAuthPath, looksLike, mountPath, overlaps } from "./mount-path.js";
+import { effectiveTtls, mountInit, newMountEntry, storagePrefix, tuned } from "./mount-settings.js";
+import type { MountOptions, MountTuning } from "./mount-settings.js";
+import { assertTableSize, deletePrefix, readMountTable, writeMountTable } from "./mount-table.js";
+import type { MountEntry } from "./mount-table.js";
 
-/** Vault's defaults: 32 days. */
-export const SYSTEM_MAX_TTL_SECONDS = 768 * 3600;
-export const SYSTEM_DEFAULT_TTL_SECONDS = 768 * 3600;
-
-const AUTH = "auth/";
-const MOUNT_PATH = /^(?:[A-Za-z0-9][\w.-]*\/){1,4}$/;
-const MAX_MOUNT_PATH_CHARACTERS = 128;
-
-/** What a caller chooses about a mount. Seconds; 0 or nothing: the system's. */
-export interface MountOptions {
-  readonly description?: string | undefined;
-  readonly defaultTtlSeconds?: number | undefined;
-  readonly maxTtlSeconds?: number | undefined;
-  /** What the engine is told besides. Cannot be changed later. */
-  readonly options?: Readonly<Record<string, string>> | undefined;
-}
+/** Moves whose outcome is remembered; they are over when they are answered. */
+const MAX_MOVES = 64;
+/** Each has a backend in memory; built-in ones count. */
+const MAX_MOUNTS = 256;
 
 /** A mount that is there, with the backend behind it or the reason why there is none. */
 interface Mounted {
@@ -39,6 +41,8 @@ export interface BuiltInMount {
   readonly type: string;
   readonly description: string;
   readonly factory: BackendFactory;
+  /** Whether callers may tune it. Nobody mounts over it, moves or unmounts it. */
+  readonly tunable?: boolean;
 }
 
 export interface MountsInit {
@@ -46,11 +50,24 @@ export interface MountsInit {
   /** What callers can mount, by type: secrets engines, and login methods for below `auth/`. */
   readonly engines: Readonly<Record<string, BackendFactory>>;
   readonly loginMethods: Readonly<Record<string, BackendFactory>>;
-  /** The vault's own, which may look at the mounts once those are open; nobody mounts over, unmounts or tunes them. */
+  /** The vault's own, which may look at the mounts once those are open. */
   readonly builtIn: (mounts: () => Mounts) => readonly BuiltInMount[];
-  /** With trailing slash; only `enableReserved` mounts there, and nobody unmounts or tunes it. */
+  /** With trailing slash; only `enableReserved` mounts there, and nobody moves, unmounts or tunes it. */
   readonly reserved: readonly string[];
   readonly logger: Logger;
+  /**
+   * Revoke every lease and token of a mount that is being unmounted or moved. Requests do not reach the mount any more;
+   * its backend, where it could be made, is handed over. When it fails the mount stays: an unmounting can be asked for
+   * again and is tried again at the next unseal. It must be possible twice.
+   */
+  readonly revokeAll?: (mount: MountEntry, backend: Backend | undefined) => Promise<void>;
+}
+
+/** A move of a mount that is over. */
+export interface MountMove {
+  readonly id: string;
+  readonly from: string;
+  readonly to: string;
 }
 
 /**
@@ -61,6 +78,9 @@ export class Mounts implements AsyncDisposable {
   readonly #init: MountsInit;
   readonly #builtIn: readonly BuiltInMount[];
   readonly #mounted = new Map<string, Mounted>();
+  /** Unmounted, but not everything of them is gone; by uuid. */
+  readonly #removing = new Map<string, MountEntry>();
+  readonly #moves = new Map<string, MountMove>();
   readonly #changes = new Serial();
 
   private constructor(init: MountsInit) {
@@ -73,9 +93,10 @@ export class Mounts implements AsyncDisposable {
     const mounts = new Mounts(init);
     try {
       for (const entry of await tableWithBuiltIn(init.storage, mounts.#builtIn)) {
-        if (entry.removing) await mounts.#finishRemoval(entry);
+        if (entry.removing) mounts.#removing.set(entry.uuid, entry);
         else mounts.#mounted.set(entry.path, { entry, backend: await mounts.#makeBackend(entry) });
       }
+      for (const entry of [...mounts.#removing.values()]) await mounts.#finishLater(entry);
     } catch (reason) {
       await mounts[Symbol.asyncDispose]();
       throw reason;
@@ -97,6 +118,7 @@ export class Mounts implements AsyncDisposable {
     );
   }
 
+  /** The mount at exactly this path. @throws {RksError} INPUT_INVALID when it cannot be a mount's path. */
   find(path: string): MountEntry | undefined {
     return this.#mounted.get(mountPath(path))?.entry;
   }
@@ -108,14 +130,16 @@ export class Mounts implements AsyncDisposable {
   route(
     path: string,
   ): { readonly entry: MountEntry; readonly backend: Backend; readonly path: string } | undefined {
-    const whole = `${path}/`;
-    for (let end = whole.indexOf("/"); end !== -1; end = whole.indexOf("/", end + 1)) {
-      const mounted = this.#mounted.get(whole.slice(0, end + 1));
-      if (mounted === undefined) continue;
-      if (mounted.backend instanceof RksError) throw mounted.backend;
-      return { entry: mounted.entry, backend: mounted.backend, path: path.slice(end + 1) };
-    }
-    return undefined;
+    const mounted = this.#covering(path);
+    if (mounted === undefined) return undefined;
+    if (mounted.backend instanceof RksError) throw mounted.backend;
+    const { entry, backend } = mounted;
+    return { entry, backend, path: path.slice(entry.path.length) };
+  }
+
+  /** The mount that a path belongs to, whether or not its backend could be made. */
+  covering(path: string): MountEntry | undefined {
+    return this.#covering(path)?.entry;
   }
 
   /**
@@ -126,7 +150,7 @@ export class Mounts implements AsyncDisposable {
   enable(path: string, type: string, options: MountOptions): Promise<void> {
     return this.#changes.run(() => {
       const wanted = mountPath(path);
-      this.#assertNotReserved(wanted);
+      this.#assertNotOwn(wanted);
       return this.#enable(wanted, type, options);
     });
   }
@@ -142,45 +166,80 @@ export class Mounts implements AsyncDisposable {
   }
 
   /**
-   * Unmount an engine and delete everything it stored. Nothing mounted there: nothing happens.
-   * @throws {RksError} PERMISSION_DENIED for reserved mounts.
+   * Unmount an engine, revoke what it gave out and delete everything it stored. Requests stop reaching it at once; what a
+   * crash or an error leaves is removed by the next call or the next unseal. Nothing mounted there: nothing happens.
+   * @throws {RksError} PERMISSION_DENIED for reserved mounts, INPUT_INVALID for the vault's own, or why something of
+   *   it could not be revoked or deleted.
    */
   disable(path: string): Promise<void> {
     return this.#changes.run(async () => {
       const wanted = mountPath(path);
-      this.#assertNotReserved(wanted);
+      this.#assertNotOwn(wanted);
       const mounted = this.#mounted.get(wanted);
-      if (mounted === undefined) return;
+      if (mounted === undefined) {
+        const left = [...this.#removing.values()].filter((entry) => entry.path === wanted);
+        for (const entry of left) await this.#finishRemoval(entry, undefined);
+        return;
+      }
       const entry = { ...mounted.entry, removing: true };
-      await this.#save([...this.#others(wanted), entry]);
+      await this.#save(wanted, entry);
       this.#mounted.delete(wanted);
-      await dispose(mounted.backend);
-      await this.#finishRemoval(entry);
+      this.#removing.set(entry.uuid, entry);
+      await this.#finishRemoval(entry, mounted.backend);
     });
   }
 
   /**
-   * Change a mount's lifetimes or description; its backend is made anew with them.
+   * Move a mount, with everything it stored, to another path. Leases and tokens of the old path are revoked.
+   * @throws {RksError} NOT_FOUND, PERMISSION_DENIED for reserved paths, ALREADY_EXISTS when the new path is in use,
+   *   INPUT_INVALID for the vault's own mounts and for a login method that would become a secrets engine or vice versa.
+   */
+  move(from: string, to: string): Promise<MountMove> {
+    return this.#changes.run(async () => {
+      const [old, wanted] = [mountPath(from), mountPath(to)];
+      this.#assertNotOwn(old);
+      const mounted = this.#mounted.get(old);
+      if (mounted === undefined) throw noMount(old);
+      if (isAuthPath(old) !== isAuthPath(wanted)) throw moveRefused(old, wanted);
+      this.#assertNotOwn(wanted);
+      this.#assertUnused(wanted);
+      const { revokeAll } = this.#init;
+      this.#mounted.set(old, { entry: mounted.entry, backend: mountBusy(old) });
+      const entry = { ...mounted.entry, path: wanted };
+      try {
+        const { backend } = mounted;
+        await revokeAll?.(mounted.entry, backend instanceof RksError ? undefined : backend);
+        await this.#save(old, entry);
+      } catch (reason) {
+        this.#mounted.set(old, mounted);
+        throw reason;
+      }
+      this.#mounted.delete(old);
+      await this.#replaceBackend(entry, mounted.backend);
+      return this.#remember({ id: randomUUID(), from: old, to: wanted });
+    });
+  }
+
+  /** A move that was answered not long ago. */
+  moved(id: string): MountMove | undefined {
+    return this.#moves.get(id);
+  }
+
+  /**
+   * Change how a mount is tuned; its backend is made anew when its lifetimes change.
    * @throws {RksError} PERMISSION_DENIED for reserved mounts, NOT_FOUND, INPUT_INVALID.
    */
-  tune(path: string, options: MountOptions): Promise<void> {
+  tune(path: string, tuning: MountTuning): Promise<void> {
     return this.#changes.run(async () => {
       const wanted = mountPath(path);
-      this.#assertNotReserved(wanted);
+      const own = this.#builtIn.find((other) => other.path === wanted);
+      if (own?.tunable !== true) this.#assertNotOwn(wanted);
       const mounted = this.#mounted.get(wanted);
       if (mounted === undefined) throw noMount(wanted);
-      const entry: MountEntry = {
-        ...mounted.entry,
-        description: options.description ?? mounted.entry.description,
-        defaultTtlSeconds: options.defaultTtlSeconds ?? mounted.entry.defaultTtlSeconds,
-        maxTtlSeconds: options.maxTtlSeconds ?? mounted.entry.maxTtlSeconds,
-      };
-      assertTtls(entry);
-      await this.#save([...this.#others(wanted), entry]);
-      // Never two backends at once: each may keep what it read.
-      this.#mounted.set(wanted, { entry, backend: beingTuned(wanted) });
-      await dispose(mounted.backend);
-      this.#mounted.set(wanted, { entry, backend: await this.#makeBackend(entry) });
+      const entry = tuned(mounted.entry, tuning);
+      await this.#save(wanted, entry);
+      if (sameTtls(entry, mounted.entry)) this.#mounted.set(wanted, { ...mounted, entry });
+      else await this.#replaceBackend(entry, mounted.backend);
     });
   }
 
@@ -188,41 +247,70 @@ export class Mounts implements AsyncDisposable {
   async [Symbol.asyncDispose](): Promise<void> {
     const mounted = [...this.#mounted.values()];
     this.#mounted.clear();
-    for (const { entry, backend } of mounted) {
-      await dispose(backend).catch((reason: unknown) => {
-        this.#init.logger.warn("Mount could not be closed", { mount: entry.path, error: String(reason) });
-      });
+    for (const { entry, backend } of mounted) await this.#close(entry, backend);
+  }
+
+  #covering(path: string): Mounted | undefined {
+    const whole = `${path}/`;
+    for (let end = whole.indexOf("/"); end !== -1; end = whole.indexOf("/", end + 1)) {
+      const mounted = this.#mounted.get(whole.slice(0, end + 1));
+      if (mounted !== undefined) return mounted;
     }
+    return undefined;
   }
 
   async #enable(path: string, type: string, options: MountOptions): Promise<void> {
-    const inTheWay = [...this.#mounted.keys()].find((other) => overlaps(other, path));
-    if (inTheWay !== undefined) {
-      throw new RksError("ALREADY_EXISTS", `path "${path}" is already in use at "${inTheWay}"`, {
-        suggestion: "Mount at another path, or disable what is there.",
-      });
-    }
+    this.#assertUnused(path);
+    if (this.#mounted.size >= MAX_MOUNTS) throw tooManyMounts(MAX_MOUNTS);
     const factories = this.#factoriesFor(path);
-    if (!Object.hasOwn(factories, type)) {
-      throw new RksError("INPUT_INVALID", `mount type "${type.slice(0, 40)}" is not known`, {
-        suggestion: `Use one of: ${Object.keys(factories).join(", ") || "(none)"}.`,
-      });
-    }
-    const entry = newEntry(path, type, options);
-    assertTtls(entry);
-    await this.#save([...this.#others(path), entry]);
+    if (!Object.hasOwn(factories, type)) throw unknownType(type, Object.keys(factories));
+    const entry = newMountEntry(path, type, options);
+    await this.#save(path, entry);
     const backend = await this.#makeBackend(entry);
-    if (backend instanceof RksError) {
-      await this.#finishRemoval(entry);
-      throw backend;
+    if (!(backend instanceof RksError)) {
+      this.#mounted.set(path, { entry, backend });
+      return;
     }
-    this.#mounted.set(path, { entry, backend });
+    const gone = { ...entry, removing: true };
+    this.#removing.set(gone.uuid, gone);
+    await this.#save(path);
+    await this.#finishRemoval(gone, backend);
+    throw backend;
   }
 
-  async #finishRemoval(entry: MountEntry): Promise<void> {
-    await deletePrefix(this.#init.storage, storagePrefix(entry));
-    const table = await readMountTable(this.#init.storage);
-    await this.#save(table.filter(({ uuid }) => uuid !== entry.uuid));
+  /** Never two backends of one mount at once: each may keep what it read. */
+  async #replaceBackend(entry: MountEntry, old: Backend | RksError): Promise<void> {
+    this.#mounted.set(entry.path, { entry, backend: mountBusy(entry.path) });
+    await this.#close(entry, old);
+    this.#mounted.set(entry.path, { entry, backend: await this.#makeBackend(entry) });
+  }
+
+  /** `#finishRemoval` while the vault is being unsealed, which it must not keep from happening. */
+  async #finishLater(entry: MountEntry): Promise<void> {
+    try {
+      await this.#finishRemoval(entry, undefined);
+    } catch (reason) {
+      const { code, message } = RksError.from(reason);
+      this.#init.logger.warn("Unmounting is not finished", { mount: entry.path, code, error: message });
+    }
+  }
+
+  async #finishRemoval(entry: MountEntry, old: Backend | RksError | undefined): Promise<void> {
+    const { storage, revokeAll } = this.#init;
+    const backend = old ?? (revokeAll === undefined ? undefined : await this.#makeBackend(entry));
+    try {
+      await revokeAll?.(entry, backend instanceof RksError ? undefined : backend);
+    } finally {
+      if (backend !== undefined) await this.#close(entry, backend);
+    }
+    await deletePrefix(storage, storagePrefix(entry));
+    this.#removing.delete(entry.uuid);
+    try {
+      await this.#save(entry.path, this.#mounted.get(entry.path)?.entry);
+    } catch (reason) {
+      this.#removing.set(entry.uuid, entry);
+      throw reason;
+    }
   }
 
   async #makeBackend(entry: MountEntry): Promise<Backend | RksError> {
@@ -230,15 +318,7 @@ export class Mounts implements AsyncDisposable {
     const factories = this.#factoriesFor(entry.path);
     const own = this.#builtIn.find(({ path }) => path === entry.path)?.factory;
     const factory = own ?? (Object.hasOwn(factories, entry.type) ? factories[entry.type] : undefined);
-    if (factory === undefined) {
-      return new RksError(
-        "UNSUPPORTED",
-        `the engine "${entry.type}" of mount "${entry.path}" is not built in`,
-        {
-          suggestion: "Use the version of rks that mounted it.",
-        },
-      );
-    }
+    if (factory === undefined) return engineMissing(entry);
     try {
       return await factory(mountInit(entry), storage);
     } catch (reason) {
@@ -252,23 +332,51 @@ export class Mounts implements AsyncDisposable {
     }
   }
 
-  #factoriesFor(path: string): Readonly<Record<string, BackendFactory>> {
-    return path.startsWith(AUTH) ? this.#init.loginMethods : this.#init.engines;
+  async #close(entry: MountEntry, backend: Backend | RksError): Promise<void> {
+    try {
+      if (!(backend instanceof RksError)) await backend[Symbol.asyncDispose]();
+    } catch (reason) {
+      this.#init.logger.warn("Mount could not be closed", { mount: entry.path, error: String(reason) });
+    }
   }
 
-  #assertNotReserved(path: string): void {
-    const inTheWay = this.#init.reserved.find((other) => overlaps(other, path));
-    if (inTheWay !== undefined) throw reservedMount(inTheWay);
-    const own = this.#builtIn.find((other) => overlaps(other.path, path));
+  #factoriesFor(path: string): Readonly<Record<string, BackendFactory>> {
+    return isAuthPath(path) ? this.#init.loginMethods : this.#init.engines;
+  }
+
+  /** Neither the cluster's nor the vault's own. */
+  #assertNotOwn(path: string): void {
+    const reserved = this.#init.reserved.find((other) => looksLike(other, path));
+    if (reserved !== undefined) throw reservedMount(reserved);
+    const own = this.#builtIn.find((other) => looksLike(other.path, path));
     if (own !== undefined) throw builtInMount(own.path);
   }
 
-  #others(path: string): MountEntry[] {
-    return [...this.#mounted.values()].map(({ entry }) => entry).filter((entry) => entry.path !== path);
+  #assertUnused(path: string): void {
+    const inTheWay = [...this.#mounted.keys()].find((other) => overlaps(other, path));
+    if (inTheWay !== undefined) throw pathInUse(path, inTheWay);
   }
 
-  #save(mounts: readonly MountEntry[]): Promise<void> {
+  /** Write the table: every mount, with `entry` instead of what is at `path`. */
+  #save(path: string, entry?: MountEntry): Promise<void> {
+    const others = [...this.#mounted.values()].map((mounted) => mounted.entry);
+    const removing = [...this.#removing.values()].filter(({ uuid }) => uuid !== entry?.uuid);
+    const mounts = [
+      ...others.filter((other) => other.path !== path),
+      ...(entry === undefined ? [] : [entry]),
+      ...removing,
+    ];
+    assertTableSize(mounts);
     return writeMountTable(this.#init.storage, mounts);
+  }
+
+  #remember(move: MountMove): MountMove {
+    this.#moves.set(move.id, move);
+    for (const id of this.#moves.keys()) {
+      if (this.#moves.size <= MAX_MOVES) break;
+      this.#moves.delete(id);
+    }
+    return move;
   }
 }
 
@@ -280,95 +388,12 @@ async function tableWithBuiltIn(
   const table = await readMountTable(storage);
   const missing = builtIn.filter(({ path }) => !table.some((entry) => entry.path === path));
   if (missing.length === 0) return table;
-  const added = missing.map(({ path, type, description }) => newEntry(path, type, { description }));
+  const added = missing.map(({ path, type, description }) => newMountEntry(path, type, { description }));
   await writeMountTable(storage, [...table, ...added]);
   return [...table, ...added];
 }
 
-function newEntry(path: string, type: string, options: MountOptions): MountEntry {
-  return {
-    path,
-    type,
-    uuid: randomUUID(),
-    accessor: `${path.startsWith(AUTH) ? "auth_" : ""}${type}_${randomBytes(4).toString("hex")}`,
-    description: options.description ?? "",
-    defaultTtlSeconds: options.defaultTtlSeconds ?? 0,
-    maxTtlSeconds: options.maxTtlSeconds ?? 0,
-    options: options.options ?? {},
-    removing: false,
-  };
-}
-
-/** Lifetimes of a mount with the system's filled in, in seconds. */
-export function effectiveTtls(entry: MountEntry): { readonly default: number; readonly max: number } {
-  const max = entry.maxTtlSeconds === 0 ? SYSTEM_MAX_TTL_SECONDS : entry.maxTtlSeconds;
-  const wanted = entry.defaultTtlSeconds === 0 ? SYSTEM_DEFAULT_TTL_SECONDS : entry.defaultTtlSeconds;
-  return { default: Math.min(wanted, max), max };
-}
-
-function mountInit(entry: MountEntry): MountInit {
-  const ttls = effectiveTtls(entry);
-  return {
-    path: entry.path,
-    type: entry.type,
-    accessor: entry.accessor,
-    options: entry.options,
-    storagePrefix: storagePrefix(entry),
-    defaultTtlSeconds: ttls.default,
-    maxTtlSeconds: ttls.max,
-  };
-}
-
-function storagePrefix(entry: MountEntry): string {
-  return `logical/${entry.uuid}/`;
-}
-
-/** The one spelling of a mount's path. */
-function mountPath(path: string): string {
-  const trimmed = path.replace(/^\/+|\/+$/g, "");
-  const wanted = `${trimmed}/`;
-  const isPossible = wanted !== AUTH && wanted.length <= MAX_MOUNT_PATH_CHARACTERS && MOUNT_PATH.test(wanted);
-  if (isPossible) return wanted;
-  throw new RksError("INPUT_INVALID", `mount path ${JSON.stringify(path.slice(0, 80))} is not possible`, {
-    suggestion: "Use letters, digits, _ . and -, in at most four parts.",
-  });
-}
-
-function overlaps(a: string, b: string): boolean {
-  return a.startsWith(b) || b.startsWith(a);
-}
-
-function assertTtls({ path, defaultTtlSeconds, maxTtlSeconds }: MountEntry): void {
-  if (maxTtlSeconds === 0 || defaultTtlSeconds <= maxTtlSeconds) return;
-  throw new RksError(
-    "INPUT_INVALID",
-    `the default lifetime of "${path}", ${defaultTtlSeconds} s, is longer than its longest, ${maxTtlSeconds} s`,
-    { suggestion: "Make default_lease_ttl at most max_lease_ttl." },
-  );
-}
-
-async function dispose(backend: Backend | RksError): Promise<void> {
-  if (!(backend instanceof RksError)) await backend[Symbol.asyncDispose]();
-}
-
-function reservedMount(path: string): RksError {
-  return new RksError("PERMISSION_DENIED", `mount "${path}" is the cluster's own`, {
-    suggestion: "Mount an engine at another path.",
-  });
-}
-
-function builtInMount(path: string): RksError {
-  return new RksError("INPUT_INVALID", `mount "${path}" is the vault's own`, {
-    suggestion: "Mount at another path.",
-  });
-}
-
-function beingTuned(path: string): RksError {
-  return new RksError("UNAVAILABLE", `mount "${path}" is being tuned`, {
-    suggestion: "Try again in a moment.",
-  });
-}
-
-function noMount(path: string): RksError {
-  return new RksError("NOT_FOUND", `nothing is mounted at "${path}"`, { suggestion: "List the mounts." });
+function sameTtls(a: MountEntry, b: MountEntry): boolean {
+  const [one, other] = [effectiveTtls(a), effectiveTtls(b)];
+  return one.default === other.default && one.max === other.max;
 }

@@ -3,7 +3,7 @@ import { z } from "zod";
 
 import type { Answer, Caller, PathRequest } from "../backend.js";
 import { count, duration, flag, list, requiredText, text, texts } from "../field-types.js";
-import { SYSTEM_DEFAULT_TTL_SECONDS, SYSTEM_MAX_TTL_SECONDS } from "../mount/mounts.js";
+import { SYSTEM_DEFAULT_TTL_SECONDS, SYSTEM_MAX_TTL_SECONDS } from "../mount/mount-settings.js";
 import { type BackendPath, callerOf, operation, PathTable } from "../path-table.js";
 import { normalName } from "../policy/policy-store.js";
 import type { VaultAuth } from "../request.js";

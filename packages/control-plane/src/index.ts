@@ -18,12 +18,12 @@ export type { InitializationResult } from "./lifecycle/initialize.js";
 export { openVault } from "./open-vault.js";
 export type { OpenVaultPorts } from "./open-vault.js";
 export { RksError } from "@rk8s/protocol";
+export type { RootGenerateRequest } from "./pki/authority/ca-fields.js";
 export { pkiBackend } from "./pki/pki-backend.js";
 export { IssueCertificateResponse } from "./pki/requests.js";
 export type {
   CertificateNamesRequest,
   IssueCertificateRequest,
-  RootGenerateRequest,
   SignCertificateRequest,
 } from "./pki/requests.js";
 export { openLmdbStorage } from "./storage/lmdb-storage.js";

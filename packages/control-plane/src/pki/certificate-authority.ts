@@ -1,30 +1,19 @@
-import { createPrivateKey, createPublicKey, hash, type KeyObject } from "node:crypto";
+import { createPublicKey, hash, type KeyObject } from "node:crypto";
 import { equalBytes, hex, RksError } from "@rk8s/protocol";
 import {
   assembleCertificate,
   buildTbsCertificate,
   type Certificate,
-  DerReader,
   encodeAuthorityKeyIdentifier,
-  encodeBasicConstraints,
-  encodeExtendedKeyUsage,
-  encodeExtension,
-  encodeKeyUsage,
   encodeSignatureAlgorithm,
-  encodeSubjectAlternativeName,
   encodeSubjectKeyIdentifier,
-  type KeyUsage,
-  OID,
-  parseCertificate,
-  type SignatureAlgorithm,
-  type SubjectAlternativeName,
+  subjectPublicKeyBits,
 } from "@rk8s/x509";
-import type { KeyPair } from "./key-pair.js";
 import { createSerialNumber } from "./serial-number.js";
-import { signatureAlgorithmOf, signBytes } from "./signing.js";
+import { type SignatureOptions, signatureAlgorithmOf, signBytes, type SigningAlgorithm } from "./signing.js";
 
-/** What a leaf is to say. Nothing of it is checked here: whoever asks has decided it. */
-export interface LeafFields {
+/** What a certificate is to say. Nothing of it is checked here: whoever asks has decided it. */
+export interface CertificateFields extends SignatureOptions {
   /** DER Name. */
   readonly subject: Uint8Array;
   /** DER SubjectPublicKeyInfo. */
@@ -32,15 +21,10 @@ export interface LeafFields {
   /** Milliseconds; parts of a second are cut off. */
   readonly notBefore: number;
   readonly notAfter: number;
-  /** Empty leaves the extension out. */
-  readonly keyUsage: readonly KeyUsage[];
-  /** Object identifiers; empty leaves the extension out. */
-  readonly extendedKeyUsage: readonly string[];
-  readonly names: Partial<Omit<SubjectAlternativeName, "otherNames">>;
-  /** Whether to say CA:FALSE; a leaf without the extension is no CA either. */
-  readonly basicConstraints: boolean;
-  /** For RSA issuers: 256 (also 0), 384 or 512. */
-  readonly signatureBits?: number;
+  /** DER extensions besides the key identifiers and the issuer's access points, which are added. */
+  readonly extensions: readonly Uint8Array[];
+  /** Default: of the key (RFC 7093 §2 method 1). */
+  readonly subjectKeyId?: Uint8Array | undefined;
 }
 
 export interface IssuedCertificate {
@@ -52,33 +36,30 @@ export interface IssuedCertificate {
   readonly notAfter: number;
 }
 
-export interface RootFields {
-  readonly subject: Uint8Array;
-  readonly notBefore: number;
-  readonly notAfter: number;
-  readonly pathLength: number | undefined;
-  readonly signatureBits?: number;
-}
-
-/** RFC 7093 §2 method 1. */
 const KEY_IDENTIFIER_BYTES = 20;
-const LEAF_CONSTRAINTS = encodeBasicConstraints({ isCa: false, pathLength: undefined });
-const ROOT_KEY_USAGE = encodeKeyUsage(["keyCertSign", "cRLSign"]);
 
-/** An issuer: its certificate and its key, with the parts that repeat in every leaf encoded once. */
+/** An issuer that can sign: its certificate and its key, with the parts that repeat in every certificate encoded once. */
 export class CertificateAuthority {
   readonly certificate: Certificate;
   readonly #privateKey: KeyObject;
-  readonly #algorithm: SignatureAlgorithm;
   readonly #authorityKeyIdentifier: Uint8Array;
+  readonly #accessPoints: readonly Uint8Array[];
+  readonly #algorithms = new Map<SigningAlgorithm, Uint8Array>();
 
-  /** @throws {RksError} CERTIFICATE_INVALID when the certificate is no CA's or the key is not its own. */
-  constructor(certificate: Uint8Array, privateKey: KeyObject) {
-    this.certificate = parseCertificate(certificate);
+  /**
+   * @param accessPoints DER extensions that every certificate gets: where to ask about the issuer and its revocations.
+   * @throws {RksError} CERTIFICATE_INVALID when the certificate is no CA's or the key is not its own.
+   */
+  constructor(
+    certificate: Certificate,
+    privateKey: KeyObject,
+    options: { readonly accessPoints?: readonly Uint8Array[] } = {},
+  ) {
+    this.certificate = certificate;
     this.#privateKey = privateKey;
-    this.#algorithm = signatureAlgorithmOf(privateKey);
+    this.#accessPoints = options.accessPoints ?? [];
     const spki = createPublicKey(privateKey).export({ type: "spki", format: "der" });
-    if (!this.certificate.isCa || !equalBytes(spki, this.certificate.spki)) {
+    if (!certificate.isCa || !equalBytes(spki, certificate.spki)) {
       throw new RksError(
         "CERTIFICATE_INVALID",
         "the issuer's certificate is no authority's or does not belong to its key",
@@ -87,97 +68,96 @@ export class CertificateAuthority {
         },
       );
     }
-    const keyId = this.certificate.subjectKeyId ?? keyIdentifier(this.certificate.spki);
-    this.#authorityKeyIdentifier = encodeAuthorityKeyIdentifier(keyId);
+    this.#authorityKeyIdentifier = encodeAuthorityKeyIdentifier(subjectKeyIdOf(certificate));
   }
 
-  /** Read the key from PKCS#8 DER. The bytes are not wiped. */
-  static fromPkcs8(certificate: Uint8Array, pkcs8: Uint8Array): CertificateAuthority {
-    const key = createPrivateKey({
-      key: Buffer.from(pkcs8.buffer, pkcs8.byteOffset, pkcs8.length),
-      format: "der",
-      type: "pkcs8",
-    });
-    return new CertificateAuthority(certificate, key);
-  }
-
-  /** Sign a leaf with a new random serial number. Proof of possession and every rule are the caller's to check before. */
-  issue(leaf: LeafFields): IssuedCertificate {
-    const algorithm =
-      leaf.signatureBits === undefined
-        ? this.#algorithm
-        : signatureAlgorithmOf(this.#privateKey, leaf.signatureBits);
-    const signatureAlgorithm = encodeSignatureAlgorithm(algorithm);
-    const serialNumber = createSerialNumber();
-    const tbs = buildTbsCertificate({
-      serialNumber,
-      signatureAlgorithm,
+  /** Sign a certificate with a new random serial number. Every rule is the caller's to check before. */
+  sign(fields: CertificateFields): IssuedCertificate {
+    return signCertificate(fields, {
+      privateKey: this.#privateKey,
       issuer: this.certificate.subject.der,
-      notBefore: leaf.notBefore,
-      notAfter: leaf.notAfter,
-      subject: leaf.subject,
-      spki: leaf.spki,
-      extensions: this.#extensions(leaf),
+      ...this.#algorithm(fields),
+      extensions: [this.#authorityKeyIdentifier, ...this.#accessPoints],
     });
-    return {
-      der: assembleCertificate(tbs, signatureAlgorithm, signBytes(algorithm, tbs, this.#privateKey)),
-      serialNumber: hex(serialNumber),
-      notBefore: wholeSeconds(leaf.notBefore),
-      notAfter: wholeSeconds(leaf.notAfter),
-    };
   }
 
-  #extensions(leaf: LeafFields): Uint8Array[] {
-    const extensions: Uint8Array[] = [];
-    if (leaf.basicConstraints) extensions.push(LEAF_CONSTRAINTS);
-    if (leaf.keyUsage.length > 0) extensions.push(encodeKeyUsage(leaf.keyUsage));
-    if (leaf.extendedKeyUsage.length > 0) extensions.push(encodeExtendedKeyUsage(leaf.extendedKeyUsage));
-    extensions.push(encodeSubjectKeyIdentifier(keyIdentifier(leaf.spki)), this.#authorityKeyIdentifier);
-    if (Object.values(leaf.names).some((names) => names.length > 0)) {
-      const value = encodeSubjectAlternativeName(leaf.names);
-      // An empty subject makes the names critical (RFC 5280 §4.2.1.6).
-      extensions.push(
-        encodeExtension({ oid: OID.subjectAltName, critical: leaf.subject.length === 2, value }),
-      );
+  /** Sign a CRL's or an OCSP answer's bytes; they name the algorithm, so it is asked for first. */
+  signBytes(bytes: Uint8Array, options: SignatureOptions = {}): Uint8Array {
+    return signBytes(this.#algorithm(options).algorithm, bytes, this.#privateKey);
+  }
+
+  /** DER AlgorithmIdentifier of what `signBytes` with the same options makes. */
+  signatureAlgorithm(options: SignatureOptions = {}): Uint8Array {
+    return this.#algorithm(options).signatureAlgorithm;
+  }
+
+  #algorithm(options: SignatureOptions): AlgorithmParts {
+    const algorithm = signatureAlgorithmOf(this.#privateKey, options);
+    let signatureAlgorithm = this.#algorithms.get(algorithm);
+    if (signatureAlgorithm === undefined) {
+      signatureAlgorithm = encodeSignatureAlgorithm(algorithm);
+      this.#algorithms.set(algorithm, signatureAlgorithm);
     }
-    return extensions;
+    return { algorithm, signatureAlgorithm };
   }
 }
 
-/** Make a self-signed root certificate. */
-export function createRootCertificate(keyPair: KeyPair, root: RootFields): IssuedCertificate {
-  const algorithm = signatureAlgorithmOf(keyPair.privateKey, root.signatureBits);
-  const signatureAlgorithm = encodeSignatureAlgorithm(algorithm);
+/** Make a certificate that is signed by the key that it is for: a root. */
+export function selfSign(privateKey: KeyObject, fields: CertificateFields): IssuedCertificate {
+  const algorithm = signatureAlgorithmOf(privateKey, fields);
+  const keyId = fields.subjectKeyId ?? keyIdentifier(fields.spki);
+  return signCertificate(fields, {
+    privateKey,
+    issuer: fields.subject,
+    algorithm,
+    signatureAlgorithm: encodeSignatureAlgorithm(algorithm),
+    extensions: [encodeAuthorityKeyIdentifier(keyId)],
+  });
+}
+
+/** What certificates signed by this one name it by: its own identifier, or that of its key. */
+export function subjectKeyIdOf(certificate: Pick<Certificate, "subjectKeyId" | "spki">): Uint8Array {
+  return certificate.subjectKeyId ?? keyIdentifier(certificate.spki);
+}
+
+/** The leftmost 160 bits of the SHA-256 of a SubjectPublicKeyInfo's key (RFC 7093 §2 method 1). */
+export function keyIdentifier(spki: Uint8Array): Uint8Array {
+  const bits = subjectPublicKeyBits(spki, { code: "CERTIFICATE_INVALID" });
+  return hash("sha256", bits, "buffer").subarray(0, KEY_IDENTIFIER_BYTES);
+}
+
+interface AlgorithmParts {
+  readonly algorithm: SigningAlgorithm;
+  readonly signatureAlgorithm: Uint8Array;
+}
+
+interface Signatory extends AlgorithmParts {
+  readonly privateKey: KeyObject;
+  /** DER Name. */
+  readonly issuer: Uint8Array;
+  readonly extensions: readonly Uint8Array[];
+}
+
+function signCertificate(fields: CertificateFields, signatory: Signatory): IssuedCertificate {
+  const { algorithm, signatureAlgorithm, privateKey, issuer } = signatory;
   const serialNumber = createSerialNumber();
-  const keyId = keyIdentifier(keyPair.spki);
+  const keyId = fields.subjectKeyId ?? keyIdentifier(fields.spki);
   const tbs = buildTbsCertificate({
     serialNumber,
     signatureAlgorithm,
-    issuer: root.subject,
-    notBefore: root.notBefore,
-    notAfter: root.notAfter,
-    subject: root.subject,
-    spki: keyPair.spki,
-    extensions: [
-      encodeBasicConstraints({ isCa: true, pathLength: root.pathLength }),
-      ROOT_KEY_USAGE,
-      encodeSubjectKeyIdentifier(keyId),
-      encodeAuthorityKeyIdentifier(keyId),
-    ],
+    issuer,
+    notBefore: fields.notBefore,
+    notAfter: fields.notAfter,
+    subject: fields.subject,
+    spki: fields.spki,
+    extensions: [...fields.extensions, encodeSubjectKeyIdentifier(keyId), ...signatory.extensions],
   });
   return {
-    der: assembleCertificate(tbs, signatureAlgorithm, signBytes(algorithm, tbs, keyPair.privateKey)),
+    der: assembleCertificate(tbs, signatureAlgorithm, signBytes(algorithm, tbs, privateKey)),
     serialNumber: hex(serialNumber),
-    notBefore: wholeSeconds(root.notBefore),
-    notAfter: wholeSeconds(root.notAfter),
+    notBefore: wholeSeconds(fields.notBefore),
+    notAfter: wholeSeconds(fields.notAfter),
   };
-}
-
-/** The leftmost 160 bits of the SHA-256 of the key's bits (RFC 7093 §2 method 1). */
-function keyIdentifier(spki: Uint8Array): Uint8Array {
-  const fields = DerReader.over(spki, { code: "CERTIFICATE_INVALID" }).sequence();
-  fields.element();
-  return hash("sha256", fields.wholeBitString(), "buffer").subarray(0, KEY_IDENTIFIER_BYTES);
 }
 
 function wholeSeconds(timeMs: number): number {

@@ -1,5 +1,10 @@
 import type { KeyObject } from "node:crypto";
-import { certificatePem } from "./public-reads.js";
+import { encodePem } from "@rk8s/x509";
+
+/** A DER certificate as Vault writes PEM: without a newline at the end. */
+export function certificatePem(der: Uint8Array): string {
+  return encodePem("CERTIFICATE", der).trimEnd();
+}
 
 /** A certificate as the field `format` asks for: PEM, or DER in base64. */
 export function encodeCertificate(der: Uint8Array, format: "pem" | "der" | "pem_bundle"): string {

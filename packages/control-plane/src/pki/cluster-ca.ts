@@ -1,14 +1,10 @@
 import { createHash } from "node:crypto";
 import { type Clock, RksError, SERVER_NAME } from "@rk8s/protocol";
-import { encodeName, OID, parseIpAddress } from "@rk8s/x509";
+import { encodeBasicConstraints, encodeKeyUsage, encodeName, OID, parseIpAddress } from "@rk8s/x509";
 import type { Storage, Write } from "../storage/storage.js";
 import type { Answer, Backend, MountInit } from "../vault/backend.js";
 import { type BackendPath, operation, parameter, PathTable } from "../vault/path-table.js";
-import {
-  type CertificateAuthority,
-  createRootCertificate,
-  type IssuedCertificate,
-} from "./certificate-authority.js";
+import { type CertificateAuthority, type IssuedCertificate, selfSign } from "./certificate-authority.js";
 import { assertModest, type ProvenRequest } from "./cluster-request.js";
 import type {
   ClusterCaInit,
@@ -20,10 +16,11 @@ import type {
   ServerCertificateRequest,
 } from "./cluster-certificate.js";
 import { CLUSTER_ROLE_NAMES, CLUSTER_ROLES, type ClusterRoleName } from "./cluster-roles.js";
-import { certificateWrite, issuerWrites, readIssuer } from "./issuer-store.js";
+import { clusterCertificateWrite, clusterIssuerWrites, readClusterIssuer } from "./cluster-store.js";
 import { createFastKeyPair, exportPkcs8 } from "./key-pair.js";
+import { encodeLeafExtensions, type LeafExtensions } from "./leaf-extensions.js";
 import { toDnsName } from "./name-rules.js";
-import { PUBLIC_PATHS, readPublic } from "./public-reads.js";
+import { CLUSTER_PUBLIC_PATHS, readClusterPublic } from "./cluster-reads.js";
 
 /** Where the cluster's CA is mounted; users cannot mount anything there. */
 export const CLUSTER_CA_MOUNT = "rk8s-pki/";
@@ -93,7 +90,7 @@ export class ClusterCa implements Backend {
   /** Read the state again; to be called once the writes of `initialize` are committed. */
   async reload(): Promise<void> {
     const { storagePrefix } = this.#mount;
-    const issuer = await readIssuer(this.#barrier, storagePrefix);
+    const issuer = await readClusterIssuer(this.#barrier, storagePrefix);
     const trustDomain = await this.#barrier.get(storagePrefix + TRUST_DOMAIN_KEY);
     if (issuer === undefined || trustDomain === undefined) return;
     const spkiSha256 = createHash("sha256").update(issuer.certificate.spki).digest();
@@ -119,19 +116,23 @@ export class ClusterCa implements Backend {
     }
     const now = init.now ?? this.#clock.now();
     const keyPair = createFastKeyPair({ type: "ec", bits: 256 });
-    const root = createRootCertificate(keyPair, {
+    const root = selfSign(keyPair.privateKey, {
       subject: encodeName([{ type: OID.commonName, value: init.commonName }]),
+      spki: keyPair.spki,
       notBefore: now - ROOT_BACKDATE_SECONDS * 1000,
       notAfter: now + init.rootTtlSeconds * 1000,
-      pathLength: ROOT_PATH_LENGTH,
+      extensions: [
+        encodeBasicConstraints({ isCa: true, pathLength: ROOT_PATH_LENGTH }),
+        encodeKeyUsage(["keyCertSign", "cRLSign"]),
+      ],
     });
     const { storagePrefix } = this.#mount;
     const privateKey = exportPkcs8(keyPair.privateKey);
     const trustDomain = new TextEncoder().encode(init.trustDomain);
     const writes: Write[] = [
-      ...issuerWrites(storagePrefix, root.der, privateKey),
+      ...clusterIssuerWrites(storagePrefix, root.der, privateKey),
       { type: "put", key: storagePrefix + TRUST_DOMAIN_KEY, value: trustDomain },
-      certificateWrite(storagePrefix, root.serialNumber, { der: root.der, role: "" }),
+      clusterCertificateWrite(storagePrefix, root.serialNumber, { der: root.der, role: "" }),
     ];
     return { root: root.der, writes, wipe: () => void privateKey.fill(0) };
   }
@@ -187,14 +188,14 @@ export class ClusterCa implements Backend {
       access: "anyone",
       summary: "Read a certificate.",
       handle: ({ path }) =>
-        readPublic(path, {
+        readClusterPublic(path, {
           barrier: this.#barrier,
           prefix: this.#mount.storagePrefix,
           issuer: this.#state?.issuer,
         }),
     });
     return [
-      ...PUBLIC_PATHS.map((pattern) => ({ pattern, operations: { read, ...refused } })),
+      ...CLUSTER_PUBLIC_PATHS.map((pattern) => ({ pattern, operations: { read, ...refused } })),
       {
         pattern: ROLES_PATH,
         operations: {
@@ -239,7 +240,7 @@ export class ClusterCa implements Backend {
     leaf: {
       readonly name: string;
       readonly spki: Uint8Array;
-      readonly names: Parameters<CertificateAuthority["issue"]>[0]["names"];
+      readonly names: LeafExtensions["names"];
     },
   ): PreparedCertificate {
     const { issuer } = this.#open();
@@ -253,15 +254,21 @@ export class ClusterCa implements Backend {
     }
     let issued: IssuedCertificate;
     try {
-      issued = issuer.issue({
-        subject: encodeName([{ type: OID.commonName, value: leaf.name }]),
+      const subject = encodeName([{ type: OID.commonName, value: leaf.name }]);
+      issued = issuer.sign({
+        subject,
         spki: leaf.spki,
         notBefore: Math.max(now - role.backdateSeconds * 1000, notBefore),
         notAfter: Math.min(now + Math.max(1, Math.min(ttlSeconds, role.maxTtlSeconds)) * 1000, notAfter),
-        keyUsage: role.keyUsage,
-        extendedKeyUsage: role.extendedKeyUsage,
-        names: leaf.names,
-        basicConstraints: true,
+        extensions: encodeLeafExtensions(
+          {
+            keyUsage: role.keyUsage,
+            extendedKeyUsage: role.extendedKeyUsage,
+            names: leaf.names,
+            basicConstraints: true,
+          },
+          subject,
+        ),
       });
     } catch (cause) {
       if (!(cause instanceof TypeError)) throw cause;
@@ -277,7 +284,7 @@ export class ClusterCa implements Backend {
       notBefore: issued.notBefore,
       notAfter: issued.notAfter,
       spki: leaf.spki,
-      writes: [certificateWrite(this.#mount.storagePrefix, issued.serialNumber, record)],
+      writes: [clusterCertificateWrite(this.#mount.storagePrefix, issued.serialNumber, record)],
     };
   }
 

@@ -1,6 +1,7 @@
 import { RksError } from "@rk8s/protocol";
 import { type CertificateRequest, nameValues, OID, parseIpAddress, type PublicKeyInfo } from "@rk8s/x509";
-import type { LeafFields } from "./certificate-authority.js";
+import type { CertificateFields } from "./certificate-authority.js";
+import { encodeLeafExtensions } from "./leaf-extensions.js";
 import type { KeySpec } from "./key-pair.js";
 import { assertAlternativeNames, assertCommonName, matchesGlob, toDnsName } from "./name-rules.js";
 import type { NamesRequest } from "./requests.js";
@@ -22,7 +23,8 @@ export interface IssuanceContext {
 }
 
 export interface Issuance {
-  readonly leaf: Omit<LeafFields, "spki">;
+  /** What the issuer signs, together with a key. */
+  readonly leaf: Omit<CertificateFields, "spki">;
   readonly warnings: readonly string[];
 }
 
@@ -64,14 +66,18 @@ export function decideLeaf(role: PkiRole, request: NamesRequest, context: Issuan
   const allNames = [...names.dnsNames, ...names.emails];
   assertAlternativeNames(allNames, role, { roleName, allNames });
   assertAddresses(names, role, roleName);
+  const subject = encodeSubject(role, commonName);
+  const leaf = {
+    keyUsage: roleKeyUsage(role),
+    extendedKeyUsage: roleExtendedKeyUsage(role),
+    names,
+    basicConstraints: role.basic_constraints_valid_for_non_ca,
+  };
   return {
     leaf: {
-      subject: encodeSubject(role, commonName),
+      subject,
       ...decideDates(role, request, context, warnings),
-      keyUsage: roleKeyUsage(role),
-      extendedKeyUsage: roleExtendedKeyUsage(role),
-      names,
-      basicConstraints: role.basic_constraints_valid_for_non_ca,
+      extensions: encodeLeafExtensions(leaf, subject),
       signatureBits: role.signature_bits,
     },
     warnings,

@@ -16,10 +16,9 @@ export interface KeyPair {
 const CURVES = { 256: "P-256", 384: "P-384", 521: "P-521" } as const;
 const generateAsync = promisify(generateKeyPair);
 
-/** Make a key pair. RSA takes 0.2–2 s of another thread; the rest is done in microseconds here. */
-export async function createKeyPair(spec: KeySpec): Promise<KeyPair> {
-  if (spec.type === "rsa") return exported(await generateAsync("rsa", { modulusLength: spec.bits }));
-  return createFastKeyPair(spec);
+/** Make an RSA key pair on another thread, in 0.2–2 s. */
+export async function createRsaKeyPair(bits: number): Promise<KeyPair> {
+  return exported(await generateAsync("rsa", { modulusLength: bits }));
 }
 
 /** Make an EC or Ed25519 key pair at once. */

@@ -5,21 +5,6 @@ import { z } from "zod";
 import type { JsonObject } from "../vault/backend.js";
 import { duration, flag, integer, list, oneOf, text } from "../vault/field-types.js";
 
-/** Body of `root/generate/internal` and `root/generate/exported`, in Vault's words. */
-export interface RootGenerateRequest {
-  readonly common_name?: string;
-  /** Seconds or text such as `8760h`. */
-  readonly ttl?: string | number;
-  /** Default `ec`. */
-  readonly key_type?: "rsa" | "ec" | "ed25519";
-  readonly key_bits?: number;
-  readonly max_path_length?: number;
-  readonly not_before_duration?: string | number;
-  readonly organization?: string | readonly string[];
-  readonly ou?: string | readonly string[];
-  readonly country?: string | readonly string[];
-}
-
 /** What `issue` and `sign` share. */
 export interface CertificateNamesRequest {
   readonly common_name?: string;
@@ -69,36 +54,8 @@ export const issueSchema = z.object({
 
 export const signSchema = z.object({ ...names, csr: text("") });
 
-export const rootSchema = z.object({
-  common_name: text(""),
-  ttl: duration(0),
-  key_type: oneOf("ec", ["ec", "rsa", "ed25519"]),
-  key_bits: integer(0),
-  signature_bits: integer(0),
-  max_path_length: integer(-1),
-  not_before_duration: duration(30),
-  format: oneOf("pem", FORMATS),
-  private_key_format: oneOf("der", ["der", "pkcs8"]),
-  organization: list([]),
-  ou: list([]),
-  country: list([]),
-  locality: list([]),
-  province: list([]),
-  street_address: list([]),
-  postal_code: list([]),
-});
-
 /** What every one of the requests means to the rules. */
 export type NamesRequest = Pick<z.infer<typeof issueSchema>, keyof typeof names>;
-
-/** A warning about fields that a request has and the schema has not, as OpenBao words it. */
-export function unknownFieldWarnings(data: JsonObject, schema: z.ZodObject): string[] {
-  const unknown = Object.keys(data).filter((name) => !Object.hasOwn(schema.shape, name));
-  if (unknown.length === 0) return [];
-  return [
-    `Endpoint ignored these unrecognized parameters: [${unknown.slice(0, 20).join(" ").slice(0, 500)}]`,
-  ];
-}
 
 const responseSchema = z.object({
   certificate: z.string(),

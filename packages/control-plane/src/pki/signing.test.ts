@@ -128,7 +128,7 @@ test.each<{ name: string; pair: () => Pair; bits?: number; algorithm: SignatureA
   "a CA with $name signs with $algorithm",
   ({ pair, bits, algorithm }) => {
     const { privateKey } = pair();
-    expect(signatureAlgorithmOf(privateKey, bits)).toBe(algorithm);
+    expect(signatureAlgorithmOf(privateKey, { signatureBits: bits })).toBe(algorithm);
     expect(signBytes(algorithm, Uint8Array.of(1), privateKey).length).toBeGreaterThan(60);
   },
   RSA_TIMEOUT_MS,

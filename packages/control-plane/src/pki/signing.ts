@@ -1,6 +1,12 @@
-import { createPublicKey, type JsonWebKey, type KeyObject, sign, verify } from "node:crypto";
+import { constants, createPublicKey, type JsonWebKey, type KeyObject, sign, verify } from "node:crypto";
 import { RksError } from "@rk8s/protocol";
-import type { CertificateRequest, PublicKeyInfo, SignatureAlgorithm } from "@rk8s/x509";
+import type {
+  CertificateRequest,
+  PublicKeyInfo,
+  RsaPssAlgorithm,
+  SignatureAlgorithm,
+  SignatureAlgorithmIdentifier,
+} from "@rk8s/x509";
 
 /** NIST SP 800-131A: less than 2048 bits is disallowed. */
 const MIN_RSA_BITS = 2048;
@@ -10,8 +16,11 @@ const MAX_RSA_BITS = 4096;
 const MIN_RSA_EXPONENT = 65_537;
 const MAX_RSA_EXPONENT_BYTES = 4;
 
+/** Every algorithm that a certificate, a CRL or an OCSP answer of this vault can be signed with. */
+export type SigningAlgorithm = SignatureAlgorithm | RsaPssAlgorithm;
+
 /** Hash of each signature algorithm as node:crypto names it; Ed25519 hashes by itself. */
-const HASHES: Readonly<Record<SignatureAlgorithm, string | null>> = {
+const HASHES: Readonly<Record<SigningAlgorithm, string | null>> = {
   "ecdsa-sha256": "sha256",
   "ecdsa-sha384": "sha384",
   "ecdsa-sha512": "sha512",
@@ -19,7 +28,18 @@ const HASHES: Readonly<Record<SignatureAlgorithm, string | null>> = {
   "rsa-sha256": "sha256",
   "rsa-sha384": "sha384",
   "rsa-sha512": "sha512",
+  "rsa-pss-sha256": "sha256",
+  "rsa-pss-sha384": "sha384",
+  "rsa-pss-sha512": "sha512",
 };
+
+const PSS = {
+  padding: constants.RSA_PKCS1_PSS_PADDING,
+  saltLength: constants.RSA_PSS_SALTLEN_DIGEST,
+} as const;
+
+/** How the names of the algorithms of a type of key begin; none begins with "-". */
+const ALGORITHM_PREFIXES = { ec: "ecdsa-", ed25519: "ed25519", rsa: "rsa-", other: "-" } as const;
 
 /** By curve as OpenSSL names it; the hash is as strong as the curve (RFC 5480 §4). */
 const EC_ALGORITHMS: ReadonlyMap<string, SignatureAlgorithm> = new Map([
@@ -28,21 +48,53 @@ const EC_ALGORITHMS: ReadonlyMap<string, SignatureAlgorithm> = new Map([
   ["secp521r1", "ecdsa-sha512"],
 ]);
 
-/** Sign bytes; ECDSA signatures come in DER (RFC 3279 §2.2.3). */
-export function signBytes(algorithm: SignatureAlgorithm, bytes: Uint8Array, key: KeyObject): Uint8Array {
-  return sign(HASHES[algorithm], bytes, key);
+/** How to hash and pad for RSA; the other types of key look at the bits of the hash at most. */
+export interface SignatureOptions {
+  /** 256, 384 or 512; 0 or nothing: 256. EC keys have the hash of their curve's strength, Ed25519 has none. */
+  readonly signatureBits?: number | undefined;
+  /** For RSA: PSS instead of PKCS#1 v1.5 (RFC 8017 §8.1). */
+  readonly usePss?: boolean | undefined;
 }
 
-/** The algorithm that a CA key signs with: by curve for EC, SHA-256 for RSA unless `signatureBits` says 384 or 512. */
-export function signatureAlgorithmOf(key: KeyObject, signatureBits = 0): SignatureAlgorithm {
+/** Sign bytes; ECDSA signatures come in DER (RFC 3279 §2.2.3), PSS salts are as long as the hash (RFC 4055 §3.1). */
+export function signBytes(algorithm: SigningAlgorithm, bytes: Uint8Array, key: KeyObject): Uint8Array {
+  return sign(HASHES[algorithm], bytes, algorithm.startsWith("rsa-pss-") ? { key, ...PSS } : key);
+}
+
+/** The algorithm that a CA key signs with: by curve for EC, with SHA-256 for RSA unless the options say otherwise. */
+export function signatureAlgorithmOf(key: KeyObject, options: SignatureOptions = {}): SigningAlgorithm {
+  const { signatureBits = 0, usePss = false } = options;
   const type = key.asymmetricKeyType;
   if (type === "ed25519") return "ed25519";
-  if (type === "rsa")
-    return signatureBits === 384 || signatureBits === 512 ? `rsa-sha${signatureBits}` : "rsa-sha256";
+  if (type === "rsa") {
+    const bits = signatureBits === 384 || signatureBits === 512 ? signatureBits : 256;
+    return usePss ? `rsa-pss-sha${bits}` : `rsa-sha${bits}`;
+  }
   const curve = key.asymmetricKeyDetails?.namedCurve;
   if (type !== "ec" || curve === undefined)
     throw new TypeError(`a key of type "${type}" cannot sign certificates`);
   return EC_ALGORITHMS.get(curve) ?? "ecdsa-sha256";
+}
+
+/** Whether the holder of `signer`'s key signed these bytes; false also for algorithms and keys that are not supported. */
+export function isSignedBy(
+  signed: {
+    readonly tbs: Uint8Array;
+    readonly signature: Uint8Array;
+    readonly signatureAlgorithm: SignatureAlgorithmIdentifier;
+  },
+  signer: PublicKeyInfo,
+): boolean {
+  const { name, rsaPss } = signed.signatureAlgorithm;
+  const algorithm = name ?? rsaPss;
+  if (algorithm?.startsWith(ALGORITHM_PREFIXES[signer.algorithm]) !== true) return false;
+  try {
+    const key = createPublicKey({ key: jwkOf(signer), format: "jwk" });
+    const options = rsaPss === undefined ? key : { key, ...PSS };
+    return verify(HASHES[algorithm], signed.tbs, options, signed.signature);
+  } catch {
+    return false;
+  }
 }
 
 /**
@@ -50,7 +102,7 @@ export function signatureAlgorithmOf(key: KeyObject, signatureBits = 0): Signatu
  * Ed25519, and RSA of 2048–4096 bits with an odd public exponent from 65537 to 2^32.
  * @throws {RksError} KEY_TOO_WEAK.
  */
-function assertKeyStrength(key: PublicKeyInfo): void {
+export function assertKeyStrength(key: PublicKeyInfo): void {
   if (key.algorithm === "other") throw tooWeak(`public key algorithm or curve "${key.oid}" is not supported`);
   if (key.algorithm !== "rsa") return;
   if (key.bits < MIN_RSA_BITS || key.bits > MAX_RSA_BITS) {
@@ -72,12 +124,13 @@ function assertKeyStrength(key: PublicKeyInfo): void {
 export function assertProofOfPossession(request: CertificateRequest): void {
   const { publicKey, signatureAlgorithm } = request;
   assertKeyStrength(publicKey);
-  const algorithm = signatureAlgorithm.name;
-  const fits = { ec: "ecdsa-", ed25519: "ed25519", rsa: "rsa-", other: "-" }[publicKey.algorithm];
-  if (algorithm?.startsWith(fits) !== true) {
+  const algorithm = signatureAlgorithm.name ?? signatureAlgorithm.rsaPss;
+  if (algorithm?.startsWith(ALGORITHM_PREFIXES[publicKey.algorithm]) !== true) {
     throw csrInvalid(`its signature algorithm "${algorithm ?? signatureAlgorithm.oid}" does not fit its key`);
   }
-  if (!verify(HASHES[algorithm], request.tbs, importPublicKey(publicKey), request.signature)) {
+  const key = importPublicKey(publicKey);
+  const options = signatureAlgorithm.rsaPss === undefined ? key : { key, ...PSS };
+  if (!verify(HASHES[algorithm], request.tbs, options, request.signature)) {
     throw csrInvalid("its signature does not fit its key");
   }
 }

@@ -1,23 +1,19 @@
-import { encodePem, parseCertificate } from "@rk8s/x509";
+import { parseCertificate } from "@rk8s/x509";
 import type { Storage } from "../storage/storage.js";
 import type { Answer } from "../vault/backend.js";
 import type { CertificateAuthority } from "./certificate-authority.js";
-import { readCertificateRecord } from "./issuer-store.js";
+import { certificatePem } from "./certificate-format.js";
+import { readClusterCertificate } from "./cluster-store.js";
 import { parseSerialNumber } from "./serial-number.js";
 
-/** Paths of a PKI mount that everyone may read. */
-export const PUBLIC_PATHS = ["ca", "ca/pem", "ca_chain", "cert/*serial"] as const;
-
-/** A DER certificate as Vault writes PEM: without a newline at the end. */
-export function certificatePem(der: Uint8Array): string {
-  return encodePem("CERTIFICATE", der).trimEnd();
-}
+/** Paths of the cluster CA that everyone may read. */
+export const CLUSTER_PUBLIC_PATHS = ["ca", "ca/pem", "ca_chain", "cert/*serial"] as const;
 
 /**
  * Answer a read of `ca`, `ca/pem`, `ca_chain` or `cert/…`; undefined when there is no such thing or `path` is none of them. Raw
  * answers have the PEM in `certificate` or `ca_chain` besides, for everyone who does not ask over HTTP.
  */
-export async function readPublic(
+export async function readClusterPublic(
   path: string,
   source: {
     readonly barrier: Storage;
@@ -55,7 +51,7 @@ async function readBySerial(
   const serialNumber = parseSerialNumber(text);
   if (serialNumber === undefined) return undefined;
   const issuer = source.issuer?.certificate;
-  const record = await readCertificateRecord(source.barrier, source.prefix, serialNumber);
+  const record = await readClusterCertificate(source.barrier, source.prefix, serialNumber);
   const der = record?.der ?? (issuer?.serialNumber === serialNumber ? issuer.der : undefined);
   if (der === undefined) return undefined;
   switch (form.join("/")) {

@@ -1,0 +1,45 @@
+import type { Clock } from "@rk8s/protocol";
+import type { Storage } from "../storage/storage.js";
+import type { MountInit } from "../vault/backend.js";
+import { CertificateStore } from "./certificate/certificate-store.js";
+import { AccessConfig } from "./issuer/access-config.js";
+import { IssuerStore } from "./issuer/issuer-store.js";
+import type { KeyStore } from "./issuer/key-store.js";
+import type { KeyMaker } from "./key-maker.js";
+import { RoleStore } from "./role-store.js";
+
+/** What all PKI mounts of a process share. */
+export interface PkiPorts {
+  readonly clock: Clock;
+  readonly keyMaker: KeyMaker;
+}
+
+/** One mount of the PKI engine: what the modules that serve its paths work with. */
+export interface PkiMount extends PkiPorts {
+  /** Path, lifetimes and prefix; tuning a mount makes a new one. */
+  readonly mount: MountInit;
+  /** The barrier. Everything of the mount is below `mount.storagePrefix`. */
+  readonly storage: Storage;
+  readonly issuers: IssuerStore;
+  readonly keys: KeyStore;
+  readonly roles: RoleStore;
+  readonly certificates: CertificateStore;
+  readonly access: AccessConfig;
+}
+
+/** Read what a mount keeps in memory: issuers, public parts of keys, configuration; no certificates. @throws {RksError} STORAGE_CORRUPT. */
+export async function openPkiMount(mount: MountInit, storage: Storage, ports: PkiPorts): Promise<PkiMount> {
+  const { storagePrefix: prefix } = mount;
+  const access = await AccessConfig.open(storage, prefix);
+  const issuers = await IssuerStore.open(storage, prefix, access);
+  return {
+    ...ports,
+    mount,
+    storage,
+    access,
+    issuers,
+    keys: issuers.keys,
+    roles: new RoleStore(storage, prefix),
+    certificates: new CertificateStore(storage, prefix),
+  };
+}

@@ -14,35 +14,73 @@ export const RKL = fileURLToPath(new URL("../../packages/agent/bin/rkl.js", impo
 const TICK_MS = 10;
 const PAGE_KIB = 4;
 
+interface Ready {
+  readonly quic: string;
+  readonly http: string;
+  readonly socket: string;
+}
+
 /** A real `rks` in a folder of its own. */
 export class ControlPlane implements AsyncDisposable {
   readonly address: string;
+  /** `https://host:port` of the Vault API. */
+  readonly httpAddress: string;
   readonly rootCertPath: string;
   readonly #folder: string;
   readonly #socket: string;
   readonly #process: ChildProcess;
 
-  private constructor(folder: string, child: ChildProcess, ready: { quic: string; socket: string }) {
+  private constructor(folder: string, child: ChildProcess, ready: Ready) {
     this.#folder = folder;
     this.#process = child;
     this.address = ready.quic;
+    this.httpAddress = ready.http;
     this.#socket = ready.socket;
     this.rootCertPath = join(folder, "data", "root.pem");
   }
 
-  static async start(): Promise<ControlPlane> {
+  /** `keepSecrets` leaves the root token in the folder. */
+  static async start(options: { readonly keepSecrets?: boolean } = {}): Promise<ControlPlane> {
     const folder = mkdtempSync(join(tmpdir(), "rk8s-bench-"));
-    const config = join(folder, "config.yaml");
+    const { keepSecrets = false } = options;
+    const tls = `{ vault_folder: ./data, keep_dangerous_files: ${keepSecrets} }`;
     writeFileSync(
-      config,
-      'addr: "127.0.0.1:0"\nhttp_addr: "127.0.0.1:0"\ntls_config: { vault_folder: ./data }\n',
+      join(folder, "config.yaml"),
+      `addr: "127.0.0.1:0"\nhttp_addr: "127.0.0.1:0"\ntls_config: ${tls}\n`,
     );
-    await promisify(execFile)(process.execPath, [RKS, "gen", "certs", "--config", config]);
-    const child = spawn(process.execPath, [RKS, "start", "--config", config, "--json"], {
+    await promisify(execFile)(process.execPath, [
+      RKS,
+      "gen",
+      "certs",
+      "--config",
+      join(folder, "config.yaml"),
+    ]);
+    return ControlPlane.#run(folder);
+  }
+
+  static async #run(folder: string): Promise<ControlPlane> {
+    const child = spawn(process.execPath, [RKS, "start", "--config", join(folder, "config.yaml"), "--json"], {
       stdio: ["ignore", "pipe", "ignore"],
     });
     const [line] = (await once(createInterface({ input: child.stdout }), "line")) as [string];
-    return new ControlPlane(folder, child, JSON.parse(line) as { quic: string; socket: string });
+    return new ControlPlane(folder, child, JSON.parse(line) as Ready);
+  }
+
+  /** Kill the process and start another one on the same folder; this one must not be used any more. */
+  async restart(): Promise<ControlPlane> {
+    this.#process.kill("SIGKILL");
+    await once(this.#process, "exit");
+    return ControlPlane.#run(this.#folder);
+  }
+
+  /** With `keepSecrets`. */
+  get rootToken(): string {
+    return readFileSync(join(this.#folder, "data", "root_token.txt"), "utf8").trim();
+  }
+
+  /** A path in the folder that goes with this control plane. */
+  pathOf(name: string): string {
+    return join(this.#folder, name);
   }
 
   /** A new token for one node. */

@@ -23,6 +23,14 @@ const BENCHMARKS: Readonly<Record<string, Benchmark>> = {
     title: "Joins against a real rks, and its memory with idle nodes",
     run: async () => (await import("./joins.js")).joins(),
   },
+  vault: {
+    title: "The vault over HTTPS, with a file audit device",
+    run: async () => (await import("./vault.js")).vault(),
+  },
+  "vault-certificates": {
+    title: "The vault with many certificates",
+    run: async () => (await import("./vault-certificates.js")).manyCertificates(),
+  },
   programs: {
     title: "Start-up and memory of the programs",
     run: async () => (await import("./programs.js")).programs(),

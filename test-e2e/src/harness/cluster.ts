@@ -49,6 +49,7 @@ export class Cluster implements AsyncDisposable {
   readonly configFile: string;
   #rks: Daemon | undefined;
   #address = "";
+  #httpAddress = "";
   readonly #agents: Daemon[] = [];
   readonly #spawnOptions: SpawnOptions;
 
@@ -104,12 +105,18 @@ export class Cluster implements AsyncDisposable {
     );
     const ready = await this.#rks.line((line) => line["ready"] === true);
     this.#address = String(ready["quic"]);
+    this.#httpAddress = String(ready["http"]);
     return this.#rks;
   }
 
   /** `host:port` of QUIC. */
   get address(): string {
     return this.#address;
+  }
+
+  /** `https://host:port` of the Vault API. */
+  get httpAddress(): string {
+    return this.#httpAddress;
   }
 
   get controlPlane(): Daemon {

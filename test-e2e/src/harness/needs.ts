@@ -6,6 +6,9 @@ const AVAILABLE = {
   root: () => process.getuid?.() === 0,
   linux: () => process.platform === "linux",
   openssl: () => runs("openssl", ["version"]),
+  curl: () => runs("curl", ["--version"]),
+  hvac: () => runs("/usr/bin/python3", ["-c", "import hvac"]),
+  ansible: () => runs("ansible-playbook", ["--version"]),
   strace: () => runs("strace", ["-f", "true"]),
   "mkfs.ext4": () => runs("mkfs.ext4", ["-V"]),
   "loop mounts": () =>

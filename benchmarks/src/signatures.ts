@@ -69,7 +69,9 @@ async function rk8sSigner(csr: Uint8Array): Promise<() => void> {
   const storage = memoryStorage();
   const mount = {
     path: "rk8s-pki/",
-    type: "pki",
+    type: "rk8s-pki",
+    accessor: "rk8s-pki_bench",
+    options: {},
     storagePrefix: "pki/",
     defaultTtlSeconds: 0,
     maxTtlSeconds: 0,

@@ -32,8 +32,15 @@ export interface AuditedResponse {
  * is answered. With no device at all nothing is recorded and nothing refused.
  */
 export interface RequestAudit {
-  /** @throws {RksError} AUDIT_UNWRITABLE when no device could write; the request must then not be handled. */
+  /**
+   * @throws {RksError} AUDIT_UNWRITABLE, or BUSY under too much load, when no device could write; the request must then
+   * not be handled.
+   */
   request(request: AuditedRequest): Promise<void>;
-  /** @throws {RksError} AUDIT_UNWRITABLE when no device could write; the answer must then not be given. */
+  /**
+   * To be called once for each request that went on, however it ended, with the same object.
+   * @throws {RksError} AUDIT_UNWRITABLE, or BUSY under too much load, when no device could write; the answer must then
+   * not be given.
+   */
   response(request: AuditedRequest, response: AuditedResponse): Promise<void>;
 }

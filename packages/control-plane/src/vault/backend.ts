@@ -2,6 +2,7 @@ import type { Secret } from "@rk8s/protocol";
 
 import type { Storage } from "../storage/storage.js";
 import type { PathTable } from "./path-table.js";
+import type { PolicyIdentity } from "./policy/policy.js";
 import type { VaultAuth } from "./request.js";
 import type { LiveToken } from "./token/token-store.js";
 
@@ -21,6 +22,8 @@ export interface Caller {
   readonly secret: Secret<string>;
   /** Whether the policies grant `sudo` on the requested path. */
   readonly hasSudo: boolean;
+  /** The entity that the token belongs to, for templates; undefined: none. */
+  readonly identity?: PolicyIdentity | undefined;
 }
 
 /** Where a request came from, for login methods and bound addresses. A request of this process comes from nowhere. */

@@ -20,11 +20,13 @@ export type { OpenVaultPorts } from "./open-vault.js";
 export { RksError } from "@rk8s/protocol";
 export type { RootGenerateRequest } from "./pki/authority/ca-fields.js";
 export { pkiBackend } from "./pki/pki-backend.js";
-export { IssueCertificateResponse } from "./pki/requests.js";
+export { IssueCertificateResponse } from "./pki/issuance/issue-response.js";
 export type {
   CertificateNamesRequest,
   IssueCertificateRequest,
+  RoleRequest,
   SignCertificateRequest,
+  SignVerbatimRequest,
 } from "./pki/requests.js";
 export { openLmdbStorage } from "./storage/lmdb-storage.js";
 export type { LmdbStorageInit } from "./storage/lmdb-storage.js";

@@ -23,6 +23,8 @@ export interface CertificateFields extends SignatureOptions {
   readonly notAfter: number;
   /** DER extensions besides the key identifiers and the issuer's access points, which are added. */
   readonly extensions: readonly Uint8Array[];
+  /** Up to 20 bytes, positive. Default: a random one. */
+  readonly serialNumber?: Uint8Array | undefined;
   /** Default: of the key (RFC 7093 §2 method 1). */
   readonly subjectKeyId?: Uint8Array | undefined;
 }
@@ -140,7 +142,7 @@ interface Signatory extends AlgorithmParts {
 
 function signCertificate(fields: CertificateFields, signatory: Signatory): IssuedCertificate {
   const { algorithm, signatureAlgorithm, privateKey, issuer } = signatory;
-  const serialNumber = createSerialNumber();
+  const serialNumber = fields.serialNumber ?? createSerialNumber();
   const keyId = fields.subjectKeyId ?? keyIdentifier(fields.spki);
   const tbs = buildTbsCertificate({
     serialNumber,

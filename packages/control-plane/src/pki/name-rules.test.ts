@@ -8,7 +8,7 @@ import {
   refusalOfName,
   toDnsName,
 } from "./name-rules.js";
-import { parseRole } from "./role.js";
+import { parseRole } from "./role/role.js";
 
 /** Flags: b bare, s subdomains, g glob, l localhost, w wildcards, a any name, h enforce host names; a capital switches off what is on by default. */
 function aRole(domains: string, flags: string, validations?: string): ReturnType<typeof parseRole> {

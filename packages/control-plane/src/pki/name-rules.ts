@@ -1,9 +1,17 @@
 import { domainToASCII } from "node:url";
 import { RksError } from "@rk8s/protocol";
-import type { PkiRole } from "./role.js";
+import { fillTemplate, isTemplate, type TemplateSource } from "./role/identity-template.js";
+import type { PkiRole } from "./role/role-fields.js";
 
-/** What a name is checked by; part of a role. */
-export type NameRules = Pick<
+/** What a name is checked by; part of a role, its templates filled in for one caller. */
+export interface NameRules extends RoleNameRules {
+  /** Of the caller's token; empty: names cannot be allowed by it. */
+  readonly tokenDisplayName?: string;
+  /** Templates of `allowed_domains` that the caller has no value for. */
+  readonly unfilled?: readonly string[];
+}
+
+type RoleNameRules = Pick<
   PkiRole,
   | "allowed_domains"
   | "allow_bare_domains"
@@ -16,6 +24,30 @@ export type NameRules = Pick<
   | "enforce_hostnames"
   | "cn_validations"
 >;
+
+/** The rules of a role for one caller. */
+export function nameRules(role: PkiRole, caller: TemplateSource): NameRules {
+  const tokenDisplayName = role.allow_token_displayname ? caller.displayName : "";
+  if (!role.allowed_domains_template) return tokenDisplayName === "" ? role : { ...role, tokenDisplayName };
+  const { filled, unfilled } = fillTemplates(role.allowed_domains, role, caller);
+  return { ...role, tokenDisplayName, allowed_domains: filled, unfilled };
+}
+
+/** Patterns of a role with their templates filled in, and those that cannot be. */
+export function fillTemplates(
+  patterns: readonly string[],
+  role: Pick<PkiRole, "allow_globs_in_identity_templates">,
+  caller: TemplateSource,
+): { readonly filled: readonly string[]; readonly unfilled: readonly string[] } {
+  const allowGlobs = role.allow_globs_in_identity_templates;
+  const results = patterns.map((text) =>
+    isTemplate(text) ? fillTemplate(text, caller, { allowGlobs }) : text,
+  );
+  return {
+    filled: results.filter((text) => text !== undefined),
+    unfilled: patterns.filter((_, index) => results[index] === undefined),
+  };
+}
 
 /** Why a name is refused and what would allow it. */
 export interface NameRefusal {
@@ -93,6 +125,7 @@ export function refusalOfName(name: string, rules: NameRules): NameRefusal | und
   if (rules.allow_any_name) return undefined;
   if (rules.allow_localhost && isLocal(reduced, rules)) return undefined;
   const names = { name, host, reduced, isEmail, isWildcard };
+  if (displayNameAllows(rules.tokenDisplayName ?? "", names, rules)) return undefined;
   if (rules.allowed_domains.some((domain) => domainAllows(domain, names, rules))) return undefined;
   return refusalByDomains(names, rules);
 }
@@ -162,6 +195,18 @@ function domainAllows(domain: string, split: SplitName, rules: NameRules): boole
   return rules.allow_glob_domains && domain.includes("*") && matchesGlob(domain, name);
 }
 
+/** The name of the caller's token, and names below it; below its host for a display name that is an email address. */
+function displayNameAllows(displayName: string, split: SplitName, rules: NameRules): boolean {
+  if (displayName === "") return false;
+  const { name, reduced, isEmail, isWildcard } = split;
+  if (name === displayName) return true;
+  if (!rules.allow_subdomains) return false;
+  const [, host, ...more] = displayName.split("@");
+  if (isEmail && host !== undefined && host !== "" && more.length === 0 && reduced.endsWith(`.${host}`))
+    return true;
+  return reduced.endsWith(`.${displayName}`) || (isWildcard && reduced === displayName);
+}
+
 /** The one flag that would have allowed it, or the domains. */
 function refusalByDomains(split: SplitName, rules: NameRules): NameRefusal {
   const flags = ["allow_bare_domains", "allow_subdomains", "allow_glob_domains"] as const;
@@ -178,6 +223,14 @@ function refusalByDomains(split: SplitName, rules: NameRules): NameRefusal {
   }
   if (!rules.allow_localhost && isLocal(split.reduced, { ...rules, allow_localhost: true })) {
     return { rule: "allow_localhost is off", remedy: "Set allow_localhost=true on the role." };
+  }
+  const [template] = rules.unfilled ?? [];
+  if (template !== undefined) {
+    return {
+      rule: `allowed_domains has ${JSON.stringify(template.slice(0, 200))}, which the caller's identity does not fill in`,
+      remedy:
+        "Give the caller's entity or token the value that the template names; one with * needs allow_globs_in_identity_templates=true.",
+    };
   }
   const single = !split.name.includes(".") && !rules.allow_short_names;
   return {

@@ -21,7 +21,8 @@ import type { Answer, Backend, JsonObject, Operation } from "../vault/backend.js
 import { askBackend } from "../vault/testing/ask-backend.js";
 import { pkiBackend } from "./pki-backend.js";
 import type { RootGenerateRequest } from "./authority/ca-fields.js";
-import { type IssueCertificateRequest, IssueCertificateResponse } from "./requests.js";
+import { IssueCertificateResponse } from "./issuance/issue-response.js";
+import type { IssueCertificateRequest } from "./requests.js";
 
 const now = Date.UTC(2026, 5, 1, 12);
 const clock = { now: () => now, monotonicMs: () => 0, sleep: () => Promise.resolve() };
@@ -178,7 +179,7 @@ test("sign takes the CSR's names by default, checks them all, and refuses to be 
   expect(leaf.dnsNames).toEqual(["a.example", "b.example"]);
   expect(good?.data).not.toHaveProperty("private_key");
   expect(good?.warnings).toEqual([
-    "the alternative names of the request were ignored: the role uses the CSR's",
+    'the alt_names field was provided but the role is set with "use_csr_sans" set to true',
   ]);
   for (const names of [
     { dnsNames: ["evil.test"] },

@@ -6,12 +6,14 @@ import { AccessConfig } from "./issuer/access-config.js";
 import { IssuerStore } from "./issuer/issuer-store.js";
 import type { KeyStore } from "./issuer/key-store.js";
 import type { KeyMaker } from "./key-maker.js";
-import { RoleStore } from "./role-store.js";
+import { RoleStore } from "./role/role-store.js";
 
 /** What all PKI mounts of a process share. */
 export interface PkiPorts {
   readonly clock: Clock;
   readonly keyMaker: KeyMaker;
+  /** Where the serial numbers of leaves come from: 20 bytes. Default: random ones. */
+  readonly createSerialNumber?: () => Uint8Array;
 }
 
 /** One mount of the PKI engine: what the modules that serve its paths work with. */

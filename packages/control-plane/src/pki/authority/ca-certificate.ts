@@ -11,7 +11,7 @@ import {
   parseIpRange,
 } from "@rk8s/x509";
 import type { MountInit } from "../../vault/backend.js";
-import { backdated } from "../issuance.js";
+import { backdated } from "../issuance/validity.js";
 import { toDnsName } from "../name-rules.js";
 import { encodeSubject } from "../subject.js";
 import type { CaCertificateFields, CaNames } from "./ca-fields.js";

@@ -1,5 +1,5 @@
 import { RksError } from "@rk8s/protocol";
-import type { Storage, Write } from "../../storage/storage.js";
+import type { Comparison, Storage, Write } from "../../storage/storage.js";
 
 /** A certificate as it is kept. */
 export interface CertificateRecord {
@@ -31,6 +31,11 @@ export class CertificateStore {
   /** The writes that keep a certificate; commit them with whatever belongs to it. */
   writes(serialNumber: string, record: CertificateRecord): Write[] {
     return [{ type: "put", key: this.#folder + serialNumber, value: encode(record) }];
+  }
+
+  /** Holds as long as no certificate is kept under the serial number. */
+  absence(serialNumber: string): Comparison {
+    return { key: this.#folder + serialNumber, modRevision: 0 };
   }
 
   /** @throws {RksError} STORAGE_CORRUPT. */

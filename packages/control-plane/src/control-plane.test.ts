@@ -19,7 +19,7 @@ afterEach(async () => {
 });
 
 const aConfig = (yaml = ""): ControlPlaneConfig =>
-  parseConfig(`addr: "127.0.0.1:0"\n${yaml}`, join(folder, "config.yaml")).config;
+  parseConfig(`addr: "127.0.0.1:0"\nhttp_addr: "127.0.0.1:0"\n${yaml}`, join(folder, "config.yaml")).config;
 
 async function initialized(yaml = ""): Promise<ControlPlaneConfig> {
   const config = aConfig(yaml);
@@ -43,7 +43,7 @@ test("opens unsealed with the keys that initialisation left, and serves agents a
   expect(controlPlane.sealed).toBe(false);
   expect(controlPlane.endpoints).toEqual({
     quic: expect.stringMatching(/^127\.0\.0\.1:\d+$/),
-    http: null,
+    http: expect.stringMatching(/^https:\/\/127\.0\.0\.1:\d+$/),
     socket: join(config.vaultFolder, "rks.sock"),
   });
   const client = openSocketClient(controlPlane.endpoints.socket);
@@ -135,10 +135,10 @@ test("sealing and unsealing at the same time end in one of the two states, whole
   const [key] = await keysOf(config);
   await using controlPlane = await open(config);
   await Promise.all([
-    controlPlane.seal(),
-    controlPlane.unseal(key!),
-    controlPlane.seal(),
-    controlPlane.unseal(key!),
+    controlPlane.vault.seal(),
+    controlPlane.vault.unseal(key!),
+    controlPlane.vault.seal(),
+    controlPlane.vault.unseal(key!),
   ]);
   expect(controlPlane.sealed).toBe(controlPlane.endpoints.quic === null);
 });

@@ -5,12 +5,14 @@ import { formatHostPort } from "./config/address.js";
 import type { ControlPlaneConfig, HostPort } from "./config/config.js";
 import { clusterRoutes } from "./http/cluster-routes.js";
 import type { Endpoints, OperatorApi } from "./http/operator-api.js";
+import { metricsPath } from "./http/documents.js";
+import { Metrics } from "./http/metrics.js";
 import { serveSocket } from "./http/socket-server.js";
-import { sysRoutes } from "./http/sys-routes.js";
 import { agentAddress } from "./lifecycle/agent-address.js";
 import { openClusterVault } from "./lifecycle/cluster-vault.js";
 import { Disposables } from "./lifecycle/disposables.js";
 import { lockFolder } from "./lifecycle/folder-lock.js";
+import { HttpsListener } from "./lifecycle/https-listener.js";
 import { finishInitialization, isInitialized } from "./lifecycle/initialize.js";
 import { type Serving, startServing } from "./lifecycle/serving.js";
 import { readUnsealMaterial } from "./lifecycle/unseal-material.js";
@@ -18,7 +20,7 @@ import { type VaultFolder, vaultFolderAt } from "./lifecycle/vault-folder.js";
 import type { JoinCheck } from "./join/join-check.js";
 import type { Cluster } from "./server/cluster.js";
 import { openLmdbStorage } from "./storage/lmdb-storage.js";
-import { Serial } from "./vault/serial.js";
+import type { VaultAnswer, VaultRequest } from "./vault/request.js";
 import type { Vault, VaultStatus } from "./vault/vault.js";
 
 /** What operators' requests get to end by themselves. */
@@ -55,24 +57,32 @@ interface Parts {
   readonly transport: Transport;
   readonly joinChecks: readonly JoinCheck[];
   readonly owned: Disposables;
+  readonly metrics: Metrics;
 }
 
 /** A running control plane. It serves from the moment it is opened until it is disposed. */
 export class ControlPlane implements OperatorApi, AsyncDisposable {
   readonly startedAt: string;
   readonly #parts: Parts;
-  /** Sealing and unsealing, one at a time. */
-  readonly #changes = new Serial();
   readonly #failure = new AbortController();
   #serving: Serving | undefined;
+  /** Undefined: the config wants none. */
+  readonly #https: HttpsListener | undefined;
+  #socket: AsyncDisposable | undefined;
   /** Agents know the port that was picked first: it stays the same when the vault is sealed in between. */
   #address: HostPort;
   #waiting: (() => void)[] = [];
 
   private constructor(parts: Parts) {
+    const { config, clock, logger, metrics } = parts;
+    const { httpAddress: address, httpTls: tls, quicAddress } = config;
     this.#parts = parts;
-    this.#address = parts.config.quicAddress;
-    this.startedAt = new Date(parts.clock.now()).toISOString();
+    this.#address = quicAddress;
+    this.startedAt = new Date(clock.now()).toISOString();
+    if (address !== undefined) {
+      const init = { address, tls, routes: clusterRoutes(this), api: this };
+      this.#https = new HttpsListener(init, { clock, logger, metrics });
+    }
   }
 
   /** As `createControlPlane`. */
@@ -85,14 +95,39 @@ export class ControlPlane implements OperatorApi, AsyncDisposable {
       owned.use(await lockFolder(folder.lock, { answers: () => socketAnswers(folder.socket) }));
       await finishInitialization(folder);
       const storage = owned.use(await openLmdbStorage({ folder: folder.store }));
-      const vault = owned.use(await openClusterVault(storage, { clock, logger }));
+      // The vault tells the control plane of its seal, which needs the vault first.
+      const late: { controlPlane?: ControlPlane } = {};
+      const metrics = new Metrics({
+        isSealed: () => late.controlPlane?.sealed ?? true,
+        isServing: () => late.controlPlane?.isServing ?? false,
+      });
+      const hooks = {
+        sysPaths: [metricsPath(metrics)],
+        afterUnseal: async () => {
+          if (late.controlPlane !== undefined) await late.controlPlane.#startServing();
+        },
+        beforeSeal: async () => {
+          if (late.controlPlane !== undefined) await late.controlPlane.#stopServing();
+        },
+      };
+      const vault = owned.use(await openClusterVault(storage, { clock, logger }, hooks));
       const transport = ports.transport ?? createQuicTransport({ clock, logger });
-      const parts = { config, folder, vault, clock, logger, transport, joinChecks, owned };
-      const controlPlane = new ControlPlane(parts);
-      owned.defer(() => controlPlane.#changes.run(() => controlPlane.#stopServing()));
+      const controlPlane = new ControlPlane({
+        config,
+        folder,
+        vault,
+        clock,
+        logger,
+        transport,
+        joinChecks,
+        owned,
+        metrics,
+      });
+      late.controlPlane = controlPlane;
+      // What serves requests ends before the vault is sealed under them.
+      owned.defer(() => controlPlane.#closeListeners());
       await controlPlane.#unsealUnattended();
-      const routes = [...sysRoutes(controlPlane), ...clusterRoutes(controlPlane)];
-      owned.use(await serveSocket({ path: folder.socket, routes, drainMs: SOCKET_DRAIN_MS }, { logger }));
+      await controlPlane.#openSocket();
       return controlPlane;
     } catch (error) {
       await owned[Symbol.asyncDispose]();
@@ -110,8 +145,12 @@ export class ControlPlane implements OperatorApi, AsyncDisposable {
   }
 
   get endpoints(): Endpoints {
-    const quic = this.#serving === undefined ? null : formatHostPort(this.#serving.address);
-    return { quic, http: null, socket: this.#parts.folder.socket };
+    const https = this.#https?.address;
+    return {
+      quic: this.#serving === undefined ? null : formatHostPort(this.#serving.address),
+      http: https === undefined ? null : `https://${formatHostPort(https)}`,
+      socket: this.#parts.folder.socket,
+    };
   }
 
   get rootCertificateFile(): string {
@@ -130,23 +169,12 @@ export class ControlPlane implements OperatorApi, AsyncDisposable {
     return this.#assertServing().cluster;
   }
 
-  unseal(share: string): Promise<VaultStatus> {
-    return this.#changes.run(async () => {
-      const status = await this.#parts.vault.unseal(share);
-      if (!status.sealed) await this.#startServing();
-      return status;
-    });
+  get isServing(): boolean {
+    return this.#serving !== undefined;
   }
 
-  resetUnseal(): Promise<VaultStatus> {
-    return this.#parts.vault.resetUnseal();
-  }
-
-  seal(): Promise<void> {
-    return this.#changes.run(async () => {
-      await this.#stopServing();
-      await this.#parts.vault.seal();
-    });
+  answer(request: VaultRequest): Promise<VaultAnswer | undefined> {
+    return this.#parts.vault.answer(request);
   }
 
   /** Resolves with the addresses as soon as agents are served; undefined when `signal` is aborted before. */
@@ -189,25 +217,22 @@ export class ControlPlane implements OperatorApi, AsyncDisposable {
     if (!vault.status().sealed) await this.#startServing();
   }
 
-  /** A vault that is open but cannot serve helps nobody and is closed again. */
+  /** Called by the vault, which seals itself again when it fails: an open one that cannot serve helps nobody. */
   async #startServing(): Promise<void> {
     if (this.#serving !== undefined) return;
     const { config, vault, clock, logger, transport, joinChecks } = this.#parts;
-    try {
-      const serving = await startServing({ ...config, quicAddress: this.#address }, vault, {
-        clock,
-        logger,
-        transport,
-        joinChecks,
-      });
-      this.#serving = serving;
-      this.#address = { ...this.#address, port: serving.address.port };
-      logger.info("Serving agents", { address: formatHostPort(serving.address) });
-      serving.ended.catch((error: unknown) => this.#failure.abort(error));
-    } catch (error) {
-      await vault.seal();
-      throw error;
-    }
+    const serving = await startServing({ ...config, quicAddress: this.#address }, vault, {
+      clock,
+      logger,
+      transport,
+      joinChecks,
+      onCertificate: (credentials) => this.#https?.offer(credentials),
+    });
+    this.#serving = serving;
+    this.#address = { ...this.#address, port: serving.address.port };
+    serving.ended.catch((error: unknown) => this.#failure.abort(error));
+    await this.#https?.open();
+    logger.info("Serving", { quic: this.endpoints.quic, http: this.endpoints.http });
     for (const wake of this.#waiting.splice(0)) wake();
   }
 
@@ -215,6 +240,18 @@ export class ControlPlane implements OperatorApi, AsyncDisposable {
     const serving = this.#serving;
     this.#serving = undefined;
     await serving?.[Symbol.asyncDispose]();
+  }
+
+  async #openSocket(): Promise<void> {
+    const { folder, logger, metrics } = this.#parts;
+    const routes = clusterRoutes(this);
+    const init = { path: folder.socket, routes, api: this, drainMs: SOCKET_DRAIN_MS };
+    this.#socket = await serveSocket(init, { logger, metrics });
+  }
+
+  /** Both at once: each has its own time to end requests under way. */
+  async #closeListeners(): Promise<void> {
+    await Promise.all([this.#socket?.[Symbol.asyncDispose](), this.#https?.[Symbol.asyncDispose]()]);
   }
 
   #assertServing(): Serving {

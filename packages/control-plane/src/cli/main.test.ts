@@ -2,12 +2,13 @@ import { mkdtemp, readFile, rm, stat, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { CliIo } from "@rk8s/host/cli-io";
-import { Secret, silentLogger } from "@rk8s/protocol";
+import { Secret } from "@rk8s/protocol";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { clusterRoutes } from "../http/cluster-routes.js";
 import type { OperatorApi, OperatorCluster } from "../http/operator-api.js";
 import { serveSocket } from "../http/socket-server.js";
-import { sysRoutes } from "../http/sys-routes.js";
+import { listenerPorts, UNSEALED } from "../http/testing/an-api.js";
+import { sealAnswers } from "../http/testing/seal-answers.js";
 import type { VaultStatus } from "../vault/vault.js";
 import { VERSION } from "../version.js";
 import { main } from "./main.js";
@@ -152,7 +153,7 @@ describe("without a control plane", () => {
 
 describe("from nothing to a control plane", () => {
   beforeEach(async () => {
-    await writeFile(join(folder, "config.yaml"), 'addr: "127.0.0.1:0"\n');
+    await writeFile(join(folder, "config.yaml"), 'addr: "127.0.0.1:0"\nhttp_addr: "127.0.0.1:0"\n');
   });
 
   test("start before gen certs is 78 with the command to run", async () => {
@@ -182,7 +183,7 @@ describe("from nothing to a control plane", () => {
     expect(JSON.parse(stdout)).toEqual({
       ready: true,
       quic: expect.stringMatching(/^127\.0\.0\.1:\d+$/),
-      http: null,
+      http: expect.stringMatching(/^https:\/\/127\.0\.0\.1:\d+$/),
       socket: join(folder, "rks-data", "rks.sock"),
       pid: process.pid,
     });
@@ -191,16 +192,7 @@ describe("from nothing to a control plane", () => {
 });
 
 describe("with a control plane", () => {
-  const SEALED: VaultStatus = {
-    initialized: true,
-    sealed: true,
-    type: "shamir",
-    threshold: 2,
-    shares: 3,
-    progress: 0,
-    nonce: "",
-    version: "1.2.3",
-  };
+  const SEALED: VaultStatus = { ...UNSEALED, sealed: true, threshold: 2, shares: 3 };
   const TOKEN = {
     token: new Secret("rkj1.abc"),
     id: "0123456789abcdef",
@@ -258,21 +250,20 @@ describe("with a control plane", () => {
       rootCertificateFile: join(folder, "root.pem"),
       agentAddress: () => "127.0.0.1:5",
       sealStatus: () => state,
-      unseal: (share) => {
-        asked.push(share);
-        state = { ...state, progress: state.progress + 1 };
-        if (state.progress === state.threshold) state = { ...state, sealed: false, progress: 0 };
-        return Promise.resolve(state);
-      },
-      resetUnseal: unsupported,
-      seal: () => {
-        state = SEALED;
-        return Promise.resolve();
-      },
+      isServing: false,
+      answer: sealAnswers({
+        status: () => state,
+        unseal: (share) => {
+          asked.push(share);
+          state = { ...state, progress: state.progress + 1 };
+          if (state.progress === state.threshold) state = { ...state, sealed: false, progress: 0 };
+        },
+        seal: () => (state = SEALED),
+      }),
       cluster: () => cluster,
     };
-    const routes = [...sysRoutes(api), ...clusterRoutes(api)];
-    server = await serveSocket({ path: socket, routes, drainMs: 100 }, { logger: silentLogger });
+    const routes = clusterRoutes(api);
+    server = await serveSocket({ path: socket, routes, api, drainMs: 100 }, listenerPorts());
   });
   afterEach(async () => {
     await server[Symbol.asyncDispose]();

@@ -26,6 +26,7 @@ export async function status(args: TargetArguments, io: CliIo): Promise<void> {
       data.sealType === "shamir" ? `shamir, ${data.threshold} of ${data.shares} shares` : data.sealType,
     ],
     ["quic", data.quic ?? "closed"],
+    ["http", data.http ?? "closed"],
     ["socket", data.socket],
     ["version", data.version],
     ["pid", String(data.pid)],

@@ -63,5 +63,6 @@ async function announce(
   const serving = await controlPlane.whenServing(options.signal);
   if (serving === undefined) return;
   if (options.json) printJson(io, { ready: true, ...serving, pid: process.pid });
-  io.stderr(`ready: QUIC on ${serving.quic}, operators on ${serving.socket}\n`);
+  const http = serving.http === null ? "" : `, Vault API on ${serving.http}`;
+  io.stderr(`ready: QUIC on ${serving.quic}${http}, operators on ${serving.socket}\n`);
 }

@@ -56,6 +56,7 @@ const SECTIONS = {
     vault_folder: path.optional(),
     keep_dangerous_files: flag.optional(),
   },
+  http_tls: { cert_file: path, key_file: path },
   seal: {
     type: z.enum(["shamir", "keyfile"], expected('"shamir" or "keyfile"')).optional(),
     shares: shares.optional(),
@@ -103,7 +104,8 @@ const SECTIONS = {
 
 const SCALARS = {
   addr: parsed("host:port", parseHostPort).optional(),
-  http_addr: parsed("host:port", parseHostPort).optional(),
+  /** Undefined: the default; null: nowhere. */
+  http_addr: parsed("host:port", (text) => (text === "" ? null : parseHostPort(text))).optional(),
   advertise: z
     .array(
       z.string(expected("a host name or address")).refine(isHost, {
@@ -124,6 +126,7 @@ export const configFile = z.strictObject(
   {
     ...SCALARS,
     tls_config: section(SECTIONS.tls_config),
+    http_tls: section(SECTIONS.http_tls),
     seal: section(SECTIONS.seal),
     certificates: section(SECTIONS.certificates),
     heartbeat: section(SECTIONS.heartbeat),

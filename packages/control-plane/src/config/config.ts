@@ -2,8 +2,10 @@
 export interface ControlPlaneConfig {
   /** Where agents connect over QUIC. Port 0 picks one. */
   readonly quicAddress: HostPort;
-  /** Reserved for the Vault-compatible API over HTTPS; nothing listens there yet. */
-  readonly httpAddress: HostPort;
+  /** Where the Vault-compatible API is served over HTTPS, from the first unseal on. Port 0 picks one; undefined: nowhere. */
+  readonly httpAddress: HostPort | undefined;
+  /** What HTTPS is served with; undefined: a certificate of the cluster's own CA. */
+  readonly httpTls: HttpTlsConfig | undefined;
   /** Host names and IP addresses for the server certificate besides those of `quicAddress`. */
   readonly advertise: readonly string[];
   /** SPIFFE trust domain, the authority part of every identity's URI. */
@@ -21,6 +23,13 @@ export interface HostPort {
   /** A host name or an IP address without brackets. */
   readonly host: string;
   readonly port: number;
+}
+
+/** PEM files, read again when they change and never written. Absolute. */
+export interface HttpTlsConfig {
+  /** The certificate and what leads to its root, leaf first. */
+  readonly certFile: string;
+  readonly keyFile: string;
 }
 
 export type SealConfig =

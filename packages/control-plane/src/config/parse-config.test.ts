@@ -19,6 +19,7 @@ function refusalOf(text: string): string {
 const DEFAULTS = {
   quicAddress: { host: "127.0.0.1", port: 50_051 },
   httpAddress: { host: "127.0.0.1", port: 8200 },
+  httpTls: undefined,
   advertise: [],
   trustDomain: "rk8s.local",
   vaultFolder: "/etc/rks/rks-data",
@@ -66,6 +67,21 @@ test("a key file is found relative to the config file", () => {
     type: "keyfile",
     keyFile: "/etc/keys/unseal.key",
   });
+});
+
+test("the Vault API is served nowhere when its address is empty, and with files of one's own", () => {
+  expect(parse('http_addr: ""').config.httpAddress).toBeUndefined();
+  const { config } = parse("http_tls: { cert_file: https.pem, key_file: /run/https.key }");
+  expect(config.httpTls).toEqual({ certFile: "/etc/rks/https.pem", keyFile: "/run/https.key" });
+  expect(parse('http_addr: ""\nhttp_tls: { cert_file: a, key_file: b }').warnings).toEqual([
+    "http_tls has no effect: http_addr is empty",
+  ]);
+});
+
+test("a wildcard address for HTTPS is warned about unless its certificate is one's own", () => {
+  expect(parse('http_addr: "0.0.0.0:8200"').warnings).toEqual([expect.stringContaining("http_addr 0.0.0.0")]);
+  const own = "http_tls: { cert_file: a, key_file: b }";
+  expect(parse(`http_addr: "0.0.0.0:8200"\n${own}`).warnings).toEqual([]);
 });
 
 test("a wildcard address without advertise is warned about", () => {
@@ -116,6 +132,9 @@ test.each([
     text: "heartbeat: { interval: 60s }",
     problem: "heartbeat.grace: 40s must be longer than heartbeat.interval, 1m",
   },
+  { text: "http_addr: here", problem: 'http_addr: address "here" is not like' },
+  { text: "http_tls: { cert_file: a }", problem: "http_tls.key_file: expected a path, got nothing" },
+  { text: "http_tls: { cert_file: a, key_file: b, ca: c }", problem: "http_tls.ca: unknown key" },
   { text: "seal: { type: hsm }", problem: 'seal.type: expected "shamir" or "keyfile", got "hsm"' },
   { text: "seal: { type: keyfile }", problem: "seal.key_file: expected a path" },
   { text: "seal: { key_file: x }", problem: 'seal.key_file: has no meaning with seal.type "shamir"' },

@@ -4,7 +4,7 @@ import { LineCounter, parseDocument } from "yaml";
 import type { z } from "zod";
 import { formatHostPort, isWildcard, parseHostPort } from "./address.js";
 import { configFile, type ConfigFile, KNOWN_KEYS, SECTIONS_WITHOUT_EFFECT } from "./config-schema.js";
-import type { ControlPlaneConfig, SealConfig } from "./config.js";
+import type { ControlPlaneConfig, HostPort, HttpTlsConfig, SealConfig } from "./config.js";
 
 /** A config and what its author should know about it. */
 export interface ParsedConfig {
@@ -56,7 +56,8 @@ function complete(raw: ConfigFile, folder: string): ControlPlaneConfig {
   const { tls_config: tls, certificates, heartbeat } = raw;
   return {
     quicAddress: raw.addr ?? parseHostPort("127.0.0.1:50051"),
-    httpAddress: raw.http_addr ?? parseHostPort("127.0.0.1:8200"),
+    httpAddress: completeHttpAddress(raw.http_addr),
+    httpTls: completeHttpTls(raw.http_tls, folder),
     advertise: raw.advertise ?? [],
     trustDomain: raw.trust_domain ?? "rk8s.local",
     vaultFolder: resolve(folder, tls?.vault_folder ?? "rks-data"),
@@ -69,6 +70,16 @@ function complete(raw: ConfigFile, folder: string): ControlPlaneConfig {
     },
     heartbeat: { intervalSeconds: heartbeat?.interval ?? 10, graceSeconds: heartbeat?.grace ?? 40 },
   };
+}
+
+/** null is an address that was left empty: nothing is served there. */
+function completeHttpAddress(address: ConfigFile["http_addr"]): HostPort | undefined {
+  return address === undefined ? parseHostPort("127.0.0.1:8200") : (address ?? undefined);
+}
+
+function completeHttpTls(tls: ConfigFile["http_tls"], folder: string): HttpTlsConfig | undefined {
+  if (tls === undefined) return undefined;
+  return { certFile: resolve(folder, tls.cert_file), keyFile: resolve(folder, tls.key_file) };
 }
 
 function completeSeal(seal: ConfigFile["seal"], folder: string): SealConfig {
@@ -125,10 +136,18 @@ function warningsOf(raw: ConfigFile): string[] {
   for (const key of ["username", "password", "subnet_lease_renew_margin"] as const) {
     if (raw.xline_config?.[key] !== undefined) warnings.push(`xline_config.${key} has no effect yet`);
   }
-  if (raw.addr !== undefined && isWildcard(raw.addr.host) && (raw.advertise ?? []).length === 0) {
+  for (const [name, address] of [
+    ["addr", raw.addr],
+    ["http_addr", raw.http_addr],
+  ] as const) {
+    if (address === undefined || address === null || (raw.advertise ?? []).length > 0) continue;
+    if (!isWildcard(address.host) || (name === "http_addr" && raw.http_tls !== undefined)) continue;
     warnings.push(
-      `addr ${formatHostPort(raw.addr)} stands for every address of this host: name those that agents use in advertise`,
+      `${name} ${formatHostPort(address)} stands for every address of this host: name those that clients use in advertise`,
     );
+  }
+  if (raw.http_addr === null && raw.http_tls !== undefined) {
+    warnings.push("http_tls has no effect: http_addr is empty");
   }
   return warnings;
 }

@@ -6,11 +6,16 @@ export const SAMPLE_CONFIG = `# Configuration of rks, the control plane of rk8s.
 # Where agents connect (QUIC, UDP). Host name, IPv4 or [IPv6]; port 0 picks a free one.
 addr: "127.0.0.1:50051"
 
-# Where the Vault-compatible API will be served over HTTPS. Nothing listens here yet.
+# Where the Vault-compatible API is served over HTTPS, with health and metrics. It opens when the vault is
+# first unsealed and stays open when it is sealed later. Port 0 picks a free one; "" serves nothing.
 http_addr: "127.0.0.1:8200"
 
-# Host names and addresses put into the server certificate besides those of addr.
-# Needed when addr is 0.0.0.0 or [::]: name what agents connect to.
+# HTTPS uses a certificate of the cluster's own root (root.pem in vault_folder), or what these files hold. They are
+# read again when they change.
+# http_tls: { cert_file: ./https.pem, key_file: ./https.key }
+
+# Host names and addresses put into the server certificate besides those of addr and http_addr.
+# Needed when one of them is 0.0.0.0 or [::]: name what agents and clients connect to.
 advertise: []
 
 # The authority part of every identity: spiffe://rk8s.local/node/worker-1

@@ -2,9 +2,11 @@ import { serverStream } from "@rk8s/host";
 import { MESSAGES_PATH } from "@rk8s/protocol";
 import { z } from "zod";
 import type { CreatedJoinToken } from "../join/join-token-store.js";
+import { VERSION } from "../version.js";
 import type { OperatorApi } from "./operator-api.js";
 import { readJsonBody } from "./request-body.js";
-import type { Route, RouteAnswer, RouteRequest } from "./router.js";
+import type { HttpAnswer } from "./http-answer.js";
+import type { Route, RouteRequest } from "./route.js";
 
 /** How the audit log names whoever uses the socket. */
 const ACTOR = { actor: "operator (socket)" };
@@ -22,9 +24,9 @@ const noBody = z.strictObject({});
 /** The cluster's own API: what `rks` asks of the control plane that runs. Documents are `{"data": …}`. */
 export function clusterRoutes(api: OperatorApi): readonly Route[] {
   const operator = (
-    method: string,
+    method: Route["methods"][number],
     pattern: string,
-    handle: (exchange: RouteRequest) => Promise<RouteAnswer>,
+    handle: (exchange: RouteRequest) => Promise<HttpAnswer | "streamed">,
   ): Route => ({ methods: [method], pattern, allows: "operator", handle });
   return [
     operator("GET", "/v1/rk8s/status", () => Promise.resolve(data(statusOf(api)))),
@@ -58,14 +60,14 @@ export function clusterRoutes(api: OperatorApi): readonly Route[] {
   ];
 }
 
-function data(document: unknown): RouteAnswer {
-  return { status: 200, body: { data: document } };
+function data(document: unknown): HttpAnswer {
+  return { status: 200, body: `${JSON.stringify({ data: document })}\n` };
 }
 
 function statusOf(api: OperatorApi): object {
   const seal = api.sealStatus();
   return {
-    version: seal.version,
+    version: VERSION,
     pid: process.pid,
     startedAt: api.startedAt,
     initialized: seal.initialized,

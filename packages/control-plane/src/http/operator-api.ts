@@ -1,4 +1,5 @@
 import type { Stream } from "@rk8s/protocol";
+import type { VaultAnswer, VaultRequest } from "../vault/request.js";
 import type { VaultStatus } from "../vault/vault.js";
 import type { CreatedJoinToken, JoinTokenRequest, JoinTokenSummary } from "../join/join-token-store.js";
 
@@ -39,12 +40,10 @@ export interface OperatorApi {
   /** `host:port` that an agent on another host can use. @throws {RksError} VAULT_SEALED. */
   agentAddress(): string;
   sealStatus(): VaultStatus;
-  /** Give one share. @throws {RksError} UNSEAL_KEY_INVALID. */
-  unseal(share: string): Promise<VaultStatus>;
-  /** Forget the shares given so far. */
-  resetUnseal(): Promise<VaultStatus>;
-  /** Disconnect the agents and forget the keys. */
-  seal(): Promise<void>;
+  /** Whether agents are served. */
+  readonly isServing: boolean;
+  /** Answer a request to the vault, sealed or not. @throws {RksError} as `Vault.answer`. */
+  answer(request: VaultRequest): Promise<VaultAnswer | undefined>;
   /** @throws {RksError} VAULT_SEALED. */
   cluster(): OperatorCluster;
 }

@@ -1,9 +1,9 @@
 import type { IncomingMessage } from "node:http";
 import { RksError } from "@rk8s/protocol";
 import type { z } from "zod";
+import { HTTP_LIMITS } from "./http-limits.js";
 
-/** The largest request is a join token's scope or an unseal share; a hundred times that is room enough. */
-const MAX_BODY_BYTES = 65_536;
+const MAX_BODY_BYTES = HTTP_LIMITS.maxClusterBodyBytes;
 
 /**
  * Read a JSON body; no body counts as `{}`.

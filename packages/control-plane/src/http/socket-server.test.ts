@@ -3,15 +3,14 @@ import { request as httpRequest } from "node:http";
 import { connect } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { RksError, Secret, silentLogger } from "@rk8s/protocol";
+import { RksError, Secret } from "@rk8s/protocol";
 import { afterEach, beforeEach, expect, test } from "vitest";
 import { clusterRoutes } from "./cluster-routes.js";
 import type { OperatorApi, OperatorCluster } from "./operator-api.js";
-import type { VaultStatus } from "../vault/vault.js";
-import type { Route } from "./router.js";
 import { openSocketClient, type SocketClient } from "./socket-client.js";
 import { serveSocket } from "./socket-server.js";
-import { sysRoutes } from "./sys-routes.js";
+import { anApi, listenerPorts, UNSEALED } from "./testing/an-api.js";
+import { sealAnswers } from "./testing/seal-answers.js";
 
 let folder: string;
 let path: string;
@@ -23,51 +22,16 @@ afterEach(async () => {
   await rm(folder, { recursive: true });
 });
 
-const UNSEALED: VaultStatus = {
-  initialized: true,
-  sealed: false,
-  type: "shamir",
-  threshold: 1,
-  shares: 1,
-  progress: 0,
-  nonce: "",
-  version: "1.2.3",
-  buildDate: "",
-  storageType: "lmdb",
-  cluster: undefined,
-};
-
-/** An API whose every part can be replaced. */
-function anApi(parts: Partial<OperatorApi> = {}): OperatorApi {
-  return {
-    endpoints: { quic: "127.0.0.1:5", http: null, socket: path },
-    startedAt: "2026-11-21T00:00:00.000Z",
-    rootCertificateFile: "/data/root.pem",
-    agentAddress: () => "127.0.0.1:5",
-    sealStatus: () => UNSEALED,
-    unseal: () => Promise.resolve(UNSEALED),
-    resetUnseal: () => Promise.resolve(UNSEALED),
-    seal: () => Promise.resolve(),
-    cluster: () => {
-      throw new RksError("VAULT_SEALED", "the vault is sealed");
-    },
-    ...parts,
-  };
-}
-
 function aCluster(parts: Partial<OperatorCluster>): OperatorCluster {
   return parts as OperatorCluster;
 }
 
-async function serve(
-  routes: readonly Route[],
+async function serveApi(
+  api: OperatorApi,
 ): Promise<AsyncDisposable & { readonly client: SocketClient; readonly path: string }> {
-  const server = await serveSocket({ path, routes, drainMs: 200 }, { logger: silentLogger });
+  const server = await serveSocket({ path, routes: clusterRoutes(api), api, drainMs: 200 }, listenerPorts());
   return { client: openSocketClient(path), path, [Symbol.asyncDispose]: () => server[Symbol.asyncDispose]() };
 }
-
-const serveApi = (api: OperatorApi): ReturnType<typeof serve> =>
-  serve([...sysRoutes(api), ...clusterRoutes(api)]);
 
 test("the socket is for its owner only and leaves nothing behind", async () => {
   await writeFile(path, "a stale socket of a killed process");
@@ -82,7 +46,7 @@ test("the socket is for its owner only and leaves nothing behind", async () => {
 test("a path that is too long for a socket is refused with its length", async () => {
   const long = join(folder, "x".repeat(120), "rks.sock");
   await expect(
-    serveSocket({ path: long, routes: [], drainMs: 0 }, { logger: silentLogger }),
+    serveSocket({ path: long, routes: [], api: anApi(), drainMs: 0 }, listenerPorts()),
   ).rejects.toMatchObject({
     code: "CONFIG_INVALID",
   });
@@ -91,7 +55,10 @@ test("a path that is too long for a socket is refused with its length", async ()
 
 test("a folder that does not exist is told", async () => {
   await expect(
-    serveSocket({ path: join(folder, "no", "rks.sock"), routes: [], drainMs: 0 }, { logger: silentLogger }),
+    serveSocket(
+      { path: join(folder, "no", "rks.sock"), routes: [], api: anApi(), drainMs: 0 },
+      listenerPorts(),
+    ),
   ).rejects.toMatchObject({ code: "STORAGE_UNWRITABLE" });
 });
 
@@ -103,59 +70,28 @@ test("nothing that listens is unreachable, with the command that starts it", asy
   });
 });
 
-test("seal-status has Vault's shape, with the threshold in t and the shares in n", async () => {
-  await using server = await serveApi(
-    anApi({
-      sealStatus: () => ({ ...UNSEALED, sealed: true, threshold: 2, shares: 3, progress: 1 }),
-    }),
-  );
-  expect(await server.client.request("GET", "/v1/sys/seal-status")).toMatchObject({
-    type: "shamir",
-    initialized: true,
-    sealed: true,
-    t: 2,
-    n: 3,
-    progress: 1,
-    version: expect.stringMatching(/^\d+\.\d+\.\d+/),
-  });
-});
-
-test.each([
-  { name: "unsealed", state: {}, status: 200 },
-  { name: "sealed", state: { sealed: true }, status: 503 },
-  { name: "not initialised", state: { sealed: true, initialized: false }, status: 501 },
-])("health of a vault that is $name is $status", async ({ state, status }) => {
-  await using server = await serveApi(anApi({ sealStatus: () => ({ ...UNSEALED, ...state }) }));
-  expect(await rawStatus(server.path, "GET", "/v1/sys/health")).toBe(status);
-  expect(await rawStatus(server.path, "HEAD", "/v1/sys/health")).toBe(status);
-});
-
-test("unseal passes the share on, reset forgets", async () => {
-  const calls: string[] = [];
-  const record = (call: string): Promise<VaultStatus> => {
-    calls.push(call);
-    return Promise.resolve(UNSEALED);
+test("the vault is asked with root authority, and with the token of whoever sends one", async () => {
+  const asked: unknown[] = [];
+  const answer: OperatorApi["answer"] = ({ authority, clientToken, path: of }) => {
+    asked.push([of, authority, clientToken instanceof Secret ? clientToken.reveal() : clientToken]);
+    return Promise.resolve(undefined);
   };
-  await using server = await serveApi(
-    anApi({ unseal: (share) => record(`unseal ${share}`), resetUnseal: () => record("reset") }),
-  );
-  await server.client.request("POST", "/v1/sys/unseal", { key: "abc" });
-  await server.client.request("POST", "/v1/sys/unseal", { reset: true });
-  await expect(server.client.request("POST", "/v1/sys/unseal", {})).rejects.toMatchObject({
-    code: "INPUT_INVALID",
-  });
-  expect(calls).toEqual(["unseal abc", "reset"]);
+  await using server = await serveApi(anApi({ answer }));
+  await server.client.request("POST", "/v1/sys/seal");
+  await rawStatus(server.path, "DELETE", "/v1/secret/a", undefined, { "x-vault-token": "hvs.a" });
+  expect(asked).toEqual([
+    ["sys/seal", "root", undefined],
+    ["secret/a", "root", "hvs.a"],
+  ]);
 });
 
-test("seal answers 204", async () => {
-  let sealed = 0;
-  const seal = (): Promise<void> => {
-    sealed += 1;
-    return Promise.resolve();
-  };
-  await using server = await serveApi(anApi({ seal }));
+test("seal-status and seal come from the vault", async () => {
+  let state = UNSEALED;
+  const answer = sealAnswers({ status: () => state, seal: () => (state = { ...state, sealed: true }) });
+  await using server = await serveApi(anApi({ answer }));
+  expect(await server.client.request("GET", "/v1/sys/seal-status")).toMatchObject({ sealed: false });
   expect(await server.client.request("POST", "/v1/sys/seal")).toBeUndefined();
-  expect(sealed).toBe(1);
+  expect(await server.client.request("GET", "/v1/sys/seal-status")).toMatchObject({ sealed: true });
 });
 
 test("while sealed the cluster's paths say so, with the code and Vault's errors", async () => {
@@ -191,22 +127,22 @@ test("a new token goes out once, with what the worker's command needs", async ()
 });
 
 test.each([
-  { name: "a path that is none", method: "GET", target: "/v1/nothing", body: undefined, status: 404 },
+  { name: "a path that is none", method: "GET", target: "/nothing", body: undefined, status: 404 },
+  {
+    name: "a path of the cluster that is none",
+    method: "GET",
+    target: "/v1/rk8s/x",
+    body: undefined,
+    status: 404,
+  },
   {
     name: "a method that a path does not take",
-    method: "DELETE",
-    target: "/v1/sys/seal",
-    body: undefined,
+    method: "PUT",
+    target: "/v1/rk8s/nodes",
+    body: "{}",
     status: 501,
   },
-  { name: "a body that is not JSON", method: "POST", target: "/v1/sys/unseal", body: "{", status: 400 },
-  {
-    name: "a body of the wrong shape",
-    method: "POST",
-    target: "/v1/sys/unseal",
-    body: '{"key":7}',
-    status: 400,
-  },
+  { name: "a body that is not JSON", method: "POST", target: "/v1/rk8s/join-tokens", body: "{", status: 400 },
   {
     name: "an unknown field",
     method: "POST",
@@ -217,24 +153,24 @@ test.each([
   {
     name: "a huge body",
     method: "POST",
-    target: "/v1/sys/unseal",
+    target: "/v1/rk8s/join-tokens",
     body: `"${"x".repeat(100_000)}"`,
     status: 413,
   },
   {
-    name: "a parameter that does not decode",
+    name: "a path that does not decode",
     method: "GET",
     target: "/v1/rk8s/nodes/%ff",
     body: undefined,
-    status: 404,
+    status: 400,
   },
 ])("$name is answered with $status", async ({ method, target, body, status }) => {
-  await using server = await serveApi(anApi());
+  await using server = await serveApi(anApi({ cluster: () => aCluster({}) }));
   expect(await rawStatus(server.path, method, target, body)).toBe(status);
 });
 
 test("an error that is no RksError stays inside", async () => {
-  await using server = await serveApi(anApi({ seal: () => Promise.reject(new Error("secret detail")) }));
+  await using server = await serveApi(anApi({ answer: () => Promise.reject(new Error("secret detail")) }));
   await expect(server.client.request("POST", "/v1/sys/seal")).rejects.toMatchObject({
     code: "INTERNAL",
     message: expect.not.stringContaining("secret detail"),
@@ -327,9 +263,15 @@ test("closing tells streams to end and does not wait for those that do not", asy
 });
 
 /** Status of a request as any HTTP client would send it. */
-function rawStatus(socketPath: string, method: string, target: string, body?: string): Promise<number> {
+function rawStatus(
+  socketPath: string,
+  method: string,
+  target: string,
+  body?: string,
+  headers: Record<string, string> = {},
+): Promise<number> {
   return new Promise((resolve, reject) => {
-    const request = httpRequest({ socketPath, method, path: target, agent: false }, (response) => {
+    const request = httpRequest({ socketPath, method, path: target, agent: false, headers }, (response) => {
       response.resume();
       resolve(response.statusCode ?? 0);
     });

@@ -1,15 +1,20 @@
 import { type Clock, type Logger, RksError, type Secret } from "@rk8s/protocol";
 import { CLUSTER_CA_MOUNT, ClusterCa } from "../pki/cluster-ca.js";
-import { PKI_KEYS } from "../pki/issuer-store.js";
+import { CLUSTER_KEYS } from "../pki/cluster-store.js";
 import { pkiBackend } from "../pki/pki-backend.js";
 import type { Storage } from "../storage/storage.js";
-import { openVault, type Vault } from "../vault/vault.js";
+import { type ClusterName, openVault, type Vault, type VaultInit } from "../vault/vault.js";
 import { VERSION } from "../version.js";
 import { CLUSTER_POLICIES } from "./cluster-policies.js";
 
 /** Mount type of the cluster's CA; nobody can mount it anywhere else. */
 const CLUSTER_CA_TYPE = "rk8s-pki";
 const ROOT_COMMON_NAME = "rk8s cluster root";
+/**
+ * What clients take the vault for: Terraform's provider and others choose by it what they ask for. 1.14 is where
+ * OpenBao left Vault, and has what this one has; see docs/adr/0012.
+ */
+const VAULT_VERSION = `1.14.10+rks.${VERSION}`;
 
 export interface ClusterVaultPorts {
   readonly clock: Clock;
@@ -35,8 +40,15 @@ export interface InitializedClusterVault {
   readonly secrets: { readonly rootToken: Secret<string>; readonly rootKeyPkcs8: Uint8Array } | undefined;
 }
 
+/** What a running control plane adds to its vault. */
+export type ClusterVaultHooks = Pick<VaultInit, "afterUnseal" | "beforeSeal" | "sysPaths">;
+
 /** Open the vault of a control plane: PKI engines for users, the cluster's CA on its reserved mount. */
-export async function openClusterVault(storage: Storage, ports: ClusterVaultPorts): Promise<Vault> {
+export async function openClusterVault(
+  storage: Storage,
+  ports: ClusterVaultPorts,
+  hooks: ClusterVaultHooks = {},
+): Promise<Vault> {
   return openVault(
     {
       storage,
@@ -48,10 +60,31 @@ export async function openClusterVault(storage: Storage, ports: ClusterVaultPort
         },
       },
       reservedMounts: [CLUSTER_CA_MOUNT],
-      version: VERSION,
+      version: VAULT_VERSION,
+      storageType: "lmdb",
+      cluster: clusterNameOf,
+      ...hooks,
     },
     ports,
   );
+}
+
+/** By trust domain and root; empty while the cluster is being made, which nobody sees. */
+function clusterNameOf(vault: Vault): ClusterName {
+  try {
+    const { trustDomain, rootSpkiSha256 } = clusterCaOf(vault);
+    return { name: trustDomain, id: uuidOf(rootSpkiSha256) };
+  } catch {
+    return { name: "", id: "" };
+  }
+}
+
+/** A UUID of version 8 (RFC 9562 §5.8) from the first bytes of a hash. */
+function uuidOf(hash: Uint8Array): string {
+  const bytes = Buffer.from(hash.subarray(0, 16));
+  bytes[6] = ((bytes[6] ?? 0) & 0x0f) | 0x80;
+  bytes[8] = ((bytes[8] ?? 0) & 0x3f) | 0x80;
+  return bytes.toString("hex").replace(/^(.{8})(.{4})(.{4})(.{4})(.{12})$/, "$1-$2-$3-$4-$5");
 }
 
 function assertAtItsPlace(path: string): void {
@@ -105,7 +138,7 @@ async function makeRoot(
   try {
     await vault.barrier.transaction([], prepared.writes);
     await ca.reload();
-    const key = prepared.writes.find((write) => write.key.endsWith(PKI_KEYS.issuerKey));
+    const key = prepared.writes.find((write) => write.key.endsWith(CLUSTER_KEYS.issuerKey));
     return { root: prepared.root, rootKeyPkcs8: key?.type === "put" ? key.value.slice() : new Uint8Array() };
   } finally {
     prepared.wipe();

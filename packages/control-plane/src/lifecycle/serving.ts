@@ -1,5 +1,12 @@
 import { isIP } from "node:net";
-import { type Clock, type Logger, RksError, type SocketAddress, type Transport } from "@rk8s/protocol";
+import {
+  type Clock,
+  type Credentials,
+  type Logger,
+  RksError,
+  type SocketAddress,
+  type Transport,
+} from "@rk8s/protocol";
 import type { AuditLog } from "../audit/audit-log.js";
 import { type AuditStamp, assertNotPutBack } from "../audit/audit-stamp.js";
 import { openFileAudit } from "../audit/file-audit.js";
@@ -23,6 +30,8 @@ export interface ServingPorts {
   readonly logger: Logger;
   readonly transport: Transport;
   readonly joinChecks: readonly JoinCheck[];
+  /** Called with each server certificate, the first one included; the key is wiped afterwards. */
+  readonly onCertificate: (credentials: Credentials) => void;
 }
 
 /** What runs while the vault is open: audit log, cluster, QUIC. Disposing it ends them, within bounds. */
@@ -43,7 +52,7 @@ export async function startServing(
   vault: Vault,
   ports: ServingPorts,
 ): Promise<Serving> {
-  const { clock, logger, transport, joinChecks } = ports;
+  const { clock, logger, transport, joinChecks, onCertificate } = ports;
   const owned = new Disposables({ logger });
   try {
     const clusterCa = clusterCaOf(vault);
@@ -61,8 +70,7 @@ export async function startServing(
       joinChecks,
     });
     const stop = new AbortController();
-    const names = namesOf([config.quicAddress.host, ...config.advertise]);
-    const where = { ...config.quicAddress, ...names };
+    const where = { ...config.quicAddress, ...namesOf(config), onCertificate };
     const { address, ended } = await cluster.serve(transport, where, stop.signal).catch(notBound);
     owned.defer(async () => {
       stop.abort(new RksError("UNAVAILABLE", "rks is stopping"));
@@ -110,9 +118,11 @@ function heartbeatOf({
   };
 }
 
-/** Names of the server certificate; an address that stands for all is none. */
-function namesOf(hosts: readonly string[]): Pick<ServeOptions, "dnsNames" | "ipAddresses"> {
-  const named = hosts.filter((host) => !isWildcard(host));
+/** Names of the server certificate, which HTTPS uses as well; an address that stands for all is none. */
+function namesOf(config: ControlPlaneConfig): Pick<ServeOptions, "dnsNames" | "ipAddresses"> {
+  const { quicAddress, httpAddress, httpTls, advertise } = config;
+  const https = httpAddress === undefined || httpTls !== undefined ? [] : [httpAddress.host];
+  const named = [...new Set([quicAddress.host, ...https, ...advertise])].filter((host) => !isWildcard(host));
   return {
     dnsNames: named.filter((host) => isIP(host) === 0),
     ipAddresses: named.filter((host) => isIP(host) !== 0),

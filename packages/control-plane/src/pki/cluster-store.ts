@@ -15,7 +15,7 @@ const decoder = new TextDecoder();
 const encoder = new TextEncoder();
 
 /** Keys of the cluster CA's mount in the barrier. Certificate and key of its root are written together. */
-const CLUSTER_KEYS = {
+export const CLUSTER_KEYS = {
   issuerCertificate: "issuer/certificate",
   issuerKey: "issuer/key",
   certificates: "certs/",

@@ -1,5 +1,13 @@
 import { randomBytes, randomUUID } from "node:crypto";
-import { type Clock, LIMITS, type Logger, RksError, type Stream, type Transport } from "@rk8s/protocol";
+import {
+  type Clock,
+  type Credentials,
+  LIMITS,
+  type Logger,
+  RksError,
+  type Stream,
+  type Transport,
+} from "@rk8s/protocol";
 import type { AuditLog } from "../audit/audit-log.js";
 import { Enrolment } from "../join/enrolment.js";
 import type { JoinCheck } from "../join/join-check.js";
@@ -49,6 +57,8 @@ export interface ServeOptions {
   /** For the server certificate, besides `rks-cluster`. */
   readonly dnsNames: readonly string[];
   readonly ipAddresses: readonly string[];
+  /** Called with each certificate that is served, the first one included; the key is wiped afterwards. */
+  readonly onCertificate?: ((credentials: Credentials) => void) | undefined;
 }
 
 /** The cluster's control: everything that operators, agents and the socket ask of it. */
@@ -120,12 +130,21 @@ export function createCluster(init: ClusterInit): Cluster {
       rejoin: async (name, options) => joinTokens.createRejoin(await nodes.read(name), options),
     },
     pods,
-    async serve(transport, { host, port, dnsNames, ipAddresses }, signal) {
+    async serve(transport, { host, port, dnsNames, ipAddresses, onCertificate }, signal) {
       await pods.open();
       const names = { dnsNames, ipAddresses, ttlSeconds: config.serverTtlSeconds };
       const certificate = new ServerCertificate(names, { ...shared, clusterCa });
       const { trustDomain } = config;
-      const ports = { services, barrier, trustDomain, bootstraps, operators, transport, certificate };
+      const ports = {
+        services,
+        barrier,
+        trustDomain,
+        bootstraps,
+        operators,
+        transport,
+        certificate,
+        onCertificate,
+      };
       const stop = new AbortController();
       const inner = AbortSignal.any([signal, stop.signal]);
       const serving = await serveCluster({ host, port }, ports, inner);

@@ -1,4 +1,12 @@
-import { ALPN, CLOSE_CODES, type Listener, type SocketAddress, type Transport } from "@rk8s/protocol";
+import {
+  ALPN,
+  CLOSE_CODES,
+  type Credentials,
+  type Listener,
+  type ServerConfig,
+  type SocketAddress,
+  type Transport,
+} from "@rk8s/protocol";
 import { type ConnectionPorts, serveConnection } from "./connection-handler.js";
 import type { ServerCertificate } from "./server-certificate.js";
 
@@ -15,6 +23,8 @@ export interface ServeInit {
 export interface ServePorts extends ConnectionPorts {
   readonly transport: Transport;
   readonly certificate: ServerCertificate;
+  /** Called with the first certificate and each new one; the key is wiped afterwards. */
+  readonly onCertificate?: ((credentials: Credentials) => void) | undefined;
 }
 
 /** A cluster that is being served. */
@@ -40,6 +50,7 @@ export async function serveCluster(
   const first = await certificate.issue();
   let listener: Listener;
   try {
+    ports.onCertificate?.(first.config.credentials);
     listener = await transport.listen({
       ...init,
       ...first.config,
@@ -56,9 +67,12 @@ export async function serveCluster(
     listener.close({ code: CLOSE_CODES.UNAVAILABLE, reason: "the control plane stops" });
   const run = async (): Promise<void> => {
     try {
-      const renewing = certificate.keepFresh(first, (config) => listener.updateConfig(config), {
-        signal: stop.signal,
-      });
+      const use = (config: ServerConfig): void => {
+        // First: the transport wipes the key once it has it.
+        ports.onCertificate?.(config.credentials);
+        listener.updateConfig(config);
+      };
+      const renewing = certificate.keepFresh(first, use, { signal: stop.signal });
       const closing = aborted(stop.signal).then(close);
       // Without connections left to come there is nothing left to do, whoever closed the listener.
       const accepting = acceptAll(listener, ports).finally(() => stop.abort());

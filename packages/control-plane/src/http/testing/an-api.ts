@@ -1,0 +1,45 @@
+import { RksError, silentLogger } from "@rk8s/protocol";
+import { Metrics } from "../metrics.js";
+import type { OperatorApi } from "../operator-api.js";
+import type { VaultStatus } from "../../vault/vault.js";
+import type { HttpListenerPorts } from "../http-listener.js";
+import { sealAnswers } from "./seal-answers.js";
+
+export const UNSEALED: VaultStatus = {
+  initialized: true,
+  sealed: false,
+  type: "shamir",
+  threshold: 1,
+  shares: 1,
+  progress: 0,
+  nonce: "",
+  version: "1.2.3",
+  buildDate: "",
+  storageType: "memory",
+  cluster: undefined,
+};
+
+/** An API whose every part can be replaced; without one it has no cluster and no vault behind its seal. */
+export function anApi(parts: Partial<OperatorApi> = {}): OperatorApi {
+  return {
+    endpoints: { quic: "127.0.0.1:5", http: null, socket: "/none" },
+    startedAt: "2026-11-21T00:00:00.000Z",
+    rootCertificateFile: "/data/root.pem",
+    agentAddress: () => "127.0.0.1:5",
+    sealStatus: () => UNSEALED,
+    isServing: true,
+    answer: sealAnswers({ status: () => UNSEALED }),
+    cluster: () => {
+      throw new RksError("VAULT_SEALED", "the vault is sealed");
+    },
+    ...parts,
+  };
+}
+
+/** Ports of a listener that nobody looks at. */
+export function listenerPorts(): HttpListenerPorts {
+  return {
+    logger: silentLogger,
+    metrics: new Metrics({ isSealed: () => false, isServing: () => true }),
+  };
+}

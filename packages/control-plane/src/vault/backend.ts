@@ -3,7 +3,7 @@ import type { Secret } from "@rk8s/protocol";
 import type { Storage } from "../storage/storage.js";
 import type { PathTable } from "./path-table.js";
 import type { PolicyIdentity } from "./policy/policy.js";
-import type { VaultAuth } from "./request.js";
+import type { VaultAuth, VaultWrapInfo } from "./request.js";
 import type { LiveToken } from "./token/token-store.js";
 
 /**
@@ -47,6 +47,8 @@ export interface PathRequest<Fields = JsonObject> {
   /** Undefined on operations that are for anyone. */
   readonly caller: Caller | undefined;
   readonly connection: Connection;
+  /** How long the answer is to be kept wrapped; 0 or nothing: it is not to be wrapped. */
+  readonly wrapTtlSeconds?: number;
 }
 
 /** A document that is not JSON, for HTTP; other callers find the same in `data`. */
@@ -72,6 +74,7 @@ export interface LoginGrant {
   readonly periodSeconds?: number;
   /** 0: unlimited. */
   readonly numUses?: number;
+  /** None: what the mount's is. */
   readonly tokenType?: "service" | "batch";
   /** Addresses in CIDR notation that the token may be used from; empty: any. */
   readonly boundCidrs?: readonly string[];
@@ -99,6 +102,10 @@ export interface Answer {
   readonly login?: LoginGrant;
   /** Beside data: keep a lease for it. */
   readonly lease?: LeaseGrant;
+  /** Of a lease that is kept already; engines give a `lease` instead. Seconds. */
+  readonly leased?: { readonly id: string; readonly ttlSeconds: number; readonly renewable: boolean };
+  /** Instead of all else: the answer is kept already, under this token. Not for engines. */
+  readonly wrapInfo?: VaultWrapInfo;
   readonly raw?: RawAnswer;
   /**
    * How `data` is put into JSON: in Vault's envelope (the default), in the envelope with its members repeated beside

@@ -99,9 +99,9 @@ export function list(fallback?: readonly string[]): Field<readonly string[] | un
   return field(fallback, "a list of texts or text with commas", "array", (value) => {
     const parts: unknown = typeof value === "string" && value.length <= MAX_TEXT ? value.split(",") : value;
     if (!Array.isArray(parts) || parts.length > MAX_LIST) return undefined;
-    const texts = parts.filter((part): part is string => typeof part === "string" && part.length <= MAX_TEXT);
-    return texts.length === parts.length
-      ? texts.map((part) => part.trim()).filter((part) => part !== "")
+    const given = parts.filter((part): part is string => typeof part === "string" && part.length <= MAX_TEXT);
+    return given.length === parts.length
+      ? given.map((part) => part.trim()).filter((part) => part !== "")
       : undefined;
   });
 }

@@ -54,7 +54,7 @@ export interface PathMatch {
 }
 
 /** Declare an operation: who may call it, what it reads, what it does. */
-export function operation<Schema extends z.ZodObject = z.ZodObject<Record<never, never>>>(
+export function operation<Schema extends z.ZodObject = typeof NO_FIELDS>(
   init: OperationInit<Schema>,
 ): PathOperation {
   const { access = "token", summary, fields, handle } = init;

@@ -1,5 +1,3 @@
-import { randomUUID } from "node:crypto";
-
 import type { Secret } from "@rk8s/protocol";
 
 import type { Answer, Connection, JsonObject, Operation, RawAnswer } from "./backend.js";
@@ -65,11 +63,7 @@ export interface VaultResponse {
 }
 
 /** What the vault made of a handler's answer, before it gets its envelope. */
-export interface HandledAnswer extends Omit<Answer, "login" | "lease"> {
-  readonly wrapInfo?: VaultWrapInfo;
-  /** Of the lease that was kept. Seconds. */
-  readonly leased?: { readonly id: string; readonly ttlSeconds: number; readonly renewable: boolean };
-}
+export type HandledAnswer = Omit<Answer, "login" | "lease">;
 
 /** An answer with what HTTP needs besides the envelope. */
 export interface VaultAnswer {
@@ -79,12 +73,12 @@ export interface VaultAnswer {
   readonly raw: RawAnswer | undefined;
 }
 
-/** Put an answer into Vault's envelope. */
-export function toVaultAnswer(answer: HandledAnswer): VaultAnswer {
+/** Put an answer into Vault's envelope. The id is that of the request in the audit log. */
+export function toVaultAnswer(answer: HandledAnswer, requestId: string): VaultAnswer {
   const { warnings = [], leased, raw, form = "envelope", status = 200 } = answer;
   return {
     response: {
-      request_id: randomUUID(),
+      request_id: requestId,
       lease_id: leased?.id ?? "",
       renewable: leased?.renewable ?? false,
       lease_duration: leased?.ttlSeconds ?? 0,

@@ -1,34 +1,49 @@
-import { RksError, Secret } from "@rk8s/protocol";
+import { RksError } from "@rk8s/protocol";
 import type { Clock, Logger } from "@rk8s/protocol";
 
-import type { Answer, Backend, BackendFactory, Caller, Operation } from "./backend.js";
+import { type AuditBroker, openAuditBroker } from "./audit/audit-broker.js";
+import type { LineWriter } from "./audit/audit-device.js";
+import { auditPaths } from "./audit/audit-paths.js";
+import type { Backend, BackendFactory, JsonObject } from "./backend.js";
+import { EntityStore } from "./identity/entity-store.js";
+import { identityPaths } from "./identity/identity-paths.js";
+import { Expirer } from "./lease/expirer.js";
+import { leasePaths } from "./lease/lease-paths.js";
+import { LeaseStore } from "./lease/lease-store.js";
+import { revokeLeases } from "./lease/revoke-leases.js";
 import { mountPaths } from "./mount/mount-paths.js";
+import { effectiveTtls } from "./mount/mount-settings.js";
+import type { MountEntry } from "./mount/mount-table.js";
 import { type BuiltInMount, Mounts } from "./mount/mounts.js";
-import {
-  type Access,
-  type BackendPath,
-  operationFor,
-  type PathMatch,
-  type Verb,
-  PathTable,
-} from "./path-table.js";
+import { OneAtATime } from "./one-at-a-time.js";
+import { type Access, type BackendPath, PathTable, type Verb } from "./path-table.js";
 import { policyPaths } from "./policy/policy-paths.js";
 import { PolicyStore } from "./policy/policy-store.js";
 import type { HandledAnswer, VaultRequest } from "./request.js";
-import { isWrite } from "./request.js";
+import { RequestPipeline } from "./request-pipeline.js";
 import type { Barrier } from "./seal/barrier.js";
-import { OPERATOR_TOKEN } from "./token/operator-token.js";
-import { SPENT } from "./token/token-entry.js";
+import type { LoginMount } from "./token/token-renewal.js";
+import { TokenRoles } from "./token/token-role.js";
 import { tokenPaths } from "./token/token-paths.js";
+import { tidyTokenIndex } from "./token/token-scan.js";
 import { TokenStore } from "./token/token-store.js";
+import { Cubbyhole } from "./wrapping/cubbyhole.js";
+import { cubbyholePaths } from "./wrapping/cubbyhole-paths.js";
+import { WrappedAnswers } from "./wrapping/wrapped-answers.js";
+import { wrappingPaths } from "./wrapping/wrapping-paths.js";
+
+const TOKEN_MOUNT = "auth/token/";
 
 export interface UnsealedVaultInit {
   readonly barrier: Barrier;
   readonly engines: Readonly<Record<string, BackendFactory>>;
   readonly loginMethods: Readonly<Record<string, BackendFactory>>;
   readonly reservedMounts: readonly string[];
-  readonly clock: Pick<Clock, "now">;
+  readonly clock: Clock;
   readonly logger: Logger;
+  readonly random: () => number;
+  /** For audit devices that write to the standard output. */
+  readonly stdout: LineWriter | undefined;
   /** The paths below `sys/` that the vault serves sealed as well. */
   readonly sealPaths: readonly BackendPath[];
   /** Paths below `sys/` that come from outside the vault. */
@@ -43,54 +58,124 @@ export interface ServedPath {
   readonly access: Access;
 }
 
-/** What exists only while the vault is unsealed: tokens, policies, mounts, and the way of a request through them. */
+/** What exists only while the vault is unsealed, put together: tokens, policies, leases, audit devices, mounts. */
 export class UnsealedVault implements AsyncDisposable {
   readonly barrier: Barrier;
   readonly mounts: Mounts;
-  readonly #tokens: TokenStore;
-  readonly #policies: PolicyStore;
+  readonly #pipeline: RequestPipeline;
+  readonly #audit: AuditBroker;
+  readonly #background: readonly AsyncDisposable[];
 
   private constructor(parts: {
     barrier: Barrier;
     mounts: Mounts;
-    tokens: TokenStore;
-    policies: PolicyStore;
+    pipeline: RequestPipeline;
+    audit: AuditBroker;
+    background: readonly AsyncDisposable[];
   }) {
     this.barrier = parts.barrier;
     this.mounts = parts.mounts;
-    this.#tokens = parts.tokens;
-    this.#policies = parts.policies;
+    this.#pipeline = parts.pipeline;
+    this.#audit = parts.audit;
+    this.#background = parts.background;
   }
 
   /** @throws {RksError} STORAGE_CORRUPT */
   static async open(init: UnsealedVaultInit): Promise<UnsealedVault> {
-    const { barrier, engines, loginMethods, reservedMounts, clock, logger } = init;
-    const tokens = await TokenStore.open(barrier, clock);
-    const policies = new PolicyStore(barrier);
-    const system = (mounts: () => Mounts): BuiltInMount => ({
-      path: "sys/",
-      type: "system",
-      description: "the vault itself",
-      factory: () => {
-        const own = [...init.sealPaths, ...policyPaths(policies), ...mountPaths(mounts()), ...init.sysPaths];
-        return Promise.resolve(fixedBackend(new PathTable(own)));
+    const { barrier, clock, logger, random } = init;
+    /** Backends that are being unmounted: no request reaches them, but they undo what they gave out. */
+    const leaving = new Map<string, Backend | undefined>();
+    // Nothing is noticed before the first look of the expirer, which sees everything.
+    let expirer: Expirer | undefined;
+    const onExpiry = (dueAtMs: number): void => expirer?.notice(dueAtMs);
+    const cubbyhole = new Cubbyhole(barrier);
+    const leases: LeaseStore = new LeaseStore(barrier, {
+      clock,
+      logger,
+      random,
+      onExpiry,
+      undo: (accessor, internal) => undoLease(() => mounts, leaving, accessor, internal),
+    });
+    const tokens: TokenStore = await TokenStore.open(barrier, {
+      clock,
+      onExpiry,
+      cleanUp: async (hash) => {
+        await leases.endOfToken(hash);
+        await cubbyhole.clear(hash);
       },
     });
-    const token: BuiltInMount = {
-      path: "auth/token/",
-      type: "token",
-      description: "tokens",
-      factory: () => Promise.resolve(fixedBackend(tokenPaths(tokens, clock))),
-    };
-    const mounts = await Mounts.open({
+    const policies = new PolicyStore(barrier);
+    const entities = new EntityStore(barrier, clock);
+    const wrapped = new WrappedAnswers(tokens, cubbyhole, clock);
+    const tokenTidy = new OneAtATime((signal) => tidyTokenIndex(barrier, signal), logger);
+    const leaseTidy = new OneAtATime((signal) => leases.tidy(signal), logger);
+    const audit = await openAuditBroker({
       storage: barrier,
-      engines,
-      loginMethods,
-      builtIn: (self) => [system(self), token],
-      reserved: reservedMounts,
+      clock,
       logger,
+      ...(init.stdout === undefined ? {} : { stdout: init.stdout }),
     });
-    return new UnsealedVault({ barrier, mounts, tokens, policies });
+    const system = (mountsOf: () => Mounts): readonly BackendPath[] => [
+      ...init.sealPaths,
+      ...policyPaths(policies),
+      ...mountPaths(mountsOf()),
+      ...auditPaths(audit),
+      ...wrappingPaths(wrapped),
+      ...leasePaths({ leases, tokens, storage: barrier, clock, startTidy: () => leaseTidy.start() }),
+      ...init.sysPaths,
+    ];
+    const token = (): PathTable =>
+      tokenPaths({
+        tokens,
+        clock,
+        storage: barrier,
+        roles: new TokenRoles(barrier),
+        ttls: () => tokenTtls(mounts),
+        loginMount: (accessor) => loginMount(mounts, accessor),
+        entityOf: (name) => tokenEntity(entities, mounts, name),
+        startTidy: () => tokenTidy.start(),
+      });
+    const mounts: Mounts = await Mounts.open({
+      storage: barrier,
+      engines: init.engines,
+      loginMethods: init.loginMethods,
+      builtIn: (self) => [
+        builtIn("sys/", "system", "the vault itself", () => new PathTable(system(self))),
+        builtIn("cubbyhole/", "cubbyhole", "a place of its own for each token", () =>
+          cubbyholePaths(cubbyhole),
+        ),
+        builtIn("identity/", "identity", "who tokens belong to", () => identityPaths(entities)),
+        { ...builtIn(TOKEN_MOUNT, "token", "tokens", token), tunable: true },
+      ],
+      reserved: init.reservedMounts,
+      logger,
+      revokeAll: async (entry, backend) => {
+        leaving.set(entry.accessor, backend);
+        try {
+          await revokeLeases({ leases, tokens }, entry.path, "at once");
+        } finally {
+          leaving.delete(entry.accessor);
+        }
+      },
+    });
+    expirer = new Expirer([tokens, leases], { clock, logger });
+    const pipeline = new RequestPipeline({
+      mounts,
+      tokens,
+      policies,
+      entities,
+      leases,
+      wrapped,
+      audit,
+      clock,
+    });
+    return new UnsealedVault({
+      barrier,
+      mounts,
+      pipeline,
+      audit,
+      background: [expirer, tokenTidy, leaseTidy],
+    });
   }
 
   /** Every operation of every mount that could be opened. */
@@ -106,87 +191,88 @@ export class UnsealedVault implements AsyncDisposable {
     );
   }
 
-  /**
-   * Answer a request: find who may call the path, take one use of the token, ask its policies, go. A token whose
-   * last use this was is revoked when the request is over, however it ended.
-   */
-  async handle(request: VaultRequest): Promise<HandledAnswer | undefined> {
-    const { path, data = {}, connection = {} } = request;
-    const target = this.mounts.route(path);
-    const match = target?.backend.paths.match(target.path);
-    const found = match === undefined ? undefined : operationFor(match.entry, request.operation);
-    const asked = await resolveOperation(request.operation, match);
-    if (target !== undefined && match !== undefined && found?.access === "anyone" && asked !== "help") {
-      const { parameters } = match;
-      const { path: rest } = target;
-      return found.handle({ operation: asked, path: rest, parameters, data, caller: undefined, connection });
-    }
-    return this.#asCaller(request, asked, found?.access === "sudo", async (caller) => {
-      if (target === undefined || match === undefined || found === undefined || asked === "help") {
-        // Whether a path exists is for those who hold a token.
-        throw noHandler(request, target !== undefined && match !== undefined);
-      }
-      const { parameters } = match;
-      return found.handle({ operation: asked, path: target.path, parameters, data, caller, connection });
-    });
+  /** Answer a request; see `RequestPipeline`. */
+  handle(request: VaultRequest, id: string): Promise<HandledAnswer | undefined> {
+    return this.#pipeline.handle(request, id);
   }
 
-  /** Dispose the mounts and seal the barrier. */
+  /** Open the audit devices' files anew, after they were moved away. */
+  reopenAudit(): Promise<void> {
+    return this.#audit.reopen();
+  }
+
+  /** Seal the barrier, dispose the mounts; the audit devices are closed when the last request is over. */
   async [Symbol.asyncDispose](): Promise<void> {
     this.barrier.seal();
+    for (const running of this.#background) await running[Symbol.asyncDispose]();
     await this.mounts[Symbol.asyncDispose]();
-  }
-
-  async #asCaller(
-    request: VaultRequest,
-    operation: Operation,
-    needsSudo: boolean,
-    action: (caller: Caller) => Promise<Answer | undefined>,
-  ): Promise<Answer | undefined> {
-    const { clientToken = "", path, authority } = request;
-    const secret = clientToken instanceof Secret ? clientToken : new Secret(clientToken);
-    const isOperator = authority === "root" && secret.reveal() === "";
-    const token = isOperator ? OPERATOR_TOKEN : await this.#tokens.use(secret.reveal());
-    if (token === undefined) throw denied(request);
-    try {
-      const acl = await this.#policies.acl(token.entry.policies);
-      const decision = acl.decide({ operation, path, data: request.data });
-      if (!decision.allowed || (needsSudo && !decision.sudo)) throw denied(request);
-      return await action({ token, secret, hasSudo: decision.sudo });
-    } finally {
-      // Dead already; what cannot be deleted now, because the request sealed the vault or filled the disk, is tidied.
-      if (token.entry.usesLeft === SPENT) await this.#tokens.revoke(token.hash).catch(() => undefined);
-    }
+    await this.#audit[Symbol.asyncDispose]();
   }
 }
 
-/** A backend that owns nothing. */
-function fixedBackend(paths: PathTable): Backend {
-  return { paths, [Symbol.asyncDispose]: () => Promise.resolve() };
+/** A mount that owns nothing. */
+function builtIn(path: string, type: string, description: string, table: () => PathTable): BuiltInMount {
+  return {
+    path,
+    type,
+    description,
+    factory: () => Promise.resolve({ paths: table(), [Symbol.asyncDispose]: () => Promise.resolve() }),
+  };
 }
 
-/** Which of the two kinds of writing this is; only paths that can tell have both. */
-async function resolveOperation(asked: Operation, match: PathMatch | undefined): Promise<Operation> {
-  if (!isWrite(asked) || asked === "patch") return asked;
-  const exists = match?.entry.exists;
-  return exists !== undefined && !(await exists(match?.parameters ?? {})) ? "create" : "update";
+/** @throws {RksError} UNAVAILABLE while the mount's backend cannot be made. */
+async function undoLease(
+  mounts: () => Mounts,
+  leaving: ReadonlyMap<string, Backend | undefined>,
+  accessor: string,
+  internal: JsonObject,
+): Promise<void> {
+  if (leaving.has(accessor)) {
+    const backend = leaving.get(accessor);
+    if (backend === undefined) throw cannotUndo();
+    return backend.revokeLease?.(internal);
+  }
+  const served = mounts()
+    .backends()
+    .find(({ entry }) => entry.accessor === accessor)?.backend;
+  if (served !== undefined) return served.revokeLease?.(internal);
+  // Of a mount that is gone nothing is left to undo.
+  if (
+    mounts()
+      .list()
+      .some((entry) => entry.accessor === accessor)
+  )
+    throw cannotUndo();
 }
 
-/** One text for a missing, unknown, expired or spent token and for a policy that says no. */
-function denied({ operation, path }: VaultRequest): RksError {
-  return new RksError("PERMISSION_DENIED", `permission denied for ${operation} on "${path.slice(0, 200)}"`, {
-    suggestion: "Give a token that is alive and whose policies allow this.",
+function cannotUndo(): RksError {
+  return new RksError("UNAVAILABLE", "the engine that made the secret could not be opened", {
+    suggestion: "Look in the log for why, or forget its leases with sys/leases/revoke-force.",
   });
 }
 
-function noHandler({ operation, path }: VaultRequest, isKnown: boolean): RksError {
-  const shown = path.slice(0, 200);
-  if (isKnown) {
-    return new RksError("UNSUPPORTED", `"${shown}" cannot be asked to ${operation}`, {
-      suggestion: "Use an operation that the path has.",
-    });
-  }
-  return new RksError("NOT_FOUND", `nothing serves "${shown}"`, {
-    suggestion: `Mount an engine there, for example write sys/mounts/pki with type "pki", or correct the path.`,
-  });
+function tokenTtls(mounts: Mounts): { readonly default: number; readonly max: number } {
+  return effectiveTtls(tokenMount(mounts));
+}
+
+function tokenMount(mounts: Mounts): MountEntry {
+  const entry = mounts.covering(TOKEN_MOUNT.slice(0, -1));
+  if (entry === undefined) throw RksError.from(new Error("the tokens are not mounted"));
+  return entry;
+}
+
+function loginMount(mounts: Mounts, accessor: string): LoginMount | undefined {
+  const found = mounts.backends().find(({ entry }) => entry.accessor === accessor);
+  if (found === undefined) return undefined;
+  const { entry, backend } = found;
+  return {
+    ttls: effectiveTtls(entry),
+    renewLogin: async (renewal) => backend.renewLogin?.(renewal),
+  };
+}
+
+async function tokenEntity(entities: EntityStore, mounts: Mounts, name: string): Promise<string> {
+  const { accessor, path, type } = tokenMount(mounts);
+  const login = { mountAccessor: accessor, mountPath: path, mountType: type, name, metadata: {} };
+  return (await entities.ensure(login)).id;
 }

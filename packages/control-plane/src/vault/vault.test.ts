@@ -1,11 +1,16 @@
 import { RksError, Secret } from "@rk8s/protocol";
+import { FakeClock } from "@rk8s/protocol/testing";
 import { expect, test } from "vitest";
 
 import { memoryStorage } from "../storage/memory-storage.js";
 import type { Storage, TransactionResult } from "../storage/storage.js";
 import { anUnsealedVault, echoBackend } from "./testing/unsealed-vault.js";
-import { openVault } from "./vault.js";
-import type { InitResult, Vault } from "./vault.js";
+import { openVault as openVaultWith } from "./vault.js";
+import type { InitResult, Vault, VaultInit } from "./vault.js";
+
+function openVault(init: VaultInit): Promise<Vault> {
+  return openVaultWith(init, { clock: new FakeClock() });
+}
 
 async function aSealedVault(
   shares: number,

@@ -1,3 +1,5 @@
+import { randomUUID } from "node:crypto";
+
 import { RksError, Secret, silentLogger } from "@rk8s/protocol";
 import type { Clock, Logger } from "@rk8s/protocol";
 
@@ -10,13 +12,14 @@ import { canonicalPath } from "./request-path.js";
 import { type BackendPath, operationFor, PathTable } from "./path-table.js";
 import { toVaultAnswer } from "./request.js";
 import type { VaultAnswer, VaultRequest, VaultResponse } from "./request.js";
+import type { LineWriter } from "./audit/audit-device.js";
 import { createSeal, INITIALIZED_KEY, keyringWrite, openSeal, readSeal, UnsealAttempt } from "./seal/seal.js";
 import type { SealConfig, StoredSeal, VaultKeys } from "./seal/seal.js";
 import { KEY_BYTES } from "./seal/sealed-record.js";
 import { Serial } from "./serial.js";
 import { isPossibleSplit, splitKey } from "./seal/shamir.js";
 import { ROOT_POLICY, UNLIMITED_USES } from "./token/token-entry.js";
-import { TokenStore } from "./token/token-store.js";
+import { type NewToken, TokenStore } from "./token/token-store.js";
 import { type ServedPath, UnsealedVault } from "./unsealed-vault.js";
 import { sealPaths } from "./sys/seal-paths.js";
 
@@ -54,8 +57,12 @@ export interface ClusterName {
 }
 
 export interface VaultPorts {
-  readonly clock?: Pick<Clock, "now">;
+  readonly clock: Clock;
   readonly logger?: Logger;
+  /** Default: Math.random. */
+  readonly random?: () => number;
+  /** Where audit devices of type `file` with the path `stdout` write. */
+  readonly stdout?: LineWriter;
 }
 
 /** How a new vault is sealed: a key split into shares, or a key that the caller keeps (32 bytes, see key-file.ts). */
@@ -99,14 +106,15 @@ type State =
  * Open a vault over a store, sealed or not yet initialised. Disposing it seals it.
  * @throws {RksError} STORAGE_CORRUPT when the store holds something that is not a vault.
  */
-export function openVault(init: VaultInit, ports: VaultPorts = {}): Promise<Vault> {
+export function openVault(init: VaultInit, ports: VaultPorts): Promise<Vault> {
   return Vault.open(init, ports);
 }
 
 /** The vault: seal and barrier below, and one entry, `handle`, for every request from above. */
 export class Vault implements AsyncDisposable {
   readonly #init: VaultInit;
-  readonly #clock: Pick<Clock, "now">;
+  readonly #ports: VaultPorts;
+  readonly #clock: Clock;
   readonly #logger: Logger;
   /** Below `sys/`: served sealed or not. */
   readonly #sealPaths: readonly BackendPath[];
@@ -117,7 +125,8 @@ export class Vault implements AsyncDisposable {
 
   private constructor(init: VaultInit, ports: VaultPorts, seal: StoredSeal | undefined) {
     this.#init = init;
-    this.#clock = ports.clock ?? Date;
+    this.#ports = ports;
+    this.#clock = ports.clock;
     this.#logger = ports.logger ?? silentLogger;
     this.#sealPaths = sealPaths(this, this.#clock);
     this.#sealTable = new PathTable(this.#sealPaths);
@@ -125,7 +134,7 @@ export class Vault implements AsyncDisposable {
   }
 
   /** As `openVault`. */
-  static async open(init: VaultInit, ports: VaultPorts = {}): Promise<Vault> {
+  static async open(init: VaultInit, ports: VaultPorts): Promise<Vault> {
     return new Vault(init, ports, await readSeal(init.storage));
   }
 
@@ -224,11 +233,12 @@ export class Vault implements AsyncDisposable {
   async answer(request: VaultRequest): Promise<VaultAnswer | undefined> {
     const path = canonicalPath(request.operation, request.path);
     const state = this.#state;
+    const id = randomUUID();
     const answer =
       state.kind === "unsealed"
-        ? await state.vault.handle({ ...request, path })
+        ? await state.vault.handle({ ...request, path }, id)
         : await this.#handleSealed({ ...request, path });
-    return answer === undefined ? undefined : toVaultAnswer(answer);
+    return answer === undefined ? undefined : toVaultAnswer(answer, id);
   }
 
   /** `handle` for reading. */
@@ -384,6 +394,8 @@ export class Vault implements AsyncDisposable {
       reservedMounts,
       clock: this.#clock,
       logger: this.#logger,
+      random: this.#ports.random ?? Math.random,
+      stdout: this.#ports.stdout,
       sealPaths: this.#sealPaths,
       sysPaths: this.#init.sysPaths ?? [],
     });
@@ -427,15 +439,19 @@ export class Vault implements AsyncDisposable {
 const SYS = "sys/";
 
 /** The root token of the initialisation: everything, for ever, until it is revoked. */
-const ROOT_TOKEN = {
+const ROOT_TOKEN: NewToken = {
+  type: "service",
   policies: [ROOT_POLICY],
   displayName: "root",
   meta: {},
   path: "auth/token/root",
   ttlSeconds: 0,
   explicitMaxTtlSeconds: 0,
+  periodSeconds: 0,
   renewable: false,
   usesLeft: UNLIMITED_USES,
+  boundCidrs: [],
+  entityId: "",
 };
 
 function sealedState(seal: StoredSeal): State {

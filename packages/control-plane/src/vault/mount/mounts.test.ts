@@ -1,4 +1,5 @@
 import { RksError } from "@rk8s/protocol";
+import { FakeClock } from "@rk8s/protocol/testing";
 import { expect, test } from "vitest";
 
 import type { BackendFactory } from "../backend.js";
@@ -126,7 +127,7 @@ test("a reserved mount serves, comes back, and not even root unmounts, tunes or 
   await expect(vault.write(root, "sys/mounts/rk8s-pki", { type: "echo" })).rejects.toMatchObject(refused);
   expect((await vault.read(root, "rk8s-pki/x"))?.data).toMatchObject({ ttls: { default: 60, max: 60 } });
   await vault.seal();
-  await using again = await openVault({ ...init, storage });
+  await using again = await openVault({ ...init, storage }, { clock: new FakeClock() });
   await again.unseal(share);
   expect(again.backend("rk8s-pki").paths.match("open")).toBeDefined();
   expect(() => again.backend("nothing")).toThrow(expect.objectContaining({ code: "NOT_FOUND" }));
@@ -163,12 +164,12 @@ test("an engine that cannot be opened says why and does not keep the vault seale
     mount.path === "bad/"
       ? Promise.reject(new RksError("STORAGE_CORRUPT", "the issuer is damaged"))
       : echoBackend(mount, barrier);
-  await using again = await openVault({ storage, backends: { echo: failing } });
+  await using again = await openVault({ storage, backends: { echo: failing } }, { clock: new FakeClock() });
   await again.unseal(share);
   expect((await again.read(root, "good/x"))?.data).toMatchObject({ operation: "read" });
   await expect(again.read(root, "bad/x")).rejects.toMatchObject({ code: "STORAGE_CORRUPT" });
   await again.seal();
-  await using without = await openVault({ storage });
+  await using without = await openVault({ storage }, { clock: new FakeClock() });
   await without.unseal(share);
   await expect(without.read(root, "good/x")).rejects.toMatchObject({ code: "UNSUPPORTED" });
 });

@@ -1,4 +1,5 @@
 import { RksError, silentLogger } from "@rk8s/protocol";
+import { FakeClock } from "@rk8s/protocol/testing";
 import { expect, test } from "vitest";
 
 import { CrashingStorage, everyCrash } from "../testing/crashing-storage.js";
@@ -53,7 +54,7 @@ test("a moved mount keeps accessor, identity and what it stored, and its old pat
   await expect(vault.read(root, "a/x")).rejects.toMatchObject({ code: "NOT_FOUND" });
   expect(await vault.read(root, "sys/remount/status/unknown")).toBeUndefined();
   await vault.seal();
-  await using again = await openVault({ storage, ...init });
+  await using again = await openVault({ storage, ...init }, { clock: new FakeClock() });
   await again.unseal(share);
   expect((await again.write(root, "b/c/stored/x", {}))?.data).toMatchObject({ operation: "update" });
 });

@@ -1,4 +1,5 @@
 import type { Secret } from "@rk8s/protocol";
+import { FakeClock } from "@rk8s/protocol/testing";
 
 import { memoryStorage } from "../../storage/memory-storage.js";
 import type { Storage } from "../../storage/storage.js";
@@ -13,6 +14,7 @@ export interface TestVault extends AsyncDisposable {
   readonly root: Secret<string>;
   readonly share: Secret<string>;
   readonly storage: Storage;
+  readonly clock: FakeClock;
   /** Move the vault's clock. */
   readonly advanceSeconds: (seconds: number) => void;
   /** A token with these policies, made by root. */
@@ -22,13 +24,8 @@ export interface TestVault extends AsyncDisposable {
 /** Make one over memory, or over `storage`. */
 export async function anUnsealedVault(init: Partial<VaultInit> = {}): Promise<TestVault> {
   const storage = init.storage ?? memoryStorage();
-  const clock = {
-    nowMs: 1_800_000_000_000,
-    now(): number {
-      return this.nowMs;
-    },
-  };
-  const vault = await openVault({ ...init, storage }, { clock });
+  const clock = new FakeClock({ now: 1_800_000_000_000 });
+  const vault = await openVault({ ...init, storage }, { clock, random: () => 0.5 });
   const { shares, rootToken } = await vault.init({ shares: 1, threshold: 1 });
   const [share] = shares;
   if (share === undefined) throw new TypeError("a vault of one share gave none");
@@ -38,8 +35,9 @@ export async function anUnsealedVault(init: Partial<VaultInit> = {}): Promise<Te
     root: rootToken,
     share,
     storage,
+    clock,
     advanceSeconds: (seconds) => {
-      clock.nowMs += seconds * 1000;
+      clock.advance(seconds * 1000);
     },
     tokenWith: async (data) => {
       const answer = await vault.write(rootToken, "auth/token/create", data);

@@ -9,6 +9,7 @@ export const OPERATOR_TOKEN: LiveToken = {
   hash: "",
   entry: {
     version: 1,
+    type: "service",
     accessor: "",
     policies: [ROOT_POLICY],
     depth: 0,
@@ -18,7 +19,10 @@ export const OPERATOR_TOKEN: LiveToken = {
     createdAtMs: 0,
     ttlSeconds: 0,
     explicitMaxTtlSeconds: 0,
+    periodSeconds: 0,
     renewable: false,
     usesLeft: UNLIMITED_USES,
+    boundCidrs: [],
+    entityId: "",
   },
 };

@@ -103,13 +103,14 @@ export function describeTokenParameters(parameters: TokenParameters): JsonObject
   };
 }
 
-/** The grant of a login through a role; `who` says who it is. */
+/** The grant of a login through a role; `who` says who it is. A role of type `default` leaves the type to the mount. */
 export function toLoginGrant(
   parameters: TokenParameters,
   who: Pick<LoginGrant, "displayName" | "aliasName" | "metadata" | "renewal">,
 ): LoginGrant {
   const { type, ...rest } = parameters;
-  return { ...rest, ...who, tokenType: isBatch(type) ? "batch" : "service" };
+  const grant = { ...rest, ...who };
+  return type === "default" ? grant : { ...grant, tokenType: isBatch(type) ? "batch" : "service" };
 }
 
 /**

@@ -1,45 +1,89 @@
 import { RksError } from "@rk8s/protocol";
 import { z } from "zod";
 
-import type { Answer, Caller, PathRequest } from "../backend.js";
-import { count, duration, flag, list, requiredText, text, texts } from "../field-types.js";
-import { SYSTEM_DEFAULT_TTL_SECONDS, SYSTEM_MAX_TTL_SECONDS } from "../mount/mount-settings.js";
-import { type BackendPath, callerOf, operation, PathTable } from "../path-table.js";
-import { normalName } from "../policy/policy-store.js";
-import type { VaultAuth } from "../request.js";
-import { describeToken, isRoot, remainingSeconds, ROOT_POLICY, UNLIMITED_USES } from "./token-entry.js";
-import type { TokenEntry } from "./token-entry.js";
-import type { LiveToken, NewToken, TokenStore } from "./token-store.js";
+import type { Storage } from "../../storage/storage.js";
+import type { Answer, PathRequest } from "../backend.js";
+import { duration, requiredText, text } from "../field-types.js";
+import { type BackendPath, callerOf, operation, parameter, PathTable } from "../path-table.js";
+import { describeToken } from "./token-answer.js";
+import { createToken, creationFields, type CreationPorts } from "./token-creation.js";
+import { MAX_BATCH_TOKEN_CHARACTERS } from "./batch-token.js";
+import { scanTokens } from "./token-scan.js";
+import { renewToken, type RenewalPorts } from "./token-renewal.js";
+import { describeTokenRole, type TokenRoles, tokenRoleFields } from "./token-role.js";
+import type { LiveToken, TokenStore } from "./token-store.js";
 
-const MAX_DISPLAY_NAME_CHARACTERS = 256;
-const MAX_META_ENTRIES = 64;
-
-const byToken = z.object({ token: requiredText({ maxCharacters: 4096 }) });
-const byAccessor = z.object({ accessor: requiredText({ maxCharacters: 256 }) });
-const creation = z.object({
-  id: text(""),
-  policies: list(),
-  meta: texts(),
-  no_parent: flag(false),
-  no_default_policy: flag(false),
-  renewable: flag(true),
-  ttl: duration(),
-  lease: duration(),
-  type: text("service"),
-  explicit_max_ttl: duration(0),
-  display_name: text(""),
-  num_uses: count(UNLIMITED_USES),
-  period: duration(0),
-});
-type Creation = z.output<typeof creation>;
-
-/** What the paths need of the vault's wall clock. */
-interface WallClock {
-  now(): number;
+export interface TokenPathsPorts extends CreationPorts, RenewalPorts {
+  readonly tokens: TokenStore;
+  readonly roles: TokenRoles;
+  readonly storage: Storage;
+  readonly clock: { now(): number };
+  /** Begin to remove what is left over; gives false while it is being done already. */
+  readonly startTidy: () => boolean;
 }
 
+const tokenText = { maxCharacters: MAX_BATCH_TOKEN_CHARACTERS };
+const byToken = z.object({ token: requiredText(tokenText) });
+const byAccessor = z.object({ accessor: requiredText({ maxCharacters: 256 }) });
+const increment = duration(0);
+
 /** The login method `token`: the paths under `auth/token/`. */
-export function tokenPaths(tokens: TokenStore, clock: WallClock): PathTable {
+export function tokenPaths(ports: TokenPathsPorts): PathTable {
+  return new PathTable([
+    ...creationPaths(ports),
+    ...lookupPaths(ports),
+    ...renewalPaths(ports),
+    ...revocationPaths(ports),
+    ...rolePaths(ports),
+  ]);
+}
+
+function creationPaths(ports: TokenPathsPorts): readonly BackendPath[] {
+  return [
+    {
+      pattern: "create",
+      operations: {
+        update: operation({
+          summary: "Make a token.",
+          fields: creationFields,
+          handle: (request) => createToken(ports, { caller: callerOf(request), fields: request.fields }),
+        }),
+      },
+    },
+    {
+      pattern: "create-orphan",
+      operations: {
+        update: operation({
+          summary: "Make a token that has no parent.",
+          fields: creationFields,
+          handle: (request) =>
+            createToken(ports, { caller: callerOf(request), fields: request.fields, makesOrphans: true }),
+        }),
+      },
+    },
+    {
+      pattern: "create/:role_name",
+      operations: {
+        update: operation({
+          summary: "Make a token as a role says.",
+          fields: creationFields,
+          handle: async (request) => {
+            const name = parameter(request, "role_name");
+            const role = await ports.roles.read(name);
+            if (role === undefined) throw invalid(`there is no token role "${name.slice(0, 80)}"`);
+            return createToken(ports, {
+              caller: callerOf(request),
+              fields: request.fields,
+              role: { name, role },
+            });
+          },
+        }),
+      },
+    },
+  ];
+}
+
+function lookupPaths({ tokens, storage, clock }: TokenPathsPorts): readonly BackendPath[] {
   const lookUp = (token: LiveToken, id: string): Answer => ({
     data: describeToken(token.entry, id, clock.now()),
   });
@@ -48,32 +92,19 @@ export function tokenPaths(tokens: TokenStore, clock: WallClock): PathTable {
     handle: (request: PathRequest<unknown>): Answer =>
       lookUp(callerOf(request).token, callerOf(request).secret.reveal()),
   };
-  const revoke = async (token: LiveToken): Promise<undefined> =>
-    tokens.revoke(token.hash).then(() => undefined);
-  const renewed = (token: LiveToken, secret: string, increment: number): Promise<Answer> =>
-    renew(tokens, token, { secret, increment, nowMs: clock.now() });
-  const increment = duration(0);
-  const paths: readonly BackendPath[] = [
-    {
-      pattern: "create",
-      operations: {
-        update: operation({
-          summary: "Make a token.",
-          fields: creation,
-          handle: (request) => create(tokens, callerOf(request), request.fields, clock.now()),
-        }),
-      },
+  const lookup = operation({
+    summary: "Describe a token; that of the request when none is named.",
+    fields: z.object({ token: text("", tokenText) }),
+    handle: async (request) => {
+      const { token } = request.fields;
+      if (token === "") return lookupSelf.handle(request);
+      const found = await tokens.find(token);
+      if (found === undefined) throw badToken("bad token");
+      return lookUp(found, token);
     },
-    {
-      pattern: "lookup",
-      operations: {
-        update: operation({
-          summary: "Describe a token.",
-          fields: byToken,
-          handle: async ({ fields }) => lookUp(found(await tokens.find(fields.token)), fields.token),
-        }),
-      },
-    },
+  });
+  return [
+    { pattern: "lookup", operations: { read: lookup, update: lookup } },
     { pattern: "lookup-self", operations: { read: operation(lookupSelf), update: operation(lookupSelf) } },
     {
       pattern: "lookup-accessor",
@@ -81,18 +112,53 @@ export function tokenPaths(tokens: TokenStore, clock: WallClock): PathTable {
         update: operation({
           summary: "Describe the token of an accessor.",
           fields: byAccessor,
-          handle: async ({ fields }) => lookUp(found(await tokens.findByAccessor(fields.accessor)), ""),
+          handle: async ({ fields }) => {
+            const found = await tokens.findByAccessor(fields.accessor);
+            if (found === undefined) throw badToken("invalid accessor");
+            return lookUp(found, "");
+          },
         }),
       },
     },
     {
+      pattern: "accessors",
+      operations: {
+        list: operation({
+          access: "sudo",
+          summary: "List the accessors of all tokens.",
+          handle: async () => {
+            const keys: string[] = [];
+            for await (const token of scanTokens(storage)) {
+              if (tokens.isUsable(token)) keys.push(token.entry.accessor);
+            }
+            return keys.length === 0 ? undefined : { data: { keys } };
+          },
+        }),
+      },
+    },
+  ];
+}
+
+function renewalPaths(ports: TokenPathsPorts): readonly BackendPath[] {
+  const { tokens } = ports;
+  return [
+    {
       pattern: "renew",
       operations: {
         update: operation({
-          summary: "Make a token live longer.",
-          fields: byToken.extend({ increment }),
-          handle: async ({ fields }) =>
-            renewed(found(await tokens.find(fields.token)), fields.token, fields.increment),
+          summary: "Make a token live longer; that of the request when none is named.",
+          fields: z.object({ token: text("", tokenText), increment }),
+          handle: async (request) => {
+            const { fields } = request;
+            const { token, secret } = callerOf(request);
+            if (fields.token === "") return renewToken(ports, token, secret.reveal(), fields.increment);
+            return renewToken(
+              ports,
+              assertFound(await tokens.find(fields.token)),
+              fields.token,
+              fields.increment,
+            );
+          },
         }),
       },
     },
@@ -104,18 +170,42 @@ export function tokenPaths(tokens: TokenStore, clock: WallClock): PathTable {
           fields: z.object({ increment }),
           handle: (request) => {
             const { token, secret } = callerOf(request);
-            return renewed(token, secret.reveal(), request.fields.increment);
+            return renewToken(ports, token, secret.reveal(), request.fields.increment);
           },
         }),
       },
     },
+    {
+      pattern: "renew-accessor",
+      operations: {
+        update: operation({
+          summary: "Make the token of an accessor live longer.",
+          fields: byAccessor.extend({ increment }),
+          handle: async ({ fields }) => {
+            const token = await tokens.findByAccessor(fields.accessor);
+            if (token === undefined) throw invalid("invalid accessor");
+            return renewToken(ports, token, "", fields.increment);
+          },
+        }),
+      },
+    },
+  ];
+}
+
+function revocationPaths({ tokens, startTidy }: TokenPathsPorts): readonly BackendPath[] {
+  const revoke = async ({ hash, entry }: LiveToken): Promise<undefined> => {
+    if (entry.type === "batch") throw invalid("batch tokens cannot be revoked");
+    await tokens.revoke(hash);
+    return undefined;
+  };
+  return [
     {
       pattern: "revoke",
       operations: {
         update: operation({
           summary: "Revoke a token and all that descend from it.",
           fields: byToken,
-          handle: async ({ fields }) => revoke(found(await tokens.find(fields.token))),
+          handle: async ({ fields }) => revoke(assertFound(await tokens.find(fields.token))),
         }),
       },
     },
@@ -134,160 +224,101 @@ export function tokenPaths(tokens: TokenStore, clock: WallClock): PathTable {
         update: operation({
           summary: "Revoke the token of an accessor and all that descend from it.",
           fields: byAccessor,
-          handle: async ({ fields }) => revoke(found(await tokens.findByAccessor(fields.accessor))),
+          handle: async ({ fields }) => {
+            const token = await tokens.findByAccessor(fields.accessor);
+            if (token === undefined) throw invalid("invalid accessor");
+            return revoke(token);
+          },
+        }),
+      },
+    },
+    {
+      pattern: "revoke-orphan",
+      operations: {
+        update: operation({
+          access: "sudo",
+          summary: "Revoke a token and leave its children alive, as orphans.",
+          fields: byToken,
+          handle: async ({ fields }) => {
+            const { hash, entry } = assertFound(await tokens.find(fields.token));
+            if (entry.type === "batch") throw invalid("batch tokens cannot be revoked");
+            await tokens.revokeOrphaning(hash);
+            return undefined;
+          },
+        }),
+      },
+    },
+    {
+      pattern: "tidy",
+      operations: {
+        update: operation({
+          summary: "Remove what revoked and expired tokens may have left over.",
+          handle: () => ({
+            warnings: [
+              startTidy() ? "Tidying has begun and goes on by itself." : "Tidying is under way already.",
+            ],
+          }),
         }),
       },
     },
   ];
-  return new PathTable(paths);
 }
 
-async function create(tokens: TokenStore, caller: Caller, fields: Creation, nowMs: number): Promise<Answer> {
-  assertSupported(fields);
-  if (caller.token.entry.usesLeft !== UNLIMITED_USES) {
-    throw refused("a token with limited uses cannot make tokens");
-  }
-  const policies = chosenPolicies(caller, fields.policies, fields.no_default_policy);
-  if (fields.no_parent && !caller.hasSudo) throw refused("making a token without a parent needs sudo");
-  const warnings: string[] = [];
-  const made = await tokens.create(
-    {
-      policies,
-      displayName: `token${displaySuffix(fields.display_name)}`,
-      meta: checkedMeta(fields.meta ?? {}),
-      path: "auth/token/create",
-      renewable: fields.renewable,
-      usesLeft: fields.num_uses,
-      ...lifetime(caller.token.entry, policies, { fields, nowMs }, warnings),
+function rolePaths({ roles }: TokenPathsPorts): readonly BackendPath[] {
+  const listing = operation({
+    summary: "List the names of the token roles.",
+    handle: async () => {
+      const keys = await roles.list();
+      return keys.length === 0 ? undefined : { data: { keys } };
     },
-    fields.no_parent ? undefined : caller.token,
-  );
-  return { auth: toAuth(made.token, made.entry, nowMs), warnings };
-}
-
-/** Fields that would change what the token may do, and that this vault does not have. */
-function assertSupported({ id, period, type }: Creation): void {
-  const isKnownType = type === "service" || type === "default" || type === "";
-  const problem = id !== "" ? "id" : period !== 0 ? "period" : isKnownType ? undefined : "type";
-  if (problem === undefined) return;
-  throw new RksError("INPUT_INVALID", `field "${problem}" of a token cannot be chosen`, {
-    suggestion: `Leave out "${problem}".`,
   });
-}
-
-/** A caller without sudo hands on what it has itself and nothing else; `root` comes from root only. */
-function chosenPolicies(
-  caller: Caller,
-  wanted: readonly string[] | undefined,
-  withoutDefault: boolean | undefined,
-): string[] {
-  const own = caller.token.entry.policies;
-  const names = new Set((wanted === undefined || wanted.length === 0 ? own : wanted).map(normalName));
-  if (names.has(ROOT_POLICY)) {
-    if (!isRoot(caller.token.entry)) throw refused("only a root token can make a root token");
-    if (names.size > 1) throw refused("a root token has no other policies");
-    return [ROOT_POLICY];
-  }
-  if (withoutDefault !== true) names.add("default");
-  if (!caller.hasSudo) {
-    const foreign = [...names].find((name) => name !== "default" && !own.includes(name));
-    if (foreign !== undefined) throw refused(`policy "${foreign}" is not one of the caller's own`);
-  }
-  return [...names].toSorted();
-}
-
-type Lifetime = Pick<NewToken, "ttlSeconds" | "explicitMaxTtlSeconds"> & { readonly expiresAtMs?: number };
-
-function lifetime(
-  parent: TokenEntry,
-  policies: readonly string[],
-  { fields, nowMs }: { readonly fields: Creation; readonly nowMs: number },
-  warnings: string[],
-): Lifetime {
-  const explicitMaxTtlSeconds = fields.explicit_max_ttl;
-  const wanted = fields.ttl ?? fields.lease ?? 0;
-  const isForever = policies.includes(ROOT_POLICY) && wanted === 0 && explicitMaxTtlSeconds === 0;
-  if (isForever && parent.expiresAtMs === undefined) return { ttlSeconds: 0, explicitMaxTtlSeconds };
-  if (isForever) throw refused("a root token that expires cannot make one that does not");
-  const max = longest(explicitMaxTtlSeconds);
-  const ttlSeconds = Math.min(wanted === 0 ? SYSTEM_DEFAULT_TTL_SECONDS : wanted, max);
-  if (wanted > max)
-    warnings.push(`ttl of ${wanted} s is longer than the longest of ${max} s and was cut to it`);
-  return { ttlSeconds, explicitMaxTtlSeconds, expiresAtMs: nowMs + ttlSeconds * 1000 };
-}
-
-async function renew(
-  tokens: TokenStore,
-  token: LiveToken,
-  {
-    secret,
-    increment,
-    nowMs,
-  }: { readonly secret: string; readonly increment: number; readonly nowMs: number },
-): Promise<Answer> {
-  const { entry } = token;
-  if (!entry.renewable || entry.expiresAtMs === undefined) {
-    throw new RksError("INPUT_INVALID", "the token is not renewable", { suggestion: "Make a new token." });
-  }
-  const renewed = await tokens.setExpiry(token.hash, (current) => {
-    const wanted = nowMs + (increment === 0 ? current.ttlSeconds : increment) * 1000;
-    return Math.min(wanted, current.createdAtMs + longest(current.explicitMaxTtlSeconds) * 1000);
-  });
-  return { auth: toAuth(secret, found(renewed).entry, nowMs) };
-}
-
-/** Seconds from its creation that a token can live at most. */
-function longest(explicitMaxTtlSeconds: number): number {
-  if (explicitMaxTtlSeconds === 0) return SYSTEM_MAX_TTL_SECONDS;
-  return Math.min(explicitMaxTtlSeconds, SYSTEM_MAX_TTL_SECONDS);
-}
-
-function toAuth(secret: string, entry: TokenEntry, nowMs: number): VaultAuth {
-  return {
-    client_token: secret,
-    accessor: entry.accessor,
-    policies: entry.policies,
-    token_policies: entry.policies,
-    metadata: Object.keys(entry.meta).length === 0 ? null : entry.meta,
-    lease_duration: remainingSeconds(entry, nowMs),
-    renewable: entry.renewable && entry.expiresAtMs !== undefined,
-    entity_id: "",
-    token_type: "service",
-    orphan: entry.parent === undefined,
-    mfa_requirement: null,
-    num_uses: entry.usesLeft,
-  };
-}
-
-function displaySuffix(name: string): string {
-  if (name === "") return "";
-  return `-${name.slice(0, MAX_DISPLAY_NAME_CHARACTERS).replace(/[^A-Za-z0-9]+/g, "-")}`;
-}
-
-function checkedMeta(meta: Readonly<Record<string, string>>): Record<string, string> {
-  const entries = Object.entries(meta);
-  if (
-    entries.length <= MAX_META_ENTRIES &&
-    entries.every(([key, value]) => key.length + value.length <= 1024)
-  ) {
-    return { ...meta };
-  }
-  throw new RksError(
-    "INPUT_INVALID",
-    `field "meta" is larger than ${MAX_META_ENTRIES} texts of 1024 characters`,
+  return [
+    { pattern: "roles", operations: { list: listing } },
     {
-      suggestion: "Keep less with the token.",
+      pattern: "roles/:role_name",
+      exists: async ({ role_name = "" }) => (await roles.read(role_name)) !== undefined,
+      operations: {
+        read: operation({
+          summary: "Read a token role.",
+          handle: async (request) => {
+            const name = parameter(request, "role_name");
+            const role = await roles.read(name);
+            return role === undefined ? undefined : { data: describeTokenRole(name, role) };
+          },
+        }),
+        update: operation({
+          summary: "Make or change a token role.",
+          fields: tokenRoleFields,
+          handle: async (request) => {
+            await roles.write(parameter(request, "role_name"), request.fields);
+            return undefined;
+          },
+        }),
+        delete: operation({
+          summary: "Delete a token role. Tokens made through it stay.",
+          handle: async (request) => {
+            await roles.delete(parameter(request, "role_name"));
+            return undefined;
+          },
+        }),
+      },
     },
-  );
+  ];
 }
 
-function found(token: LiveToken | undefined): LiveToken {
+function assertFound(token: LiveToken | undefined): LiveToken {
   if (token !== undefined) return token;
-  throw new RksError("NOT_FOUND", "there is no such token", {
+  throw invalid("token not found");
+}
+
+function badToken(message: string): RksError {
+  return new RksError("PERMISSION_DENIED", message, {
     suggestion: "It may have expired or been revoked; make a new one.",
   });
 }
 
-function refused(message: string): RksError {
-  return new RksError("PERMISSION_DENIED", message, { suggestion: "Ask for a token that may do this." });
+function invalid(message: string): RksError {
+  return new RksError("INPUT_INVALID", message, {
+    suggestion: "Name a token, accessor or role that exists.",
+  });
 }

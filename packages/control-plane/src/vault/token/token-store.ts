@@ -1,32 +1,49 @@
-import { createHmac, randomBytes } from "node:crypto";
+import { createHmac, hkdfSync, randomBytes } from "node:crypto";
 
 import { RksError } from "@rk8s/protocol";
 import type { Clock } from "@rk8s/protocol";
 
-import type { Storage, Write } from "../../storage/storage.js";
+import type { Comparison, Entry, Storage, Write } from "../../storage/storage.js";
+import { type Due, type DuePage, type Expiring, readDue } from "../lease/expiry-index.js";
+import { RecentMap } from "../policy/recent-map.js";
+import { BATCH_PREFIX, openBatchToken, sealBatchToken } from "./batch-token.js";
 import { OPERATOR_TOKEN } from "./operator-token.js";
-import { decodeTokenEntry, encodeTokenEntry, isExpired, SPENT, UNLIMITED_USES } from "./token-entry.js";
-import type { TokenEntry } from "./token-entry.js";
+import {
+  decodeTokenEntry,
+  encodeTokenEntry,
+  isUsable,
+  SPENT,
+  type TokenEntry,
+  UNLIMITED_USES,
+} from "./token-entry.js";
+import {
+  ACCESSOR_PREFIX,
+  CHILD_PREFIX,
+  expiryWrites,
+  TOKEN_EXPIRY_PREFIX,
+  TOKEN_PREFIX,
+  tokenIndex,
+} from "./token-keys.js";
 
 const SALT_KEY = "token/salt";
-const ID_PREFIX = "token/id/";
-const ACCESSOR_PREFIX = "token/accessor/";
-const CHILD_PREFIX = "token/child/";
-const EXPIRY_PREFIX = "token/expiry/";
 const SALT_BYTES = 32;
 const TOKEN_BYTES = 32;
 const ACCESSOR_BYTES = 18;
-/** No token is longer; longer ones are not even hashed. */
+/** No service token or accessor is longer; longer ones are not even hashed. */
 const MAX_TOKEN_CHARACTERS = 256;
 /** How deep tokens may descend from one another; each authentication looks at every ancestor. */
 const MAX_TOKEN_DEPTH = 16;
-/** Expired tokens removed with each new one, so that they cannot pile up. */
-const TIDY_PER_CREATE = 8;
 /** A conflict means that another use of the same token won; so many in a row do not happen to a sane caller. */
 const MAX_CONFLICTS = 200;
+/** Entries that are kept decoded, and how large they are at most. */
+const MAX_DECODED = 4096;
+const MAX_DECODED_BYTES = 4096;
+/** Where a token that is to be removed stands in the index by time: first. */
+const AT_ONCE_MS = 0;
 
 /** A token that may be used, as it was found. */
 export interface LiveToken {
+  /** Names the token in the store; empty for who holds none. */
   readonly hash: string;
   readonly entry: TokenEntry;
 }
@@ -34,30 +51,58 @@ export interface LiveToken {
 /** The entry without what the store decides itself. */
 export type NewToken = Omit<TokenEntry, "version" | "accessor" | "parent" | "depth" | "createdAtMs">;
 
-/**
- * Tokens in the barrier. Of a token only a salted hash is kept. A token is alive when its entry and those of all its
- * ancestors exist, have not expired and are not spent; revoking one therefore takes effect on its whole line at once.
- */
-export class TokenStore {
-  readonly #storage: Storage;
-  readonly #clock: Pick<Clock, "now">;
-  readonly #salt: Uint8Array;
+export interface TokenOptions {
+  /** The token itself, chosen by the caller. */
+  readonly id?: string;
+  /** What is to be written in the same transaction, for the token with this hash. Not for batch tokens. */
+  readonly besides?: (hash: string) => readonly Write[];
+}
 
-  private constructor(storage: Storage, salt: Uint8Array, clock: Pick<Clock, "now">) {
+export interface MadeToken extends LiveToken {
+  /** Shown to its holder and kept nowhere. */
+  readonly token: string;
+}
+
+export interface TokenStorePorts {
+  readonly clock: Pick<Clock, "now">;
+  /** End what hangs on a token that is being removed. Called again when it failed, so it must be possible twice. */
+  readonly cleanUp?: (hash: string) => Promise<void>;
+  /** Told when a token is to be removed at a time. */
+  readonly onExpiry?: (expiresAtMs: number) => void;
+}
+
+/**
+ * Tokens in the barrier. Of a token only a salted hash is kept, and looked up by it, so no comparison tells how much of
+ * a guess was right. A token is alive when its entry and those of all its ancestors exist, have not expired and are not
+ * spent; revoking one therefore takes effect on its whole line at once. Batch tokens are kept nowhere: they are their
+ * own entry, and alive as long as their parent.
+ */
+export class TokenStore implements Expiring {
+  readonly #storage: Storage;
+  readonly #ports: TokenStorePorts;
+  readonly #salt: Uint8Array;
+  readonly #batchSecret: Uint8Array;
+  /** The store is the only writer: what was written at a revision stays what it is. */
+  readonly #decoded = new RecentMap<{ readonly modRevision: number; readonly entry: TokenEntry }>(
+    MAX_DECODED,
+  );
+
+  private constructor(storage: Storage, salt: Uint8Array, ports: TokenStorePorts) {
     this.#storage = storage;
     this.#salt = salt;
-    this.#clock = clock;
+    this.#batchSecret = new Uint8Array(hkdfSync("sha256", salt, "", "rk8s batch tokens", SALT_BYTES));
+    this.#ports = ports;
   }
 
   /** @throws {RksError} STORAGE_CORRUPT when the salt is missing. */
-  static async open(storage: Storage, clock: Pick<Clock, "now">): Promise<TokenStore> {
+  static async open(storage: Storage, ports: TokenStorePorts): Promise<TokenStore> {
     const salt = await storage.get(SALT_KEY);
     if (salt === undefined) {
       throw new RksError("STORAGE_CORRUPT", "the salt of the tokens is missing", {
         suggestion: "Restore the data folder from the newest backup.",
       });
     }
-    return new TokenStore(storage, salt.value, clock);
+    return new TokenStore(storage, salt.value, ports);
   }
 
   /** The writes that make a new store with one token in it, and that token. */
@@ -67,35 +112,58 @@ export class TokenStore {
     clock: Pick<Clock, "now">,
   ): { readonly token: string; readonly writes: readonly Write[] } {
     const salt = randomBytes(SALT_BYTES);
-    const store = new TokenStore(storage, salt, clock);
-    const made = store.#make(token, undefined);
+    const store = new TokenStore(storage, salt, { clock });
+    const made = store.#make(token, undefined, {});
     return { token: made.token, writes: [{ type: "put", key: SALT_KEY, value: salt }, ...made.writes] };
   }
 
   /**
    * Make a token below `parent`, or an orphan; the operator's are orphans.
-   * @throws {RksError} INPUT_INVALID when the line of ancestors is too long.
+   * @throws {RksError} INPUT_INVALID when the line of ancestors is too long or the chosen token exists; PERMISSION_DENIED
+   *   when the parent is not alive any more.
    */
   async create(
     token: NewToken,
     parent: LiveToken | undefined,
-  ): Promise<{ token: string; entry: TokenEntry }> {
-    const made = this.#make(token, parent === OPERATOR_TOKEN ? undefined : parent);
-    await this.#tidy();
-    await this.#storage.transaction([], made.writes);
-    return made;
+    options: TokenOptions = {},
+  ): Promise<MadeToken> {
+    const above = parent === OPERATOR_TOKEN ? undefined : parent;
+    if (token.type === "batch") return this.#makeBatch(token, above);
+    for (let conflicts = 0; conflicts < MAX_CONFLICTS; conflicts += 1) {
+      const stored = above === undefined ? undefined : await this.#read(above.hash);
+      if (above !== undefined && (stored === undefined || stored.entry.usesLeft === SPENT)) {
+        throw parentGone();
+      }
+      const made = this.#make(token, above, options);
+      const absent = { key: TOKEN_PREFIX + made.hash, modRevision: 0 };
+      const present = stored === undefined ? [] : [comparison(stored)];
+      const { succeeded } = await this.#storage.transaction([absent, ...present], made.writes);
+      if (succeeded) {
+        if (made.entry.expiresAtMs !== undefined) this.#ports.onExpiry?.(made.entry.expiresAtMs);
+        return made;
+      }
+      if ((await this.#read(made.hash)) !== undefined) throw tokenExists();
+    }
+    throw tooBusy();
   }
 
   /** Look a token up without using it; undefined when it is not alive. */
   async find(token: string): Promise<LiveToken | undefined> {
+    if (token.startsWith(BATCH_PREFIX)) return this.#findBatch(token);
     if (token.length > MAX_TOKEN_CHARACTERS || token === "") return undefined;
-    return this.#findHash(this.#hash(token));
+    return this.findHash(this.#hash(token));
   }
 
   async findByAccessor(accessor: string): Promise<LiveToken | undefined> {
     if (accessor.length > MAX_TOKEN_CHARACTERS || accessor === "") return undefined;
     const index = await this.#storage.get(ACCESSOR_PREFIX + this.#hash(accessor));
-    return index === undefined ? undefined : this.#findHash(Buffer.from(index.value).toString());
+    return index === undefined ? undefined : this.findHash(Buffer.from(index.value).toString());
+  }
+
+  /** The token when it and its ancestors are alive. */
+  async findHash(hash: string): Promise<LiveToken | undefined> {
+    const entry = await this.#findLine(hash);
+    return entry === undefined ? undefined : { hash, entry };
   }
 
   /**
@@ -113,129 +181,228 @@ export class TokenStore {
 
   /** Set when a token expires, in place of when it did; undefined when it is not alive any more. */
   async setExpiry(hash: string, expiry: (entry: TokenEntry) => number): Promise<LiveToken | undefined> {
-    return this.#update(hash, (entry) => ({ ...entry, expiresAtMs: expiry(entry) }));
+    const found = await this.#update(hash, (entry) => ({ ...entry, expiresAtMs: expiry(entry) }));
+    if (found?.entry.expiresAtMs !== undefined) this.#ports.onExpiry?.(found.entry.expiresAtMs);
+    return found;
   }
 
   /**
-   * Revoke a token and all that descend from it. Nothing of the line is alive once the first write is done; after a
-   * crash in between, what is left of it stays dead and goes when it expires.
+   * What a transaction compares so that it succeeds only while the token is there as it is now; undefined when it is
+   * not alive or on its way out.
+   */
+  async hold(hash: string): Promise<Comparison | undefined> {
+    const stored = await this.#read(hash);
+    if (stored === undefined || !isUsable(stored.entry, this.#ports.clock.now())) return undefined;
+    return comparison(stored);
+  }
+
+  /**
+   * Revoke a token and all that descend from it. Nothing of the line is alive once the first write is done; what a
+   * crash leaves is found by `revokeExpired` later.
    */
   async revoke(hash: string): Promise<void> {
+    await this.#condemn(hash);
     const pending = [hash];
     for (let next = pending.pop(); next !== undefined; next = pending.pop()) {
-      await this.#remove(next);
-      for (let more = true; more;) {
-        const page = await this.#storage.list(`${CHILD_PREFIX}${next}/`, { limit: 100 });
-        pending.push(...page.entries.map(({ key }) => key.slice(key.lastIndexOf("/") + 1)));
-        await this.#storage.transaction(
-          [],
-          page.entries.map(({ key }) => ({ type: "delete", key })),
-        );
+      for (let after: string | undefined, more = true; more;) {
+        const page = await this.#children(next, after);
+        for (const child of page.children) {
+          await this.#condemn(child);
+          pending.push(child);
+        }
+        after = page.last;
         more = page.more;
       }
+      await this.#remove(next);
     }
+  }
+
+  /** Revoke a token and make its children orphans. */
+  async revokeOrphaning(hash: string): Promise<void> {
+    await this.#orphanChildren(hash);
+    await this.#condemn(hash);
+    // Those that were made meanwhile; from now on there are no more.
+    await this.#orphanChildren(hash);
+    await this.#remove(hash);
+  }
+
+  /** Whether a token is alive as far as its own entry says, whatever became of its ancestors. */
+  isUsable({ entry }: LiveToken): boolean {
+    return isUsable(entry, this.#ports.clock.now());
+  }
+
+  /** Tokens whose time is over. */
+  due(after: string | undefined): Promise<DuePage> {
+    return readDue(this.#storage, TOKEN_EXPIRY_PREFIX, { nowMs: this.#ports.clock.now(), after });
+  }
+
+  /** Revoke a token whose time is over. */
+  async expire({ key, dueAtMs, id }: Due): Promise<void> {
+    const stored = await this.#read(id);
+    // What was renewed meanwhile stands elsewhere in the index.
+    if (stored?.entry.expiresAtMs === dueAtMs) return this.revoke(id);
+    await this.#storage.transaction([], [{ type: "delete", key }]);
   }
 
   #make(
     token: NewToken,
     parent: LiveToken | undefined,
-  ): { token: string; entry: TokenEntry; writes: readonly Write[] } {
+    { id, besides }: TokenOptions,
+  ): MadeToken & { readonly writes: readonly Write[] } {
+    const secret = id ?? `hvs.${randomBytes(TOKEN_BYTES).toString("base64url")}`;
+    const accessor = randomBytes(ACCESSOR_BYTES).toString("base64url");
+    const hash = this.#hash(secret);
+    const entry = this.#entry(token, parent, accessor);
+    const writes: Write[] = [
+      { type: "put", key: TOKEN_PREFIX + hash, value: encodeTokenEntry(entry) },
+      ...tokenIndex(entry, hash, this.#hash(accessor)),
+      ...expiryWrites(hash, undefined, entry.expiresAtMs),
+      ...(besides?.(hash) ?? []),
+    ];
+    return { token: secret, hash, entry, writes };
+  }
+
+  #makeBatch(token: NewToken, parent: LiveToken | undefined): MadeToken {
+    const entry = this.#entry(token, parent, "");
+    const secret = sealBatchToken(this.#batchSecret, entry);
+    return { token: secret, hash: this.#hash(secret), entry };
+  }
+
+  #entry(token: NewToken, parent: LiveToken | undefined, accessor: string): TokenEntry {
     const depth = parent === undefined ? 0 : parent.entry.depth + 1;
     if (depth > MAX_TOKEN_DEPTH) {
       throw new RksError("INPUT_INVALID", `a token has at most ${MAX_TOKEN_DEPTH} ancestors`, {
         suggestion: "Make the token with one of its ancestors, or as an orphan.",
       });
     }
-    const secret = `hvs.${randomBytes(TOKEN_BYTES).toString("base64url")}`;
-    const accessor = randomBytes(ACCESSOR_BYTES).toString("base64url");
-    const hash = this.#hash(secret);
-    const entry: TokenEntry = {
+    return {
       version: 1,
       ...token,
       accessor,
       depth,
-      createdAtMs: this.#clock.now(),
+      createdAtMs: this.#ports.clock.now(),
       ...(parent === undefined ? {} : { parent: parent.hash }),
     };
-    const writes: Write[] = [
-      { type: "put", key: ID_PREFIX + hash, value: encodeTokenEntry(entry) },
-      { type: "put", key: ACCESSOR_PREFIX + this.#hash(accessor), value: Buffer.from(hash) },
-    ];
-    if (parent !== undefined) writes.push({ type: "put", key: childKey(parent.hash, hash), value: EMPTY });
-    if (entry.expiresAtMs !== undefined) {
-      writes.push({ type: "put", key: expiryKey(entry.expiresAtMs, hash), value: EMPTY });
-    }
-    return { token: secret, entry, writes };
   }
 
-  /** The token when it and its ancestors are alive. */
-  async #findHash(hash: string): Promise<LiveToken | undefined> {
-    const now = this.#clock.now();
+  async #findBatch(token: string): Promise<LiveToken | undefined> {
+    const entry = openBatchToken(this.#batchSecret, token);
+    if (entry === undefined || !isUsable(entry, this.#ports.clock.now())) return undefined;
+    if (entry.parent !== undefined && (await this.#findLine(entry.parent)) === undefined) return undefined;
+    return { hash: this.#hash(token), entry };
+  }
+
+  async #findLine(hash: string): Promise<TokenEntry | undefined> {
+    const now = this.#ports.clock.now();
     let found: TokenEntry | undefined;
     let next: string | undefined = hash;
     for (let depth = 0; next !== undefined && depth <= MAX_TOKEN_DEPTH; depth += 1) {
-      const stored = await this.#storage.get(ID_PREFIX + next);
-      if (stored === undefined) return undefined;
-      const entry = decodeTokenEntry(stored.value);
-      if (isExpired(entry, now) || entry.usesLeft === SPENT) return undefined;
-      found ??= entry;
-      next = entry.parent;
+      const stored = await this.#read(next);
+      if (stored === undefined || !isUsable(stored.entry, now)) return undefined;
+      found ??= stored.entry;
+      next = stored.entry.parent;
     }
-    return found === undefined ? undefined : { hash, entry: found };
+    return found;
+  }
+
+  async #read(hash: string): Promise<(Entry & { readonly entry: TokenEntry }) | undefined> {
+    const stored = await this.#storage.get(TOKEN_PREFIX + hash);
+    if (stored === undefined) return undefined;
+    const known = this.#decoded.get(hash);
+    if (known?.modRevision === stored.modRevision) return { ...stored, entry: known.entry };
+    const entry = decodeTokenEntry(stored.value);
+    if (stored.value.byteLength <= MAX_DECODED_BYTES) {
+      this.#decoded.set(hash, { modRevision: stored.modRevision, entry });
+    }
+    return { ...stored, entry };
   }
 
   /** Change the entry of a live token by compare-and-swap; undefined when it is not alive any more. */
   async #update(hash: string, change: (entry: TokenEntry) => TokenEntry): Promise<LiveToken | undefined> {
     for (let conflicts = 0; conflicts < MAX_CONFLICTS; conflicts += 1) {
-      const key = ID_PREFIX + hash;
-      const stored = await this.#storage.get(key);
-      if (stored === undefined) return undefined;
-      const old = decodeTokenEntry(stored.value);
-      if (isExpired(old, this.#clock.now()) || old.usesLeft === SPENT) return undefined;
-      const entry = change(old);
-      const writes: Write[] = [{ type: "put", key, value: encodeTokenEntry(entry) }];
-      if (entry.expiresAtMs !== old.expiresAtMs) {
-        if (old.expiresAtMs !== undefined) {
-          writes.push({ type: "delete", key: expiryKey(old.expiresAtMs, hash) });
-        }
-        if (entry.expiresAtMs !== undefined) {
-          writes.push({ type: "put", key: expiryKey(entry.expiresAtMs, hash), value: EMPTY });
-        }
+      const stored = await this.#read(hash);
+      if (stored === undefined || !isUsable(stored.entry, this.#ports.clock.now())) return undefined;
+      const entry = change(stored.entry);
+      const kept = entry.usesLeft === SPENT ? { ...entry, expiresAtMs: AT_ONCE_MS } : entry;
+      if (await this.#swap(hash, stored, kept)) return { hash, entry };
+    }
+    throw tooBusy();
+  }
+
+  /** Make a token dead for good; it is first in line for removal. Not there: nothing happens. */
+  async #condemn(hash: string): Promise<void> {
+    for (let conflicts = 0; conflicts < MAX_CONFLICTS; conflicts += 1) {
+      const stored = await this.#read(hash);
+      if (stored === undefined || stored.entry.usesLeft === SPENT) return;
+      if (await this.#swap(hash, stored, { ...stored.entry, usesLeft: SPENT, expiresAtMs: AT_ONCE_MS }))
+        return;
+    }
+    throw tooBusy();
+  }
+
+  async #orphanChildren(hash: string): Promise<void> {
+    for (let more = true; more;) {
+      const page = await this.#children(hash, undefined);
+      for (const child of page.children) await this.#orphan(hash, child);
+      more = page.more;
+    }
+  }
+
+  async #orphan(parent: string, child: string): Promise<void> {
+    const link = { type: "delete", key: `${CHILD_PREFIX}${parent}/${child}` } as const;
+    for (let conflicts = 0; conflicts < MAX_CONFLICTS; conflicts += 1) {
+      const stored = await this.#read(child);
+      if (stored === undefined) {
+        await this.#storage.transaction([], [link]);
+        return;
       }
-      const { succeeded } = await this.#storage.transaction(
-        [{ key, modRevision: stored.modRevision }],
-        writes,
-      );
-      if (succeeded) return { hash, entry };
+      const { parent: _parent, ...entry } = stored.entry;
+      if (await this.#swap(child, stored, entry, [link])) return;
     }
-    throw new RksError("BUSY", "the token is being used by too many requests at once", {
-      suggestion: "Try again in a moment, with one token for each worker.",
-    });
+    throw tooBusy();
   }
 
-  /** Delete a token's own entries. */
-  async #remove(hash: string): Promise<void> {
-    const stored = await this.#storage.get(ID_PREFIX + hash);
-    if (stored === undefined) return;
-    const entry = decodeTokenEntry(stored.value);
-    const keys = [ID_PREFIX + hash, ACCESSOR_PREFIX + this.#hash(entry.accessor)];
-    if (entry.parent !== undefined) keys.push(childKey(entry.parent, hash));
-    if (entry.expiresAtMs !== undefined) keys.push(expiryKey(entry.expiresAtMs, hash));
-    await this.#storage.transaction(
-      [],
-      keys.map((key) => ({ type: "delete", key })),
+  async #swap(
+    hash: string,
+    stored: Entry & { readonly entry: TokenEntry },
+    entry: TokenEntry,
+    besides: readonly Write[] = [],
+  ): Promise<boolean> {
+    const { succeeded } = await this.#storage.transaction(
+      [comparison(stored)],
+      [
+        { type: "put", key: stored.key, value: encodeTokenEntry(entry) },
+        ...expiryWrites(hash, stored.entry.expiresAtMs, entry.expiresAtMs),
+        ...besides,
+      ],
     );
+    return succeeded;
   }
 
-  /** Remove a few of the tokens that expired the longest ago. */
-  async #tidy(): Promise<void> {
-    const { entries } = await this.#storage.list(EXPIRY_PREFIX, { limit: TIDY_PER_CREATE });
-    for (const { key } of entries) {
-      const [expiresAt = "", hash = ""] = key.slice(EXPIRY_PREFIX.length).split("/");
-      if (Number(expiresAt) > this.#clock.now()) return;
-      await this.revoke(hash);
-      await this.#storage.transaction([], [{ type: "delete", key }]);
-    }
+  async #children(
+    hash: string,
+    after: string | undefined,
+  ): Promise<{ children: readonly string[]; last: string | undefined; more: boolean }> {
+    const page = await this.#storage.list(`${CHILD_PREFIX}${hash}/`, { limit: 100, ...afterKey(after) });
+    const children = page.entries.map(({ key }) => key.slice(key.lastIndexOf("/") + 1));
+    const last = page.entries.at(-1)?.key;
+    return { children, last, more: page.more && last !== undefined };
+  }
+
+  /** Delete a condemned token's own entries, after all that hangs on it. */
+  async #remove(hash: string): Promise<void> {
+    await this.#ports.cleanUp?.(hash);
+    const stored = await this.#read(hash);
+    if (stored === undefined) return;
+    const { entry } = stored;
+    const index = tokenIndex(entry, hash, this.#hash(entry.accessor));
+    const writes: Write[] = [
+      { type: "delete", key: stored.key },
+      ...index.map(({ key }) => ({ type: "delete", key }) as const),
+      ...expiryWrites(hash, entry.expiresAtMs, undefined),
+    ];
+    await this.#storage.transaction([], writes);
+    this.#decoded.delete(hash);
   }
 
   #hash(token: string): string {
@@ -243,13 +410,28 @@ export class TokenStore {
   }
 }
 
-const EMPTY = new Uint8Array(0);
-
-function childKey(parent: string, child: string): string {
-  return `${CHILD_PREFIX}${parent}/${child}`;
+function comparison({ key, modRevision }: Entry): Comparison {
+  return { key, modRevision };
 }
 
-/** Digits enough for any date, so that text order is time order. */
-function expiryKey(expiresAtMs: number, hash: string): string {
-  return `${EXPIRY_PREFIX}${String(expiresAtMs).padStart(16, "0")}/${hash}`;
+function afterKey(after: string | undefined): { readonly after?: string } {
+  return after === undefined ? {} : { after };
+}
+
+function parentGone(): RksError {
+  return new RksError("PERMISSION_DENIED", "the token that makes the new one is not alive any more", {
+    suggestion: "Log in again.",
+  });
+}
+
+function tokenExists(): RksError {
+  return new RksError("INPUT_INVALID", "a token with the chosen id exists already", {
+    suggestion: "Choose another id, or let the vault choose it.",
+  });
+}
+
+function tooBusy(): RksError {
+  return new RksError("BUSY", "the token is being used by too many requests at once", {
+    suggestion: "Try again in a moment, with one token for each worker.",
+  });
 }

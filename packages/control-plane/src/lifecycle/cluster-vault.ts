@@ -1,7 +1,7 @@
 import { type Clock, type Logger, RksError, type Secret } from "@rk8s/protocol";
+import { secretsEngines } from "../mount-types.js";
 import { CLUSTER_CA_MOUNT, ClusterCa } from "../pki/cluster-ca.js";
 import { CLUSTER_KEYS } from "../pki/cluster-store.js";
-import { pkiBackend } from "../pki/pki-backend.js";
 import type { Storage } from "../storage/storage.js";
 import { type ClusterName, openVault, type Vault, type VaultInit } from "../vault/vault.js";
 import { VERSION } from "../version.js";
@@ -53,7 +53,7 @@ export async function openClusterVault(
     {
       storage,
       backends: {
-        pki: pkiBackend({ clock: ports.clock }),
+        ...secretsEngines(ports),
         [CLUSTER_CA_TYPE]: async (mount, barrier) => {
           assertAtItsPlace(mount.path);
           return ClusterCa.open(mount, barrier, { clock: ports.clock });

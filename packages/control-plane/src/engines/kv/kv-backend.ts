@@ -11,8 +11,7 @@ import { VersionedStore } from "./versioned-store.js";
 
 /**
  * The `kv` secrets engine: keeps what it is given. Version 1 keeps the newest value of a path, version 2 also older ones;
- * the mount's option `version` says which, 1 where it says nothing, and mounts of type `kv-v2` are of version 2. Paths,
- * fields and answers are Vault's.
+ * the mount's option `version` says which, 1 where it says nothing. Paths, fields and answers are Vault's.
  */
 export function kvBackend(ports: { readonly clock: Pick<Clock, "now"> }): BackendFactory {
   return (mount, storage) => {
@@ -30,7 +29,7 @@ export function kvBackend(ports: { readonly clock: Pick<Clock, "now"> }): Backen
 
 /** @throws {RksError} INPUT_INVALID */
 function kvVersion(mount: MountInit): "1" | "2" {
-  const version = mount.options["version"] ?? (mount.type === "kv-v2" ? "2" : "1");
+  const version = mount.options["version"] ?? "1";
   if (version === "1" || version === "2") return version;
   throw new RksError("INPUT_INVALID", `option version ${JSON.stringify(version.slice(0, 40))} is not known`, {
     suggestion: "Use version 1 or 2.",

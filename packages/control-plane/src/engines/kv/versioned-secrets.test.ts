@@ -28,7 +28,7 @@ async function aVersionedVault(): Promise<SecretsTest> {
       return this.nowMs;
     },
   };
-  const backends = { kv: kvBackend({ clock }), "kv-v2": kvBackend({ clock }) };
+  const backends = { kv: kvBackend({ clock }) };
   const vaultTest = await anUnsealedVault({ backends, storage: memoryStorage() });
   const { vault, root } = vaultTest;
   await vault.write(root, "sys/mounts/secret", { type: "kv", options: { version: "2" } });

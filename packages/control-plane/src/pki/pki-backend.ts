@@ -1,9 +1,15 @@
 import type { Clock } from "@rk8s/protocol";
 import type { BackendFactory } from "../vault/backend.js";
 import { PathTable } from "../vault/path-table.js";
+import { intermediatePaths } from "./authority/intermediate-paths.js";
 import { rootPaths } from "./authority/root-paths.js";
+import { signingPaths } from "./authority/signing-paths.js";
 import { certificatePaths } from "./certificate/certificate-paths.js";
 import { caPaths } from "./issuer/ca-paths.js";
+import { configPaths } from "./issuer/config-paths.js";
+import { importPaths } from "./issuer/import-paths.js";
+import { issuerPaths } from "./issuer/issuer-paths.js";
+import { keyPaths } from "./issuer/key-paths.js";
 import { issuePaths } from "./issuance/issue-paths.js";
 import { KeyMaker } from "./key-maker.js";
 import { openPkiMount } from "./pki-mount.js";
@@ -19,6 +25,12 @@ export function pkiBackend(ports: { readonly clock: Clock }): BackendFactory {
       paths: new PathTable([
         ...caPaths(pki),
         ...rootPaths(pki),
+        ...intermediatePaths(pki),
+        ...signingPaths(pki),
+        ...importPaths(pki),
+        ...issuerPaths(pki),
+        ...keyPaths(pki),
+        ...configPaths(pki),
         ...rolePaths(pki),
         ...issuePaths(pki),
         ...certificatePaths(pki),

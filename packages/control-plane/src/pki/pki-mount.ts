@@ -33,7 +33,7 @@ export interface PkiMount extends PkiPorts {
 export async function openPkiMount(mount: MountInit, storage: Storage, ports: PkiPorts): Promise<PkiMount> {
   const { storagePrefix: prefix } = mount;
   const access = await AccessConfig.open(storage, prefix);
-  const issuers = await IssuerStore.open(storage, prefix, access);
+  const issuers = await IssuerStore.open(storage, prefix, { access, clock: ports.clock });
   return {
     ...ports,
     mount,

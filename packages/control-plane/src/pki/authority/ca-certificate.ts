@@ -13,6 +13,8 @@ import {
 import type { MountInit } from "../../vault/backend.js";
 import { backdated } from "../issuance/validity.js";
 import { toDnsName } from "../name-rules.js";
+import { requireDate } from "../role/date-text.js";
+import { parseOtherSan } from "../role/other-sans.js";
 import { encodeSubject } from "../subject.js";
 import type { CaCertificateFields, CaNames } from "./ca-fields.js";
 
@@ -22,8 +24,6 @@ const MAX_NAMES = 250;
 const MAX_PATH_LENGTH = 255;
 /** The last moment that a certificate can name (RFC 5280 §4.1.2.5). */
 const LAST_MOMENT_MS = Date.UTC(9999, 11, 31, 23, 59, 59);
-const OTHER_SAN = /^(?<type>[0-2](?:\.\d{1,20}){1,30});(?:UTF-?8):(?<value>.{1,1000})$/is;
-const RFC_3339 = /^\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}(?:\.\d{1,9})?(?:Z|[+-]\d{2}:\d{2})$/i;
 
 /** DER Name of a CA. @throws {RksError} INPUT_INVALID for text that no name can hold. */
 export function caSubject(fields: CaNames): Uint8Array {
@@ -46,7 +46,7 @@ export function caNamesExtension(fields: CaNames, subject: Uint8Array): Uint8Arr
     emails: all.filter((name) => name.includes("@")).map(ascii),
     ipAddresses: fields.ip_sans.map(ipAddress),
     uris: fields.uri_sans.map(ascii),
-    utf8OtherNames: fields.other_sans.map(otherName),
+    utf8OtherNames: fields.other_sans.map((text) => parseOtherSan("other_sans", text)),
   };
   const count = Object.values(names).reduce((sum, { length }) => sum + length, 0);
   if (count === 0) return [];
@@ -115,12 +115,12 @@ export function caLifetime(
   const notBefore =
     fields.not_before === ""
       ? backdated(now, fields.not_before_duration)
-      : dateOf("not_before", fields.not_before);
+      : requireDate("not_before", fields.not_before);
   if (fields.not_after !== "") {
     if (fields.ttl !== 0) {
       throw refused("ttl and not_after are both given", "Give only one of ttl and not_after.");
     }
-    const notAfter = dateOf("not_after", fields.not_after);
+    const notAfter = requireDate("not_after", fields.not_after);
     if (notAfter <= notBefore || notAfter <= now) {
       throw refused(
         `not_after ${new Date(notAfter).toISOString()} is in the past or before not_before`,
@@ -142,15 +142,6 @@ export function caLifetime(
         ]
       : [];
   return { notBefore, notAfter, warnings };
-}
-
-function dateOf(field: string, value: string): number {
-  const time = RFC_3339.test(value) ? Date.parse(value) : Number.NaN;
-  if (time >= 0 && time <= LAST_MOMENT_MS) return time;
-  throw refused(
-    `${field} ${JSON.stringify(value.slice(0, 80))} is not a date from 1970 to 9999`,
-    "Write it as 2030-01-31T12:00:00Z.",
-  );
 }
 
 function subtrees(
@@ -192,15 +183,6 @@ function ipAddress(text: string): string {
   throw refused(
     `${JSON.stringify(text.slice(0, 80))} is not an IP address`,
     "Write IPv4 as 10.0.0.1 and IPv6 as 2001:db8::1, without port or prefix length.",
-  );
-}
-
-function otherName(text: string): { readonly type: string; readonly value: string } {
-  const { type, value } = OTHER_SAN.exec(text)?.groups ?? {};
-  if (type !== undefined && value !== undefined) return { type, value };
-  throw refused(
-    `other name ${JSON.stringify(text.slice(0, 80))} cannot be read`,
-    "Write it as <object identifier>;UTF8:<value>.",
   );
 }
 

@@ -5,8 +5,10 @@ import { type BackendPath, operation, parameter } from "../../vault/path-table.j
 import { selfSign } from "../certificate-authority.js";
 import { encodeCertificate, encodePrivateKey } from "../certificate-format.js";
 import { encodeAccessPoints, hasAccessUrls } from "../issuer/access-points.js";
+import { algorithmName } from "../issuer/revocation-algorithm.js";
 import type { PkiMount } from "../pki-mount.js";
 import { formatSerialNumber } from "../serial-number.js";
+import { signatureAlgorithmOf } from "../signing.js";
 import {
   caExtensions,
   caLifetime,
@@ -74,6 +76,7 @@ async function generateRoot(
   // Wrong requests cost no key: the dates, which count from when the key is there, are decided again below.
   caLifetime(fields, { mount, now: clock.now() });
   const { privateKey } = await caKey(pki, source, fields);
+  const signing = { signatureBits: fields.signature_bits, usePss: fields.use_pss };
   const spki = createPublicKey(privateKey).export({ type: "spki", format: "der" });
   const { notBefore, notAfter, warnings } = caLifetime(fields, { mount, now: clock.now() });
   const created = await pki.issuers.change((change) => {
@@ -86,11 +89,12 @@ async function generateRoot(
       notBefore,
       notAfter,
       extensions: [...extensions, ...accessPoints(pki)],
-      signatureBits: fields.signature_bits,
-      usePss: fields.use_pss,
+      ...signing,
     });
     const { entry: key } = change.addKey(privateKey, { name: keyName });
-    const { entry: issuer } = change.addIssuer(root.der, { name, latest: true });
+    const { entry: added } = change.addIssuer(root.der, { name, latest: true });
+    const algorithm = signatureAlgorithmOf(privateKey, signing);
+    const issuer = change.updateIssuer(added.id, { revocationSignatureAlgorithm: algorithmName(algorithm) });
     change.write(
       ...pki.certificates.writes(root.serialNumber, { der: root.der, issuerId: issuer.id, role: "" }),
     );

@@ -1,6 +1,7 @@
 import { RksError } from "@rk8s/protocol";
 import { z } from "zod";
 import type { Storage } from "../../storage/storage.js";
+import { Serial } from "../../vault/serial.js";
 import { hasAccessUrls, NO_ACCESS_URLS } from "./access-points.js";
 import type { AccessUrls, Issuer } from "./issuer.js";
 
@@ -26,6 +27,7 @@ const clusterSchema = z.object({ path: z.string(), aia_path: z.string() });
 export class AccessConfig {
   readonly #storage: Storage;
   readonly #prefix: string;
+  readonly #changes = new Serial();
   #urls: AccessUrls = NO_ACCESS_URLS;
   #cluster: ClusterPaths = { path: "", aia_path: "" };
   #version = 0;
@@ -57,16 +59,24 @@ export class AccessConfig {
     return this.#version;
   }
 
-  async setUrls(urls: AccessUrls): Promise<void> {
-    await this.#write(URLS, urls);
-    this.#urls = urls;
-    this.#version += 1;
+  /** Changes wait for each other, so that none is made of something old. */
+  setUrls(change: (before: AccessUrls) => AccessUrls): Promise<void> {
+    return this.#changes.run(async () => {
+      const urls = change(this.#urls);
+      await this.#write(URLS, urls);
+      this.#urls = urls;
+      this.#version += 1;
+    });
   }
 
-  async setCluster(cluster: ClusterPaths): Promise<void> {
-    await this.#write(CLUSTER, cluster);
-    this.#cluster = cluster;
-    this.#version += 1;
+  /** As `setUrls`. */
+  setCluster(change: (before: ClusterPaths) => ClusterPaths): Promise<void> {
+    return this.#changes.run(async () => {
+      const cluster = change(this.#cluster);
+      await this.#write(CLUSTER, cluster);
+      this.#cluster = cluster;
+      this.#version += 1;
+    });
   }
 
   /**

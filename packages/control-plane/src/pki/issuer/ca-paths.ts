@@ -1,4 +1,4 @@
-import type { Answer } from "../../vault/backend.js";
+import type { Answer, JsonObject } from "../../vault/backend.js";
 import { type BackendPath, operation } from "../../vault/path-table.js";
 import type { PkiMount } from "../pki-mount.js";
 
@@ -6,6 +6,10 @@ const PEM_CHAIN = "application/pem-certificate-chain";
 
 /** The default issuer for everyone: `ca`, `ca/pem`, `ca_chain`, `cert/ca` and `cert/ca_chain`. */
 export function caPaths({ issuers }: PkiMount): BackendPath[] {
+  const raw = (contentType: string, body: string | Uint8Array, data: JsonObject): Answer => ({
+    data,
+    raw: { contentType, body, lastModifiedMs: issuers.state.changedAtMs },
+  });
   const read = (pattern: string, summary: string, handle: () => Answer | undefined): BackendPath => ({
     pattern,
     operations: { read: operation({ access: "anyone", summary, handle }) },
@@ -20,18 +24,15 @@ export function caPaths({ issuers }: PkiMount): BackendPath[] {
   return [
     read("ca", "Read the default issuer's certificate, DER.", () => {
       const ca = current();
-      return {
-        data: { certificate: ca?.pem ?? "" },
-        raw: { contentType: "application/pkix-cert", body: ca?.der ?? "" },
-      };
+      return raw("application/pkix-cert", ca?.der ?? "", { certificate: ca?.pem ?? "" });
     }),
     read("ca/pem", "Read the default issuer's certificate, PEM.", () => {
       const pem = current()?.pem ?? "";
-      return { data: { certificate: pem }, raw: { contentType: PEM_CHAIN, body: pem } };
+      return raw(PEM_CHAIN, pem, { certificate: pem });
     }),
     read("ca_chain", "Read the default issuer's chain, PEM.", () => {
       const chain = current()?.chain ?? [];
-      return { data: { ca_chain: chain }, raw: { contentType: PEM_CHAIN, body: chain.join("\n") } };
+      return raw(PEM_CHAIN, chain.join("\n"), { ca_chain: chain });
     }),
     read("cert/ca", "Read the default issuer's certificate.", () => {
       const ca = current();

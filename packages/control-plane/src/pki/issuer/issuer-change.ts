@@ -26,12 +26,16 @@ export class IssuerChange {
   readonly #before: IssuerState;
   readonly #writes: Write[] = [];
   readonly #privateKeys = new Map<string, ReturnType<typeof privateKeyWrite>>();
+  readonly #changedAtMs: number;
   #state: IssuerState;
 
-  constructor(prefix: string, before: IssuerState) {
+  /** @param now milliseconds. */
+  constructor(prefix: string, before: IssuerState, now: number) {
     this.#prefix = prefix;
     this.#before = before;
     this.#state = before;
+    // Two changes never look like one to a client that asks what is new since a second.
+    this.#changedAtMs = Math.max(now, (Math.floor(before.changedAtMs / 1000) + 1) * 1000);
   }
 
   /** The issuers and keys as they are to be. */
@@ -186,7 +190,7 @@ export class IssuerChange {
 
   #put(
     change: Partial<
-      Omit<IssuerState, "issuers" | "keys"> & {
+      Omit<IssuerState, "issuers" | "keys" | "changedAtMs"> & {
         readonly issuers: readonly StoredIssuer[];
         readonly keys: readonly IssuerKey[];
       }
@@ -198,6 +202,7 @@ export class IssuerChange {
       issuers: [...issuers.values()],
       keys: [...keys.values()],
       ...change,
+      changedAtMs: this.#changedAtMs,
     });
   }
 }

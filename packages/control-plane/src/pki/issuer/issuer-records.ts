@@ -41,7 +41,12 @@ const issuerSchema = z.object({
   revokedAtMs: z.number(),
 });
 const keySchema = z.object({ name: z.string(), spki: z.base64() });
-const defaultsSchema = z.object({ issuer: z.string(), key: z.string(), followsLatest: z.boolean() });
+const defaultsSchema = z.object({
+  issuer: z.string(),
+  key: z.string(),
+  followsLatest: z.boolean(),
+  changedAtMs: z.number(),
+});
 
 /** Read all issuers and keys of a mount, no private keys. @throws {RksError} STORAGE_CORRUPT. */
 export async function readIssuerState(storage: Storage, prefix: string): Promise<IssuerState> {
@@ -57,7 +62,7 @@ export async function readIssuerState(storage: Storage, prefix: string): Promise
   const entry = await storage.get(prefix + DEFAULTS);
   const defaults =
     entry === undefined
-      ? { issuer: "", key: "", followsLatest: false }
+      ? { issuer: "", key: "", followsLatest: false, changedAtMs: 0 }
       : decode(defaultsSchema, entry.value, prefix + DEFAULTS);
   return issuerState({
     issuers,
@@ -65,6 +70,7 @@ export async function readIssuerState(storage: Storage, prefix: string): Promise
     defaultIssuerId: defaults.issuer,
     defaultKeyId: defaults.key,
     defaultFollowsLatest: defaults.followsLatest,
+    changedAtMs: defaults.changedAtMs,
   });
 }
 
@@ -168,6 +174,7 @@ function defaultsRecord(state: IssuerState): z.input<typeof defaultsSchema> {
     issuer: state.defaultIssuerId,
     key: state.defaultKeyId,
     followsLatest: state.defaultFollowsLatest,
+    changedAtMs: state.changedAtMs,
   };
 }
 

@@ -1,4 +1,4 @@
-import { RksError } from "@rk8s/protocol";
+import { type Clock, RksError } from "@rk8s/protocol";
 import { MAX_TRANSACTION_WRITES, type Storage, type Write } from "../../storage/storage.js";
 import { Serial } from "../../vault/serial.js";
 import { CertificateAuthority } from "../certificate-authority.js";
@@ -17,12 +17,18 @@ const MAX_AUTHORITIES = 32;
 /** Changes wait for each other; who would wait behind this many is told to come back. */
 const MAX_WAITING_CHANGES = 100;
 
+export interface IssuerStorePorts {
+  readonly access: AccessConfig;
+  readonly clock: Pick<Clock, "now">;
+}
+
 /** The issuers of a mount, with everything but private keys in memory. */
 export class IssuerStore {
   readonly keys: KeyStore;
   readonly #storage: Storage;
   readonly #prefix: string;
   readonly #access: AccessConfig;
+  readonly #clock: Pick<Clock, "now">;
   readonly #changes = new Serial();
   #waiting = 0;
   #state: IssuerState;
@@ -32,17 +38,18 @@ export class IssuerStore {
   #pems = new Map<string, string>();
   #accessVersion = 0;
 
-  private constructor(storage: Storage, prefix: string, access: AccessConfig, state: IssuerState) {
+  private constructor(storage: Storage, prefix: string, ports: IssuerStorePorts, state: IssuerState) {
     this.#storage = storage;
     this.#prefix = prefix;
-    this.#access = access;
+    this.#access = ports.access;
+    this.#clock = ports.clock;
     this.#state = state;
     this.keys = new KeyStore(storage, prefix, () => this.#state);
   }
 
   /** @throws {RksError} STORAGE_CORRUPT. */
-  static async open(storage: Storage, prefix: string, access: AccessConfig): Promise<IssuerStore> {
-    return new IssuerStore(storage, prefix, access, await readIssuerState(storage, prefix));
+  static async open(storage: Storage, prefix: string, ports: IssuerStorePorts): Promise<IssuerStore> {
+    return new IssuerStore(storage, prefix, ports, await readIssuerState(storage, prefix));
   }
 
   /** All issuers and keys as they are now. */
@@ -172,7 +179,7 @@ export class IssuerStore {
   }
 
   async #change<T>(action: (change: IssuerChange) => T | Promise<T>): Promise<T> {
-    const change = new IssuerChange(this.#prefix, this.#state);
+    const change = new IssuerChange(this.#prefix, this.#state, this.#clock.now());
     let writes: readonly Write[] = [];
     try {
       const result = await action(change);

@@ -65,4 +65,6 @@ export interface IssuerState {
   readonly defaultKeyId: string;
   /** Whether a new issuer with a key becomes the default. */
   readonly defaultFollowsLatest: boolean;
+  /** When anything of it was changed, milliseconds; always a later second than before. 0: never. */
+  readonly changedAtMs: number;
 }

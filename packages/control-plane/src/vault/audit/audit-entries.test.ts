@@ -36,6 +36,8 @@ const caller = {
   policies: ["default", "issuer"],
   token_policies: ["default", "issuer"],
   metadata: { team: "a" },
+  entity_id: "",
+  token_type: "service",
   token_ttl: 3600,
   token_issue_time: "2027-01-15T08:00:00.000Z",
   num_uses: 0,

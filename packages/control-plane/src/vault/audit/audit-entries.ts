@@ -171,6 +171,8 @@ function callerPart(token: TokenEntry): JsonObject {
     policies: token.policies,
     token_policies: token.policies,
     metadata: token.meta,
+    entity_id: token.entityId,
+    token_type: token.type,
     token_ttl: token.ttlSeconds,
     token_issue_time: new Date(token.createdAtMs).toISOString(),
     num_uses: Math.max(0, token.usesLeft),

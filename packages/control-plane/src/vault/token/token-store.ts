@@ -3,19 +3,12 @@ import { createHmac, hkdfSync, randomBytes } from "node:crypto";
 import { RksError } from "@rk8s/protocol";
 import type { Clock } from "@rk8s/protocol";
 
-import type { Comparison, Entry, Storage, Write } from "../../storage/storage.js";
+import type { Comparison, Storage, Write } from "../../storage/storage.js";
 import { type Due, type DuePage, type Expiring, readDue } from "../lease/expiry-index.js";
-import { RecentMap } from "../policy/recent-map.js";
 import { BATCH_PREFIX, openBatchToken, sealBatchToken } from "./batch-token.js";
 import { OPERATOR_TOKEN } from "./operator-token.js";
-import {
-  decodeTokenEntry,
-  encodeTokenEntry,
-  isUsable,
-  SPENT,
-  type TokenEntry,
-  UNLIMITED_USES,
-} from "./token-entry.js";
+import { type StoredToken, StoredTokens } from "./stored-tokens.js";
+import { encodeTokenEntry, isUsable, SPENT, type TokenEntry, UNLIMITED_USES } from "./token-entry.js";
 import {
   ACCESSOR_PREFIX,
   CHILD_PREFIX,
@@ -35,9 +28,6 @@ const MAX_TOKEN_CHARACTERS = 256;
 const MAX_TOKEN_DEPTH = 16;
 /** A conflict means that another use of the same token won; so many in a row do not happen to a sane caller. */
 const MAX_CONFLICTS = 200;
-/** Entries that are kept decoded, and how large they are at most. */
-const MAX_DECODED = 4096;
-const MAX_DECODED_BYTES = 4096;
 /** Where a token that is to be removed stands in the index by time: first. */
 const AT_ONCE_MS = 0;
 
@@ -82,13 +72,11 @@ export class TokenStore implements Expiring {
   readonly #ports: TokenStorePorts;
   readonly #salt: Uint8Array;
   readonly #batchSecret: Uint8Array;
-  /** The store is the only writer: what was written at a revision stays what it is. */
-  readonly #decoded = new RecentMap<{ readonly modRevision: number; readonly entry: TokenEntry }>(
-    MAX_DECODED,
-  );
+  readonly #entries: StoredTokens;
 
   private constructor(storage: Storage, salt: Uint8Array, ports: TokenStorePorts) {
     this.#storage = storage;
+    this.#entries = new StoredTokens(storage);
     this.#salt = salt;
     this.#batchSecret = new Uint8Array(hkdfSync("sha256", salt, "", "rk8s batch tokens", SALT_BYTES));
     this.#ports = ports;
@@ -130,19 +118,19 @@ export class TokenStore implements Expiring {
     const above = parent === OPERATOR_TOKEN ? undefined : parent;
     if (token.type === "batch") return this.#makeBatch(token, above);
     for (let conflicts = 0; conflicts < MAX_CONFLICTS; conflicts += 1) {
-      const stored = above === undefined ? undefined : await this.#read(above.hash);
+      const stored = above === undefined ? undefined : await this.#entries.read(above.hash);
       if (above !== undefined && (stored === undefined || stored.entry.usesLeft === SPENT)) {
         throw parentGone();
       }
       const made = this.#make(token, above, options);
       const absent = { key: TOKEN_PREFIX + made.hash, modRevision: 0 };
       const present = stored === undefined ? [] : [comparison(stored)];
-      const { succeeded } = await this.#storage.transaction([absent, ...present], made.writes);
+      const { succeeded } = await this.#entries.write(made.hash, [absent, ...present], made.writes);
       if (succeeded) {
         if (made.entry.expiresAtMs !== undefined) this.#ports.onExpiry?.(made.entry.expiresAtMs);
         return made;
       }
-      if ((await this.#read(made.hash)) !== undefined) throw tokenExists();
+      if ((await this.#entries.read(made.hash)) !== undefined) throw tokenExists();
     }
     throw tooBusy();
   }
@@ -191,7 +179,7 @@ export class TokenStore implements Expiring {
    * not alive or on its way out.
    */
   async hold(hash: string): Promise<Comparison | undefined> {
-    const stored = await this.#read(hash);
+    const stored = await this.#entries.read(hash);
     if (stored === undefined || !isUsable(stored.entry, this.#ports.clock.now())) return undefined;
     return comparison(stored);
   }
@@ -238,7 +226,7 @@ export class TokenStore implements Expiring {
 
   /** Revoke a token whose time is over. */
   async expire({ key, dueAtMs, id }: Due): Promise<void> {
-    const stored = await this.#read(id);
+    const stored = await this.#entries.read(id);
     // What was renewed meanwhile stands elsewhere in the index.
     if (stored?.entry.expiresAtMs === dueAtMs) return this.revoke(id);
     await this.#storage.transaction([], [{ type: "delete", key }]);
@@ -297,7 +285,7 @@ export class TokenStore implements Expiring {
     let found: TokenEntry | undefined;
     let next: string | undefined = hash;
     for (let depth = 0; next !== undefined && depth <= MAX_TOKEN_DEPTH; depth += 1) {
-      const stored = await this.#read(next);
+      const stored = await this.#entries.read(next);
       if (stored === undefined || !isUsable(stored.entry, now)) return undefined;
       found ??= stored.entry;
       next = stored.entry.parent;
@@ -305,22 +293,10 @@ export class TokenStore implements Expiring {
     return found;
   }
 
-  async #read(hash: string): Promise<(Entry & { readonly entry: TokenEntry }) | undefined> {
-    const stored = await this.#storage.get(TOKEN_PREFIX + hash);
-    if (stored === undefined) return undefined;
-    const known = this.#decoded.get(hash);
-    if (known?.modRevision === stored.modRevision) return { ...stored, entry: known.entry };
-    const entry = decodeTokenEntry(stored.value);
-    if (stored.value.byteLength <= MAX_DECODED_BYTES) {
-      this.#decoded.set(hash, { modRevision: stored.modRevision, entry });
-    }
-    return { ...stored, entry };
-  }
-
   /** Change the entry of a live token by compare-and-swap; undefined when it is not alive any more. */
   async #update(hash: string, change: (entry: TokenEntry) => TokenEntry): Promise<LiveToken | undefined> {
     for (let conflicts = 0; conflicts < MAX_CONFLICTS; conflicts += 1) {
-      const stored = await this.#read(hash);
+      const stored = await this.#entries.read(hash);
       if (stored === undefined || !isUsable(stored.entry, this.#ports.clock.now())) return undefined;
       const entry = change(stored.entry);
       const kept = entry.usesLeft === SPENT ? { ...entry, expiresAtMs: AT_ONCE_MS } : entry;
@@ -332,7 +308,7 @@ export class TokenStore implements Expiring {
   /** Make a token dead for good; it is first in line for removal. Not there: nothing happens. */
   async #condemn(hash: string): Promise<void> {
     for (let conflicts = 0; conflicts < MAX_CONFLICTS; conflicts += 1) {
-      const stored = await this.#read(hash);
+      const stored = await this.#entries.read(hash);
       if (stored === undefined || stored.entry.usesLeft === SPENT) return;
       if (await this.#swap(hash, stored, { ...stored.entry, usesLeft: SPENT, expiresAtMs: AT_ONCE_MS }))
         return;
@@ -351,7 +327,7 @@ export class TokenStore implements Expiring {
   async #orphan(parent: string, child: string): Promise<void> {
     const link = { type: "delete", key: `${CHILD_PREFIX}${parent}/${child}` } as const;
     for (let conflicts = 0; conflicts < MAX_CONFLICTS; conflicts += 1) {
-      const stored = await this.#read(child);
+      const stored = await this.#entries.read(child);
       if (stored === undefined) {
         await this.#storage.transaction([], [link]);
         return;
@@ -364,11 +340,12 @@ export class TokenStore implements Expiring {
 
   async #swap(
     hash: string,
-    stored: Entry & { readonly entry: TokenEntry },
+    stored: StoredToken,
     entry: TokenEntry,
     besides: readonly Write[] = [],
   ): Promise<boolean> {
-    const { succeeded } = await this.#storage.transaction(
+    const { succeeded } = await this.#entries.write(
+      hash,
       [comparison(stored)],
       [
         { type: "put", key: stored.key, value: encodeTokenEntry(entry) },
@@ -392,7 +369,7 @@ export class TokenStore implements Expiring {
   /** Delete a condemned token's own entries, after all that hangs on it. */
   async #remove(hash: string): Promise<void> {
     await this.#ports.cleanUp?.(hash);
-    const stored = await this.#read(hash);
+    const stored = await this.#entries.read(hash);
     if (stored === undefined) return;
     const { entry } = stored;
     const index = tokenIndex(entry, hash, this.#hash(entry.accessor));
@@ -401,8 +378,7 @@ export class TokenStore implements Expiring {
       ...index.map(({ key }) => ({ type: "delete", key }) as const),
       ...expiryWrites(hash, entry.expiresAtMs, undefined),
     ];
-    await this.#storage.transaction([], writes);
-    this.#decoded.delete(hash);
+    await this.#entries.write(hash, [], writes);
   }
 
   #hash(token: string): string {
@@ -410,7 +386,7 @@ export class TokenStore implements Expiring {
   }
 }
 
-function comparison({ key, modRevision }: Entry): Comparison {
+function comparison({ key, modRevision }: StoredToken): Comparison {
   return { key, modRevision };
 }
 

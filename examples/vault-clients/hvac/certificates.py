@@ -46,7 +46,7 @@ try:
     pki.generate_certificate("web", "www.example.org", mount_point=mount)
     raise AssertionError("a foreign name was allowed")
 except hvac.exceptions.InvalidRequest as refusal:
-    assert "www.example.org" in str(refusal) and "not allowed by this role" in str(refusal)
+    assert "www.example.org" in str(refusal) and "not allowed by role" in str(refusal)
 
 # An intermediate, signed by the root.
 below = mount + "-int"

@@ -31,7 +31,7 @@ const serial = issued.data.serial_number;
 assert.equal((await vault.read(`${mount}/cert/${serial}`)).data.certificate, issued.data.certificate);
 await assert.rejects(
   vault.write(`${mount}/issue/web`, { common_name: "www.example.org" }),
-  /not allowed by this role/,
+  /not allowed by role/,
 );
 await assert.rejects(vault.read(`${mount}/roles/none`), /Status 404/);
 await vault.write(`${mount}/revoke`, { serial_number: serial });

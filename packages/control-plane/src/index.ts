@@ -8,6 +8,7 @@ export type {
   HostPort,
   SealConfig,
 } from "./config/config.js";
+export { approleLogin } from "./auth/approle/approle-backend.js";
 export { kvBackend } from "./engines/kv/kv-backend.js";
 export { ControlPlane, createControlPlane } from "./control-plane.js";
 export type { ControlPlanePorts } from "./control-plane.js";

@@ -1,5 +1,5 @@
 import { type Clock, type Logger, RksError, type Secret } from "@rk8s/protocol";
-import { secretsEngines } from "../mount-types.js";
+import { loginMethods, secretsEngines } from "../mount-types.js";
 import { CLUSTER_CA_MOUNT, ClusterCa } from "../pki/cluster-ca.js";
 import { CLUSTER_KEYS } from "../pki/cluster-store.js";
 import type { Storage } from "../storage/storage.js";
@@ -59,6 +59,7 @@ export async function openClusterVault(
           return ClusterCa.open(mount, barrier, { clock: ports.clock });
         },
       },
+      loginMethods: loginMethods(ports),
       reservedMounts: [CLUSTER_CA_MOUNT],
       version: VAULT_VERSION,
       storageType: "lmdb",

@@ -1,0 +1,51 @@
+import type { BackendFactory, Connection, JsonObject, Operation } from "../../vault/backend.js";
+import type { VaultAuth } from "../../vault/request.js";
+import { anUnsealedVault, type TestVault } from "../../vault/testing/unsealed-vault.js";
+
+/** A vault with one login method mounted, and short ways to ask it. */
+export interface LoginVault extends TestVault {
+  /** Ask the method as root; the answer's data. */
+  readonly ask: (operation: Operation, path: string, data?: JsonObject) => Promise<unknown>;
+  readonly login: (data: JsonObject, connection?: Connection) => Promise<VaultAuth>;
+}
+
+/** The method's clock; the vault's own moves with it. */
+export interface TestClock {
+  nowMs: number;
+  now(): number;
+}
+
+/** Mount the method `type`, made by `make`, at `auth/<type>`. */
+export async function aLoginVault(
+  type: string,
+  make: (clock: TestClock) => BackendFactory,
+): Promise<LoginVault & { readonly clock: TestClock }> {
+  const clock: TestClock = {
+    nowMs: 1_800_000_000_000,
+    now(): number {
+      return this.nowMs;
+    },
+  };
+  const made = await anUnsealedVault({ loginMethods: { [type]: make(clock) } });
+  const { vault, root } = made;
+  await vault.write(root, `sys/auth/${type}`, { type });
+  return {
+    ...made,
+    clock,
+    advanceSeconds: (seconds) => {
+      clock.nowMs += seconds * 1000;
+      made.advanceSeconds(seconds);
+    },
+    ask: async (operation, path, data) => {
+      const request = { operation, path: `auth/${type}/${path}`, data, clientToken: root };
+      return (await vault.handle(request))?.data;
+    },
+    login: async (data, connection) => {
+      const path = `auth/${type}/login`;
+      const answer = await vault.handle({ operation: "update", path, data, connection });
+      if (answer?.auth === undefined || answer.auth === null) throw new TypeError("no login");
+      return answer.auth;
+    },
+    [Symbol.asyncDispose]: () => made[Symbol.asyncDispose](),
+  };
+}

@@ -5,7 +5,12 @@ import { anUnsealedVault } from "./testing/unsealed-vault.js";
 const OPEN = [
   "read sys/health",
   "read sys/init",
+  "read sys/leader",
+  "read sys/replication/dr/status",
+  "read sys/replication/performance/status",
+  "read sys/replication/status",
   "read sys/seal-status",
+  "update sys/decode-token",
   "update sys/init",
   "update sys/unseal",
   "read sys/wrapping/lookup",

@@ -26,7 +26,7 @@ import type { LoginMount } from "./token/token-renewal.js";
 import { TokenRoles } from "./token/token-role.js";
 import { tokenPaths } from "./token/token-paths.js";
 import { tidyTokenIndex } from "./token/token-scan.js";
-import { TokenStore } from "./token/token-store.js";
+import { type NewToken, TokenStore } from "./token/token-store.js";
 import { Cubbyhole } from "./wrapping/cubbyhole.js";
 import { cubbyholePaths } from "./wrapping/cubbyhole-paths.js";
 import { WrappedAnswers } from "./wrapping/wrapped-answers.js";
@@ -63,6 +63,7 @@ export class UnsealedVault implements AsyncDisposable {
   readonly barrier: Barrier;
   readonly mounts: Mounts;
   readonly #pipeline: RequestPipeline;
+  readonly #tokens: TokenStore;
   readonly #audit: AuditBroker;
   readonly #background: readonly AsyncDisposable[];
 
@@ -70,12 +71,14 @@ export class UnsealedVault implements AsyncDisposable {
     barrier: Barrier;
     mounts: Mounts;
     pipeline: RequestPipeline;
+    tokens: TokenStore;
     audit: AuditBroker;
     background: readonly AsyncDisposable[];
   }) {
     this.barrier = parts.barrier;
     this.mounts = parts.mounts;
     this.#pipeline = parts.pipeline;
+    this.#tokens = parts.tokens;
     this.#audit = parts.audit;
     this.#background = parts.background;
   }
@@ -173,6 +176,7 @@ export class UnsealedVault implements AsyncDisposable {
       barrier,
       mounts,
       pipeline,
+      tokens,
       audit,
       background: [expirer, tokenTidy, leaseTidy],
     });
@@ -194,6 +198,11 @@ export class UnsealedVault implements AsyncDisposable {
   /** Answer a request; see `RequestPipeline`. */
   handle(request: VaultRequest, id: string): Promise<HandledAnswer | undefined> {
     return this.#pipeline.handle(request, id);
+  }
+
+  /** Make a token that has no parent. */
+  async createToken(token: NewToken): Promise<string> {
+    return (await this.#tokens.create(token, undefined)).token;
   }
 
   /** Open the audit devices' files anew, after they were moved away. */

@@ -13,11 +13,21 @@ import { type BackendPath, operationFor, PathTable } from "./path-table.js";
 import { toVaultAnswer } from "./request.js";
 import type { VaultAnswer, VaultRequest, VaultResponse } from "./request.js";
 import type { LineWriter } from "./audit/audit-device.js";
-import { createSeal, INITIALIZED_KEY, keyringWrite, openSeal, readSeal, UnsealAttempt } from "./seal/seal.js";
+import { OpenSeal } from "./seal/open-seal.js";
+import {
+  createSeal,
+  INITIALIZED_KEY,
+  openSeal,
+  opensSeal,
+  readSeal,
+  shamirConfig,
+  toSecretShare,
+  UnsealAttempt,
+} from "./seal/seal.js";
 import type { SealConfig, StoredSeal, VaultKeys } from "./seal/seal.js";
 import { KEY_BYTES } from "./seal/sealed-record.js";
 import { Serial } from "./serial.js";
-import { isPossibleSplit, splitKey } from "./seal/shamir.js";
+import { splitKey } from "./seal/shamir.js";
 import { ROOT_POLICY, UNLIMITED_USES } from "./token/token-entry.js";
 import { type NewToken, TokenStore } from "./token/token-store.js";
 import { type ServedPath, UnsealedVault } from "./unsealed-vault.js";
@@ -47,6 +57,8 @@ export interface VaultInit {
   readonly afterUnseal?: () => Promise<void>;
   /** Called before an unsealed vault is sealed, while it can still be used. */
   readonly beforeSeal?: () => Promise<void>;
+  /** Called when the unseal shares were replaced; gives warnings for whoever did it. */
+  readonly onRekey?: () => Promise<readonly string[]>;
 }
 
 /** How a cluster is called and told from others. */
@@ -100,7 +112,13 @@ export type SealState = "sealed" | "unsealed";
 type State =
   | { readonly kind: "uninitialized" }
   | { readonly kind: "sealed"; readonly seal: StoredSeal; readonly attempt: UnsealAttempt }
-  | { readonly kind: "unsealed"; readonly seal: StoredSeal; keys: VaultKeys; readonly vault: UnsealedVault };
+  | Unsealed;
+
+interface Unsealed {
+  readonly kind: "unsealed";
+  readonly open: OpenSeal;
+  readonly vault: UnsealedVault;
+}
 
 /**
  * Open a vault over a store, sealed or not yet initialised. Disposing it seals it.
@@ -121,6 +139,7 @@ export class Vault implements AsyncDisposable {
   readonly #sealTable: PathTable;
   readonly #lifecycle = new Serial();
   readonly #listeners = new Set<(state: SealState) => void>();
+  #isRotating = false;
   #state: State;
 
   private constructor(init: VaultInit, ports: VaultPorts, seal: StoredSeal | undefined) {
@@ -128,7 +147,11 @@ export class Vault implements AsyncDisposable {
     this.#ports = ports;
     this.#clock = ports.clock;
     this.#logger = ports.logger ?? silentLogger;
-    this.#sealPaths = sealPaths(this, this.#clock);
+    this.#sealPaths = sealPaths(this, {
+      clock: this.#clock,
+      operate: (action) => this.#operate(action),
+      afterRekey: () => this.#afterRekey(),
+    });
     this.#sealTable = new PathTable(this.#sealPaths);
     this.#state = seal === undefined ? { kind: "uninitialized" } : sealedState(seal);
   }
@@ -171,7 +194,7 @@ export class Vault implements AsyncDisposable {
 
   status(): VaultStatus {
     const state = this.#state;
-    const config = state.kind === "uninitialized" ? undefined : state.seal.config;
+    const config = sealOf(state)?.config;
     return {
       type: config?.type ?? "shamir",
       initialized: config !== undefined,
@@ -285,21 +308,18 @@ export class Vault implements AsyncDisposable {
    * @throws {RksError} VAULT_SEALED
    */
   rotateKey(): Promise<{ readonly term: number }> {
-    return this.#lifecycle.run(async () => {
-      const state = this.#state;
-      if (state.kind !== "unsealed") throw this.#notUnsealed();
-      const { barrier } = state.vault;
-      const keys = { ...state.keys, keyring: state.keys.keyring.rotated(this.#clock.now()) };
-      try {
-        await this.#init.storage.transaction([], [keyringWrite(keys), ...barrier.encryptedWrites([])]);
-      } catch (reason) {
-        keys.keyring.zero();
-        throw reason;
-      }
-      barrier.replaceKeyring(keys.keyring);
-      state.keys = keys;
-      return { term: keys.keyring.activeTerm };
-    });
+    return this.#operate((open) => open.rotate());
+  }
+
+  /**
+   * Whether these shares, base64, or this key of a key file open the vault now; false also when they are not enough.
+   * For checking what is kept for an unattended start.
+   * @throws {RksError} VAULT_NOT_INITIALIZED
+   */
+  async isOpenedBy(shares: readonly Secret<string>[]): Promise<boolean> {
+    const seal = sealOf(this.#state);
+    if (seal === undefined) throw this.#notUnsealed();
+    return opensSeal(seal, shares);
   }
 
   /** Seal. The storage stays open. */
@@ -367,8 +387,7 @@ export class Vault implements AsyncDisposable {
       unsealKey.fill(0);
     }
     try {
-      const vault = await this.#open(keys);
-      this.#state = { kind: "unsealed", seal: state.seal, keys, vault };
+      this.#state = await this.#open(state.seal, keys);
     } catch (reason) {
       keys.keyring.zero();
       keys.rootKey.fill(0);
@@ -385,10 +404,15 @@ export class Vault implements AsyncDisposable {
     return this.status();
   }
 
-  async #open(keys: VaultKeys): Promise<UnsealedVault> {
+  async #open(stored: StoredSeal, keys: VaultKeys): Promise<Unsealed> {
     const { storage, minimumSequence, backends = {}, loginMethods = {}, reservedMounts = [] } = this.#init;
-    return UnsealedVault.open({
-      barrier: await Barrier.unseal(storage, keys.keyring, minimumSequence),
+    const barrier = await Barrier.unseal(storage, keys.keyring, minimumSequence);
+    const open = await OpenSeal.open(
+      { storage, barrier, stored, keys },
+      { clock: this.#clock, makeRootToken: () => this.#unsealed().createToken(ROOT_TOKEN) },
+    );
+    const vault = await UnsealedVault.open({
+      barrier,
       engines: backends,
       loginMethods,
       reservedMounts,
@@ -399,6 +423,8 @@ export class Vault implements AsyncDisposable {
       sealPaths: this.#sealPaths,
       sysPaths: this.#init.sysPaths ?? [],
     });
+    barrier.afterWrite(() => this.#rotateWhenDue(open));
+    return { kind: "unsealed", open, vault };
   }
 
   async #seal(): Promise<void> {
@@ -406,11 +432,45 @@ export class Vault implements AsyncDisposable {
     if (state.kind === "sealed") state.attempt.reset();
     if (state.kind !== "unsealed") return;
     await this.#init.beforeSeal?.();
-    this.#state = sealedState(state.seal);
-    state.keys.rootKey.fill(0);
+    this.#state = sealedState(state.open.stored);
+    state.open.close();
     await state.vault[Symbol.asyncDispose]();
     this.#logger.info("Vault sealed");
     this.#notify("sealed");
+  }
+
+  /** Do something to the open seal, alone. @throws {RksError} VAULT_SEALED, VAULT_NOT_INITIALIZED */
+  #operate<T>(action: (open: OpenSeal) => Promise<T>): Promise<T> {
+    return this.#lifecycle.run(() => {
+      if (this.#state.kind !== "unsealed") throw this.#notUnsealed();
+      return action(this.#state.open);
+    });
+  }
+
+  /** Tell the program around the vault that the shares are others now; nothing may keep the answer from being given. */
+  async #afterRekey(): Promise<readonly string[]> {
+    this.#logger.warn("Unseal shares were replaced");
+    try {
+      return (await this.#init.onRekey?.()) ?? [];
+    } catch (reason) {
+      this.#logger.error("Rekey listener failed", { error: String(reason) });
+      return [];
+    }
+  }
+
+  /** After every write: once the key that encrypts has been used enough, another takes its place. */
+  #rotateWhenDue(open: OpenSeal): void {
+    if (this.#isRotating || !open.isRotationDue) return;
+    this.#isRotating = true;
+    this.rotateKey()
+      .then(({ term }) => this.#logger.info("Encryption key rotated by itself", { term }))
+      .catch((reason: unknown) => {
+        const { code, message } = RksError.from(reason);
+        this.#logger.warn("Encryption key could not be rotated", { code, error: message });
+      })
+      .finally(() => {
+        this.#isRotating = false;
+      });
   }
 
   #unsealed(): UnsealedVault {
@@ -454,6 +514,11 @@ const ROOT_TOKEN: NewToken = {
   entityId: "",
 };
 
+function sealOf(state: State): StoredSeal | undefined {
+  if (state.kind === "uninitialized") return undefined;
+  return state.kind === "sealed" ? state.seal : state.open.stored;
+}
+
 function sealedState(seal: StoredSeal): State {
   return { kind: "sealed", seal, attempt: new UnsealAttempt(seal.config) };
 }
@@ -463,21 +528,7 @@ function sealConfig(options: InitOptions): SealConfig {
     if (options.unsealKey.byteLength === KEY_BYTES) return { type: "keyfile", shares: 1, threshold: 1 };
     throw new TypeError(`an unseal key is ${KEY_BYTES} bytes long, not ${options.unsealKey.byteLength}`);
   }
-  const { shares, threshold } = options;
-  if (isPossibleSplit(shares, threshold)) return { type: "shamir", shares, threshold };
-  throw new RksError(
-    "INPUT_INVALID",
-    `the unseal key cannot be split into ${shares} shares of which ${threshold} are enough`,
-    {
-      suggestion: "Use 1 of 1, or at least 2 of at most 255.",
-    },
-  );
-}
-
-function toSecretShare(share: Uint8Array): Secret<string> {
-  const text = Buffer.from(share.buffer, share.byteOffset, share.byteLength).toString("base64");
-  share.fill(0);
-  return new Secret(text);
+  return shamirConfig(options.shares, options.threshold);
 }
 
 function alreadyInitialized(): RksError {

@@ -27,6 +27,17 @@ export const MAX_BARRIER_WRITES = MAX_TRANSACTION_WRITES - 1;
 interface Baseline {
   readonly sequence: number;
   readonly revision: number;
+  /** What the active term had encrypted by then. */
+  readonly encryptions: number;
+}
+
+/** How much the key that encrypts has been used. */
+export interface KeyUse {
+  readonly term: number;
+  /** When the key was made, milliseconds since the epoch. */
+  readonly sinceMs: number;
+  /** Values encrypted with it; what no transaction confirmed may be missing after a crash. */
+  readonly encryptions: number;
 }
 
 /**
@@ -49,6 +60,8 @@ export class Barrier implements Storage {
   #sequence: number;
   /** Of the last transaction that the store below has confirmed. */
   #confirmed: number;
+  #encryptions: number;
+  #afterWrite: (() => void) | undefined;
 
   private constructor(storage: Storage, keyring: Keyring, baseline: Baseline) {
     this.#storage = storage;
@@ -56,11 +69,12 @@ export class Barrier implements Storage {
     this.#baseline = baseline;
     this.#sequence = baseline.sequence;
     this.#confirmed = baseline.sequence;
+    this.#encryptions = baseline.encryptions;
   }
 
   /** A barrier over a store that holds nothing of it yet. */
   static create(storage: Storage, keyring: Keyring): Barrier {
-    return new Barrier(storage, keyring, { sequence: 0, revision: 0 });
+    return new Barrier(storage, keyring, { sequence: 0, revision: 0, encryptions: 0 });
   }
 
   /**
@@ -70,21 +84,36 @@ export class Barrier implements Storage {
   static async unseal(storage: Storage, keyring: Keyring, minimumSequence = 0): Promise<Barrier> {
     const counter = await storage.get(SEQUENCE_KEY);
     const bytes = counter === undefined ? undefined : keyring.decrypt(SEQUENCE_KEY, counter.value);
-    if (counter === undefined || bytes?.byteLength !== 6) {
+    const counts = bytes === undefined ? undefined : decodeCounts(bytes);
+    if (counter === undefined || counts === undefined) {
       throw corrupt(`the storage's transaction counter is ${counter === undefined ? "missing" : "damaged"}`);
     }
-    const sequence = Buffer.from(bytes).readUIntBE(0, 6);
+    const { sequence } = counts;
     if (sequence < minimumSequence) {
       throw corrupt(
         `the storage was put back to transaction ${sequence}, at least ${minimumSequence} was expected`,
       );
     }
-    return new Barrier(storage, keyring, { sequence, revision: counter.modRevision });
+    // A crash right after a rotation leaves a counter that an older term wrote.
+    const isActive = recordHeader(counter.value)?.term === keyring.activeTerm;
+    const encryptions = isActive ? counts.encryptions : 0;
+    return new Barrier(storage, keyring, { sequence, revision: counter.modRevision, encryptions });
   }
 
   /** Number of the last transaction that is durable; kept elsewhere, it proves later that the store was not put back. */
   get sequence(): number {
     return this.#confirmed;
+  }
+
+  /** How much the key that encrypts has been used. */
+  get keyUse(): KeyUse {
+    const { activeTerm: term, activeSinceMs: sinceMs } = this.#keyring;
+    return { term, sinceMs, encryptions: this.#encryptions };
+  }
+
+  /** Call `listener`, which must not throw, after every transaction that wrote something; there is one listener. */
+  afterWrite(listener: () => void): void {
+    this.#afterWrite = listener;
   }
 
   get isSealed(): boolean {
@@ -123,7 +152,10 @@ export class Barrier implements Storage {
       comparisons.map(({ key, modRevision }) => ({ key: PREFIX + key, modRevision })),
       encrypted,
     );
-    if (result.succeeded && encrypted.length > 0) this.#confirmed = Math.max(this.#confirmed, sequence);
+    if (result.succeeded && encrypted.length > 0) {
+      this.#confirmed = Math.max(this.#confirmed, sequence);
+      this.#afterWrite?.();
+    }
     return result;
   }
 
@@ -153,8 +185,8 @@ export class Barrier implements Storage {
     this.#assertUnsealed();
     assertTransaction([], writes, MAX_BARRIER_WRITES);
     this.#sequence += 1;
-    const counter = Buffer.alloc(6);
-    counter.writeUIntBE(this.#sequence, 0, 6);
+    this.#encryptions += writes.filter(({ type }) => type === "put").length + 1;
+    const counter = encodeCounts({ sequence: this.#sequence, encryptions: this.#encryptions });
     return [
       ...writes.map((write): Write => {
         const key = PREFIX + write.key;
@@ -170,6 +202,7 @@ export class Barrier implements Storage {
     this.#assertUnsealed();
     this.#keyring.zero();
     this.#keyring = keyring;
+    this.#encryptions = 0;
   }
 
   /** Wipe the keys. Every later call says VAULT_SEALED; running watches end with it. */
@@ -201,6 +234,26 @@ export class Barrier implements Storage {
     }
     return { ...entry, key, value };
   }
+}
+
+interface Counts {
+  readonly sequence: number;
+  readonly encryptions: number;
+}
+
+function encodeCounts({ sequence, encryptions }: Counts): Uint8Array {
+  const bytes = Buffer.alloc(12);
+  bytes.writeUIntBE(sequence, 0, 6);
+  bytes.writeUIntBE(encryptions, 6, 6);
+  return bytes;
+}
+
+/** Older versions did not count what a key encrypted; there, the transactions are the least that it can be. */
+function decodeCounts(bytes: Uint8Array): Counts | undefined {
+  const buffer = Buffer.from(bytes);
+  if (buffer.length !== 6 && buffer.length !== 12) return undefined;
+  const sequence = buffer.readUIntBE(0, 6);
+  return { sequence, encryptions: buffer.length === 12 ? buffer.readUIntBE(6, 6) : sequence };
 }
 
 /** The error of everything that needs the vault unsealed. */

@@ -8,6 +8,8 @@ const FORMAT = 1;
 const HEADER_BYTES = 3;
 /** Term, install time in milliseconds, key. */
 const TERM_BYTES = 4 + 6 + KEY_BYTES;
+/** What fits into one value of the store; one a day for 80 years. */
+export const MAX_TERMS = 30_000;
 
 interface TermKey {
   readonly term: number;
@@ -68,8 +70,12 @@ export class Keyring {
     return this.#active.installedAtMs;
   }
 
-  /** A keyring with one more term, which encrypts from then on; this one stays as it is. */
+  /**
+   * A keyring with one more term, which encrypts from then on; this one stays as it is.
+   * @throws {RksError} INPUT_INVALID when there are as many terms as there may be.
+   */
   rotated(nowMs: number): Keyring {
+    if (this.#keys.size >= MAX_TERMS) throw tooManyTerms();
     const next = { term: this.#active.term + 1, installedAtMs: nowMs, key: randomKey() };
     const old = [...this.#keys.values()].map((term) => ({ ...term, key: Uint8Array.from(term.key) }));
     return new Keyring([next, ...old]);
@@ -112,6 +118,12 @@ export class Keyring {
 /** 32 random bytes in memory of their own, so that wiping them wipes the only copy. */
 export function randomKey(): Uint8Array {
   return randomFillSync(new Uint8Array(KEY_BYTES));
+}
+
+function tooManyTerms(): RksError {
+  return new RksError("INPUT_INVALID", `the keyring holds ${MAX_TERMS} keys already`, {
+    suggestion: "Rotate less often.",
+  });
 }
 
 function unreadable(): RksError {

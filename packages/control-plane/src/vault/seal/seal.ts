@@ -1,12 +1,12 @@
 import { createHmac, randomUUID, timingSafeEqual } from "node:crypto";
 
-import { RksError } from "@rk8s/protocol";
+import { RksError, Secret } from "@rk8s/protocol";
 import { z } from "zod";
 
 import type { Storage, Write } from "../../storage/storage.js";
 import { Keyring, randomKey } from "./keyring.js";
 import { KEY_BYTES, openRecord, sealRecord } from "./sealed-record.js";
-import { combineShares, isSameShare, SHARE_BYTES } from "./shamir.js";
+import { combineShares, isPossibleSplit, isSameShare, SHARE_BYTES } from "./shamir.js";
 
 /** How the unseal key is kept: split among people, or whole in a key file for unattended starts. */
 export type SealConfig =
@@ -40,6 +40,35 @@ export interface StoredSeal {
   readonly keyCheck: Uint8Array;
 }
 
+/**
+ * A seal whose key is split.
+ * @throws {RksError} INPUT_INVALID when a key cannot be split this way.
+ */
+export function shamirConfig(shares: number, threshold: number): SealConfig {
+  const problem = splitProblem(shares, threshold);
+  if (problem === undefined) return { type: "shamir", shares, threshold };
+  throw new RksError("INPUT_INVALID", `invalid seal configuration: ${problem}`, {
+    suggestion: "Use 1 share of 1, or at least 2 of at most 255.",
+  });
+}
+
+/** In words that clients show to people. */
+function splitProblem(shares: number, threshold: number): string | undefined {
+  if (isPossibleSplit(shares, threshold)) return undefined;
+  if (shares < 1) return "shares must be at least one";
+  if (threshold < 1) return "threshold must be at least one";
+  if (shares > 255) return "shares must be at most 255";
+  if (threshold > shares) return `threshold ${threshold} is larger than the number of shares, ${shares}`;
+  return "threshold must be greater than one for multiple shares";
+}
+
+/** A share as it is handed out, base64; the bytes are wiped. */
+export function toSecretShare(share: Uint8Array): Secret<string> {
+  const text = Buffer.from(share.buffer, share.byteOffset, share.byteLength).toString("base64");
+  share.fill(0);
+  return new Secret(text);
+}
+
 /** Make new keys and the entries that hold them, encrypted under the unseal key. */
 export function createSeal(
   config: SealConfig,
@@ -47,16 +76,26 @@ export function createSeal(
   nowMs: number,
 ): { readonly keys: VaultKeys; readonly writes: readonly Write[] } {
   const keys: VaultKeys = { rootKey: randomKey(), keyring: Keyring.create(nowMs) };
-  const stored = { version: 1, ...config, keyCheck: keyCheck(unsealKey).toString("base64") };
-  const writes: Write[] = [
-    { type: "put", key: CONFIG_KEY, value: Buffer.from(JSON.stringify(stored)) },
-    { type: "put", key: ROOT_KEY_KEY, value: sealRecord(unsealKey, ROOT_KEY_KEY, UNTERMED, keys.rootKey) },
-    keyringWrite(keys),
-  ];
-  return { keys, writes };
+  return { keys, writes: sealWrites(storedSeal(config, unsealKey), unsealKey, keys) };
 }
 
 const UNTERMED = { term: 0, sequence: 0 };
+
+/** How the seal is kept for this unseal key. */
+export function storedSeal(config: SealConfig, unsealKey: Uint8Array): StoredSeal {
+  return { config, keyCheck: keyCheck(unsealKey) };
+}
+
+/** All entries of the seal: its form, and the keys encrypted under the unseal key. */
+export function sealWrites(stored: StoredSeal, unsealKey: Uint8Array, keys: VaultKeys): readonly Write[] {
+  const check = Buffer.from(stored.keyCheck).toString("base64");
+  const form = Buffer.from(JSON.stringify({ version: 1, ...stored.config, keyCheck: check }));
+  return [
+    { type: "put", key: CONFIG_KEY, value: form },
+    { type: "put", key: ROOT_KEY_KEY, value: sealRecord(unsealKey, ROOT_KEY_KEY, UNTERMED, keys.rootKey) },
+    keyringWrite(keys),
+  ];
+}
 
 /** The entry that holds the keyring, encrypted under the root key. */
 export function keyringWrite({ rootKey, keyring }: VaultKeys): Write {
@@ -97,10 +136,7 @@ export async function openSeal(
   seal: StoredSeal,
   unsealKey: Uint8Array,
 ): Promise<VaultKeys> {
-  const check = keyCheck(unsealKey);
-  if (check.byteLength !== seal.keyCheck.byteLength || !timingSafeEqual(check, seal.keyCheck)) {
-    throw unsealKeyInvalid("the shares do not give this vault's unseal key");
-  }
+  assertUnsealKey(seal, unsealKey);
   const rootKey = await openStored(storage, ROOT_KEY_KEY, unsealKey);
   try {
     const clear = await openStored(storage, KEYRING_KEY, rootKey);
@@ -110,6 +146,37 @@ export async function openSeal(
   } catch (reason) {
     rootKey.fill(0);
     throw reason;
+  }
+}
+
+/** Whether two seals are opened by the same key. */
+export function isSameSeal(a: StoredSeal, b: StoredSeal): boolean {
+  return a.keyCheck.byteLength === b.keyCheck.byteLength && timingSafeEqual(a.keyCheck, b.keyCheck);
+}
+
+/** @throws {RksError} UNSEAL_KEY_INVALID when this is not the key of the seal. */
+export function assertUnsealKey(seal: StoredSeal, unsealKey: Uint8Array): void {
+  if (isSameSeal(seal, storedSeal(seal.config, unsealKey))) return;
+  throw unsealKeyInvalid("the shares do not give this vault's unseal key");
+}
+
+/** Whether these shares, base64, are enough and right to open the seal. */
+export async function opensSeal(seal: StoredSeal, shares: readonly Secret<string>[]): Promise<boolean> {
+  const attempt = new UnsealAttempt(seal.config);
+  try {
+    for (const share of shares.slice(0, seal.config.shares)) {
+      const unsealKey = await attempt.add(share.reveal());
+      if (unsealKey === undefined) continue;
+      const opens = isSameSeal(seal, storedSeal(seal.config, unsealKey));
+      unsealKey.fill(0);
+      return opens;
+    }
+    return false;
+  } catch (reason) {
+    if (reason instanceof RksError && reason.code === "UNSEAL_KEY_INVALID") return false;
+    throw reason;
+  } finally {
+    attempt.reset();
   }
 }
 

@@ -14,12 +14,30 @@ const nightly = {
   test: { ...endToEnd, name: "nightly", include: ["test-e2e/nightly/**/*.test.ts"], testTimeout: 600_000 },
 };
 
+/** Only with a folder of test data: `npm run test:vectors -- FOLDER`. */
+const VECTORS = "packages/control-plane/src/**/*vectors.test.ts";
+const vectors = [
+  { ...source, test: { name: "vectors", include: [VECTORS], testTimeout: 300_000 } },
+  {
+    test: {
+      ...endToEnd,
+      name: "vectors-e2e",
+      include: ["test-e2e/vectors/**/*.test.ts"],
+      testTimeout: 300_000,
+    },
+  },
+];
+
 export default defineConfig({
   test: {
     projects: [
-      { ...source, test: { name: "unit", include: ["packages/*/src/**/*.test.ts"] } },
+      {
+        ...source,
+        test: { name: "unit", include: ["packages/*/src/**/*.test.ts"], exclude: [VECTORS] },
+      },
       { test: { ...endToEnd, name: "e2e", include: ["test-e2e/src/**/*.test.ts"] } },
       ...(process.env["RK8S_NIGHTLY"] === "1" ? [nightly] : []),
+      ...(process.env["RK8S_VECTORS"] === undefined ? [] : vectors),
     ],
   },
 });

@@ -1,47 +1,115 @@
 import { readFile } from "node:fs/promises";
-import { request } from "node:https";
+import { Agent, request } from "node:https";
 import { join } from "node:path";
 import type { Cluster } from "./cluster.js";
 
-/** The Vault API of a running rks over HTTPS, as root. */
+/** A request below `/v1/`. */
+export interface VaultCall {
+  readonly method: "GET" | "POST" | "PUT" | "PATCH" | "DELETE" | "LIST" | "SCAN" | "HEAD";
+  readonly path: string;
+  readonly body?: object;
+  readonly headers?: Readonly<Record<string, string>>;
+}
+
+export interface VaultReply {
+  readonly status: number;
+  readonly text: string;
+  /** The text as JSON; undefined when it is none. */
+  readonly json: unknown;
+}
+
+/** What the server said instead of what was asked for. */
+export class VaultRefusal extends Error {
+  readonly status: number;
+
+  constructor(call: VaultCall, { status, text }: VaultReply) {
+    super(`${call.method} ${call.path}: ${status} ${text}`);
+    this.status = status;
+  }
+}
+
+/** The Vault API of a running rks over HTTPS, with a token. */
 export interface VaultApi {
   /** `https://host:port`. */
   readonly address: string;
   readonly token: string;
-  /** The `data` of a read. @throws Error with what was answered. */
+  /** The same with another token; empty: none. */
+  as(token: string): VaultApi;
+  /** Whatever is answered. */
+  ask(call: VaultCall): Promise<VaultReply>;
+  /** The `data` of a read. @throws {VaultRefusal} */
   read(path: string): Promise<Readonly<Record<string, unknown>>>;
-  /** The `data` of a write, empty when there is none. @throws Error with what was answered. */
+  /** The `data` of a write, empty when there is none. @throws {VaultRefusal} */
   write(path: string, body: object): Promise<Readonly<Record<string, unknown>>>;
-  /** A document that is not JSON. */
+  /** A document that is not JSON. @throws {VaultRefusal} */
   raw(path: string): Promise<string>;
 }
 
-/** Of a cluster that was made with `keep_dangerous_files`. */
+/** As root, of a cluster that was made with `keep_dangerous_files`. */
 export async function vaultApi(cluster: Cluster): Promise<VaultApi> {
   const token = (await readFile(join(cluster.vaultFolder, "root_token.txt"), "utf8")).trim();
-  const ca = await readFile(cluster.rootCertPath);
-  const address = cluster.httpAddress;
-  const ask = (method: string, path: string, body?: object): Promise<string> =>
-    new Promise((resolve, reject) => {
-      const headers = { "x-vault-token": token };
-      const asked = request(`${address}/v1/${path}`, { method, ca, headers, agent: false }, (answer) => {
+  const agent = new Agent({ ca: await readFile(cluster.rootCertPath), keepAlive: true });
+  return apiWith({ address: cluster.httpAddress, agent }, token);
+}
+
+interface Where {
+  readonly address: string;
+  readonly agent: Agent;
+}
+
+function apiWith(where: Where, token: string): VaultApi {
+  const done = async (call: VaultCall): Promise<VaultReply> => {
+    const reply = await exchange(where, token, call);
+    if (reply.status < 300) return reply;
+    throw new VaultRefusal(call, reply);
+  };
+  const dataOf = ({ json }: VaultReply): Readonly<Record<string, unknown>> =>
+    (json as { data?: Record<string, unknown> | null } | undefined)?.data ?? {};
+  return {
+    address: where.address,
+    token,
+    as: (other) => apiWith(where, other),
+    ask: (call) => exchange(where, token, call),
+    read: async (path) => dataOf(await done({ method: "GET", path })),
+    write: async (path, body) => dataOf(await done({ method: "POST", path, body })),
+    raw: async (path) => (await done({ method: "GET", path })).text,
+  };
+}
+
+function exchange({ address, agent }: Where, token: string, call: VaultCall): Promise<VaultReply> {
+  const { method, path, body } = call;
+  const type = method === "PATCH" ? "application/merge-patch+json" : "application/json";
+  const headers = {
+    ...(token === "" ? {} : { "x-vault-token": token }),
+    ...(body === undefined ? {} : { "content-type": type }),
+    ...call.headers,
+  };
+  // Node's client knows no LIST and no SCAN.
+  const query = path.includes("?") ? "&" : "?";
+  const asked =
+    method === "LIST" || method === "SCAN"
+      ? { method: "GET", path: `${path}${query}${method.toLowerCase()}=true` }
+      : { method, path };
+  return new Promise((resolve, reject) => {
+    const sent = request(
+      `${address}/v1/${asked.path}`,
+      { method: asked.method, agent, headers },
+      (answer) => {
         let text = "";
         answer.setEncoding("utf8").on("data", (chunk: string) => (text += chunk));
-        answer.once("end", () => {
-          if ((answer.statusCode ?? 500) < 300) resolve(text);
-          else reject(new Error(`${method} ${path}: ${answer.statusCode} ${text}`));
-        });
-      });
-      asked.once("error", reject);
-      asked.end(body === undefined ? undefined : JSON.stringify(body));
-    });
-  const dataOf = (text: string): Readonly<Record<string, unknown>> =>
-    text === "" ? {} : ((JSON.parse(text) as { data: Record<string, unknown> | null }).data ?? {});
-  return {
-    address,
-    token,
-    read: async (path) => dataOf(await ask("GET", path)),
-    write: async (path, body) => dataOf(await ask("POST", path, body)),
-    raw: (path) => ask("GET", path),
-  };
+        answer.once("end", () => resolve({ status: answer.statusCode ?? 0, text, json: parsed(text) }));
+      },
+    );
+    sent.once("error", reject);
+    const isRead = asked.method === "GET" || asked.method === "HEAD";
+    sent.end(body === undefined || isRead ? undefined : JSON.stringify(body));
+  });
+}
+
+function parsed(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch {
+    return undefined;
+  }
 }

@@ -8,8 +8,14 @@ const MAX_WAITING = 128;
 
 /** Makes key pairs: EC and Ed25519 at once, RSA on other threads, a bounded number at a time. One for all mounts. */
 export class KeyMaker {
+  readonly #createRsa: (bits: number) => Promise<KeyPair>;
   #running = 0;
   readonly #waiting: (() => void)[] = [];
+
+  /** @param createRsa makes an RSA key pair; tests give their own. */
+  constructor(createRsa: (bits: number) => Promise<KeyPair> = createRsaKeyPair) {
+    this.#createRsa = createRsa;
+  }
 
   /** @throws {RksError} BUSY when too many RSA keys wait to be made. */
   async create(spec: KeySpec): Promise<KeyPair> {
@@ -25,7 +31,7 @@ export class KeyMaker {
       this.#running += 1;
     }
     try {
-      return await createRsaKeyPair(spec.bits);
+      return await this.#createRsa(spec.bits);
     } finally {
       const next = this.#waiting.shift();
       if (next === undefined) this.#running -= 1;

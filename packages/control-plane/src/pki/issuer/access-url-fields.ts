@@ -53,7 +53,7 @@ export function assertUrl(field: string, value: string, isTemplate = false): voi
         .replaceAll(/\{\{\s*[a-z_]+\s*\}\}/g, "x")
     : value;
   const protocol = URL.canParse(filled) ? new URL(filled).protocol : "";
-  const isWritable = /^[!-~]+$/.test(value) || (isTemplate && /^[ -~]+$/.test(value));
+  const isWritable = isTemplate ? /^[ -~]+$/.test(value) : /^[^{}]+$/.test(value) && /^[!-~]+$/.test(value);
   if (PROTOCOLS.includes(protocol) && isWritable && value.length <= MAX_URL_CHARACTERS) return;
   throw refused(
     `${field} has ${JSON.stringify(value.slice(0, 120))}, which is no URL`,

@@ -1,4 +1,3 @@
-import type { Clock } from "@rk8s/protocol";
 import type { BackendFactory } from "../vault/backend.js";
 import { PathTable } from "../vault/path-table.js";
 import { intermediatePaths } from "./authority/intermediate-paths.js";
@@ -12,15 +11,14 @@ import { issuerPaths } from "./issuer/issuer-paths.js";
 import { keyPaths } from "./issuer/key-paths.js";
 import { issuePaths } from "./issuance/issue-paths.js";
 import { KeyMaker } from "./key-maker.js";
-import { openPkiMount } from "./pki-mount.js";
+import { openPkiMount, type PkiPorts } from "./pki-mount.js";
 import { rolePaths } from "./role/role-paths.js";
 
 /** The `pki` secrets engine: makes the backend of a mount. Paths, fields and answers are Vault's. */
-export function pkiBackend(ports: { readonly clock: Clock }): BackendFactory {
-  const { clock } = ports;
+export function pkiBackend(ports: Pick<PkiPorts, "clock" | "createSerialNumber">): BackendFactory {
   const keyMaker = new KeyMaker();
   return async (mount, storage) => {
-    const pki = await openPkiMount(mount, storage, { clock, keyMaker });
+    const pki = await openPkiMount(mount, storage, { ...ports, keyMaker });
     return {
       paths: new PathTable([
         ...caPaths(pki),

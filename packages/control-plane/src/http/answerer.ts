@@ -1,6 +1,7 @@
 import { type Logger, RksError } from "@rk8s/protocol";
 import type { Exchange } from "./exchange.js";
 import { type HttpAnswer, writeAnswer } from "./http-answer.js";
+import { verbOf } from "./list-verb.js";
 import type { Metrics } from "./metrics.js";
 
 export interface AnswererInit {
@@ -65,7 +66,7 @@ export class Answerer {
     this.#metrics.answered({
       listener: this.#init.listener,
       route,
-      method: request.method ?? "",
+      method: verbOf(request.method ?? ""),
       status,
       durationMs: performance.now() - startedAt,
     });

@@ -8,10 +8,14 @@ const REFUSALS: Readonly<Record<string, readonly [status: string, text: string]>
 };
 const OTHER = ["400 Bad Request", "this is no HTTP request"] as const;
 
-/** Answer a connection whose bytes are no request, as far as it still listens, and end it. */
+/**
+ * Answer a connection whose bytes are no request, as far as it still listens, and end it. Errors of TLS come here as
+ * well: before the handshake is done nothing can be said.
+ */
 export function refuseClient(error: Error, socket: Socket): void {
   const code = "code" in error ? String(error.code) : "";
-  if (code === "ECONNRESET" || !socket.writable) {
+  const isOfHttp = code.startsWith("HPE_") || Object.hasOwn(REFUSALS, code);
+  if (!isOfHttp || !socket.writable) {
     socket.destroy();
     return;
   }

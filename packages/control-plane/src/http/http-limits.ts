@@ -34,3 +34,6 @@ export const HTTP_LIMITS = {
   /** Of those, from one address: a quarter, so that one client cannot shut out all others. */
   maxConnectionsPerAddress: 512,
 } as const;
+
+/** The same, some of it otherwise: tests have no ten seconds. */
+export type HttpLimits = { readonly [Name in keyof typeof HTTP_LIMITS]: number };

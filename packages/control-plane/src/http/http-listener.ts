@@ -1,18 +1,20 @@
-import type { Server } from "node:http";
+import type { Server, ServerOptions } from "node:http";
 import { type Logger, RksError } from "@rk8s/protocol";
 import { ConnectionRoom, type RoomInit } from "./connection-room.js";
 import { createHttpApp, type HttpAppInit } from "./http-app.js";
-import { HTTP_LIMITS } from "./http-limits.js";
+import { HTTP_LIMITS, type HttpLimits } from "./http-limits.js";
 import type { Metrics } from "./metrics.js";
 
 /** What node:http is told about deadlines and sizes, for both kinds of listener. */
-export const SERVER_OPTIONS = {
-  maxHeaderSize: HTTP_LIMITS.maxHeaderBytes,
-  headersTimeout: HTTP_LIMITS.headersTimeoutMs,
-  requestTimeout: HTTP_LIMITS.requestTimeoutMs,
-  keepAliveTimeout: HTTP_LIMITS.keepAliveTimeoutMs,
-  connectionsCheckingInterval: HTTP_LIMITS.deadlineCheckMs,
-} as const;
+export function serverOptions(limits: HttpLimits): ServerOptions {
+  return {
+    maxHeaderSize: limits.maxHeaderBytes,
+    headersTimeout: limits.headersTimeoutMs,
+    requestTimeout: limits.requestTimeoutMs,
+    keepAliveTimeout: limits.keepAliveTimeoutMs,
+    connectionsCheckingInterval: limits.deadlineCheckMs,
+  };
+}
 
 export interface HttpListenerInit extends Omit<HttpAppInit, "closing">, RoomInit {
   /** What closing waits for requests that are being answered. */

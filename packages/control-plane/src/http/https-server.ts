@@ -1,9 +1,10 @@
 import { constants } from "node:crypto";
 import { createServer, type Server } from "node:https";
+import type { TlsOptions } from "node:tls";
 import { RksError } from "@rk8s/protocol";
 import type { HttpAppInit } from "./http-app.js";
-import { type HttpListenerPorts, openHttpListener, SERVER_OPTIONS } from "./http-listener.js";
-import { HTTP_LIMITS } from "./http-limits.js";
+import { type HttpListenerPorts, openHttpListener, serverOptions } from "./http-listener.js";
+import { HTTP_LIMITS, type HttpLimits } from "./http-limits.js";
 
 /** What a server proves its name with, PEM. */
 export interface ServerIdentity {
@@ -21,6 +22,8 @@ export interface HttpsServerInit extends Pick<HttpAppInit, "routes" | "api"> {
   readonly identity: ServerIdentity;
   /** What closing waits for requests that are being answered. */
   readonly drainMs: number;
+  /** Default: HTTP_LIMITS. */
+  readonly limits?: HttpLimits;
 }
 
 /** A listener over HTTPS. Disposing it closes it. */
@@ -36,14 +39,12 @@ export interface HttpsServer extends AsyncDisposable {
  * @throws {RksError} UNAVAILABLE when the address cannot be bound, CONFIG_INVALID for an identity that is none.
  */
 export async function serveHttps(init: HttpsServerInit, ports: HttpListenerPorts): Promise<HttpsServer> {
+  const { limits = HTTP_LIMITS } = init;
   const server = asRksError(() =>
-    createServer({ ...SERVER_OPTIONS, ...TLS_OPTIONS, ...contextOptions(init.identity) }),
+    createServer({ ...serverOptions(limits), ...tlsOptions(limits), ...contextOptions(init.identity) }),
   );
-  server.timeout = HTTP_LIMITS.idleTimeoutMs;
-  const room = {
-    maxConnections: HTTP_LIMITS.maxHttpsConnections,
-    maxPerAddress: HTTP_LIMITS.maxConnectionsPerAddress,
-  };
+  server.timeout = limits.idleTimeoutMs;
+  const room = { maxConnections: limits.maxHttpsConnections, maxPerAddress: limits.maxConnectionsPerAddress };
   const listener = await openHttpListener(
     server,
     { ...init, ...room, listener: "https", caller: "nobody" },
@@ -59,13 +60,15 @@ export async function serveHttps(init: HttpsServerInit, ports: HttpListenerPorts
 }
 
 /** Besides what belongs to a context. */
-const TLS_OPTIONS = {
-  requestCert: true,
-  // Whose certificate it is, the login method decides.
-  rejectUnauthorized: false,
-  handshakeTimeout: HTTP_LIMITS.handshakeTimeoutMs,
-  ALPNProtocols: ["http/1.1"],
-};
+function tlsOptions(limits: HttpLimits): TlsOptions {
+  return {
+    requestCert: true,
+    // Whose certificate it is, the login method decides.
+    rejectUnauthorized: false,
+    handshakeTimeout: limits.handshakeTimeoutMs,
+    ALPNProtocols: ["http/1.1"],
+  };
+}
 
 function contextOptions({ certificates, privateKey }: ServerIdentity): {
   readonly cert: Buffer;

@@ -14,6 +14,12 @@ const REWRITES = Object.entries(STANDS_FOR).map(([verb, stand]) => ({
 export const LIST_METHOD = "LINK";
 export const SCAN_METHOD = "LOCK";
 
+/** What a client sent for a method that Node reports. */
+export function verbOf(method: string): string {
+  if (method === LIST_METHOD) return "LIST";
+  return method === SCAN_METHOD ? "SCAN" : method;
+}
+
 /** Of node:http's connections; it has no types. The request that came last, undefined before the first. */
 interface Parsed {
   readonly parser?: { readonly incoming?: IncomingMessage | null } | null;

@@ -2,7 +2,7 @@ import { rm } from "node:fs/promises";
 import { createServer } from "node:http";
 import { listenOnUnixSocket } from "@rk8s/host";
 import type { HttpAppInit } from "./http-app.js";
-import { type HttpListenerPorts, openHttpListener, SERVER_OPTIONS } from "./http-listener.js";
+import { type HttpListenerPorts, openHttpListener, serverOptions } from "./http-listener.js";
 import { HTTP_LIMITS } from "./http-limits.js";
 
 export interface SocketServerInit extends Pick<HttpAppInit, "routes" | "api"> {
@@ -20,7 +20,7 @@ export async function serveSocket(
   init: SocketServerInit,
   ports: HttpListenerPorts,
 ): Promise<AsyncDisposable> {
-  const server = createServer(SERVER_OPTIONS);
+  const server = createServer(serverOptions(HTTP_LIMITS));
   const max = HTTP_LIMITS.maxSocketConnections;
   const listener = await openHttpListener(
     server,

@@ -190,15 +190,15 @@ test("the classes of paths: who may ask without a token", async () => {
 });
 
 test("the issuance cases and the key rows", async () => {
-  await root.write("sys/mounts/pki-vectors", { type: "pki" });
+  await root.write("sys/mounts/pki-vectors", { type: "pki", config: { max_lease_ttl: "876000h" } });
   const ask: AskPki = async (operation, path, data) =>
     operation === "read" ? root.read(`pki-vectors/${path}`) : root.write(`pki-vectors/${path}`, data);
   await prepareMount(ask, "ec");
   const isRefusal = (error: unknown): boolean => error instanceof VaultRefusal && error.status === 400;
   const cases = await readIssuanceCases(FOLDER);
   expect(cases).toHaveLength(1269);
-  expect(await runIssuanceCases(cases, ask, isRefusal)).toEqual([]);
+  expect((await runIssuanceCases(cases, ask, isRefusal)).slice(0, 5)).toEqual([]);
   const rows = await readKeyRows(FOLDER);
   expect(rows).toHaveLength(15);
-  expect(await runKeyRows(rows, ask, isRefusal)).toEqual([]);
+  expect((await runKeyRows(rows, ask, isRefusal)).slice(0, 5)).toEqual([]);
 }, 300_000);

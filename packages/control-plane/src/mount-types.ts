@@ -1,6 +1,7 @@
 import type { Clock } from "@rk8s/protocol";
 
 import { approleLogin } from "./auth/approle/approle-backend.js";
+import { kubernetesLogin } from "./auth/kubernetes/kubernetes-backend.js";
 import { kvBackend } from "./engines/kv/kv-backend.js";
 import { pkiBackend } from "./pki/pki-backend.js";
 import type { BackendFactory } from "./vault/backend.js";
@@ -12,5 +13,5 @@ export function secretsEngines(ports: { readonly clock: Clock }): Readonly<Recor
 
 /** The login methods that users can mount below `auth/`, by type. */
 export function loginMethods(ports: { readonly clock: Clock }): Readonly<Record<string, BackendFactory>> {
-  return { approle: approleLogin(ports) };
+  return { approle: approleLogin(ports), kubernetes: kubernetesLogin(ports) };
 }

@@ -1,3 +1,5 @@
+import { FakeClock } from "@rk8s/protocol/testing";
+
 import type { BackendFactory, Connection, JsonObject, Operation } from "../../vault/backend.js";
 import type { VaultAuth } from "../../vault/request.js";
 import { anUnsealedVault, type TestVault } from "../../vault/testing/unsealed-vault.js";
@@ -9,31 +11,19 @@ export interface LoginVault extends TestVault {
   readonly login: (data: JsonObject, connection?: Connection) => Promise<VaultAuth>;
 }
 
-/** The method's clock; the vault's own moves with it. */
-export interface TestClock {
-  nowMs: number;
-  now(): number;
-}
-
-/** Mount the method `type`, made by `make`, at `auth/<type>`. */
+/** Mount the method `type`, made by `make`, at `auth/<type>`. Its clock moves with the vault's. */
 export async function aLoginVault(
   type: string,
-  make: (clock: TestClock) => BackendFactory,
-): Promise<LoginVault & { readonly clock: TestClock }> {
-  const clock: TestClock = {
-    nowMs: 1_800_000_000_000,
-    now(): number {
-      return this.nowMs;
-    },
-  };
+  make: (clock: FakeClock) => BackendFactory,
+): Promise<LoginVault> {
+  const clock = new FakeClock({ now: 1_800_000_000_000 });
   const made = await anUnsealedVault({ loginMethods: { [type]: make(clock) } });
   const { vault, root } = made;
   await vault.write(root, `sys/auth/${type}`, { type });
   return {
     ...made,
-    clock,
     advanceSeconds: (seconds) => {
-      clock.nowMs += seconds * 1000;
+      clock.advance(seconds * 1000);
       made.advanceSeconds(seconds);
     },
     ask: async (operation, path, data) => {

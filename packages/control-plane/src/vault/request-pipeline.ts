@@ -169,7 +169,7 @@ export class RequestPipeline {
       if (!decision.allowed) throw denied(request, denialSuggestion(decision.denial));
       if (route?.operation?.access === "sudo" && !decision.sudo) throw denied(request);
       const secret = new Secret(tokenText(request.clientToken));
-      const caller = { token, secret, hasSudo: decision.sudo };
+      const caller = { token, secret, hasSudo: decision.sudo, identity };
       return { ...admission, operation, caller, refusal };
     } catch (reason) {
       return { ...admission, operation, refusal: RksError.from(reason) };

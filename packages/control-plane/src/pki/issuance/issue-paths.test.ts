@@ -237,6 +237,28 @@ test("a lease is kept only where the role says so", async () => {
   expect(await ask("update", "issue/web", { common_name: "a.test" })).not.toHaveProperty("lease");
 });
 
+test("a CSR's wishes that the role does not grant are named, those that it grants are not", async () => {
+  const { ask } = await aPkiWithRole();
+  const sign = async (init: Partial<Parameters<typeof aCsr>[0]>) =>
+    (await ask("update", "sign/web", { csr: aCsr({ key, commonName: "a.test", ...init }) }))?.warnings;
+  const modest = [encodeKeyUsage(["digitalSignature"]), encodeExtendedKeyUsage([OID.serverAuth])];
+  expect(await sign({ extensions: modest })).toEqual([]);
+  const greedy = [
+    encodeKeyUsage(["digitalSignature", "keyCertSign"]),
+    encodeExtendedKeyUsage([OID.codeSigning]),
+    encodeBasicConstraints({ isCa: true, pathLength: undefined }),
+    encodeAuthorityInfoAccess({ ocsp: ["http://x.test"] }),
+  ];
+  const attributes = [{ type: OID.organizationName, value: "Shop" }];
+  expect(await sign({ extensions: greedy, attributes })).toEqual([
+    expect.stringContaining(`subject attributes ${OID.organizationName} `),
+    expect.stringContaining("key usages keyCertSign "),
+    expect.stringContaining(`extended key usages ${OID.codeSigning} `),
+    expect.stringContaining("CA:TRUE"),
+    expect.stringContaining(`extensions ${OID.authorityInfoAccess} `),
+  ]);
+});
+
 test("sign-verbatim signs what the CSR says, but never an authority", async () => {
   const { ask, write } = await aPkiWithRole({ allow_any_name: false, ttl: "1h", no_store: true });
   const attributes = [

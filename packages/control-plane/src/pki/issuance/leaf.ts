@@ -9,6 +9,7 @@ import { encodeSubject } from "../subject.js";
 import { assertNamesAllowed, type NameContext } from "./allowed-names.js";
 import type { LeafRequest } from "./issue-fields.js";
 import { requestedNames } from "./requested-names.js";
+import { unusedRequestWarnings } from "./unused-request.js";
 import { decideValidity, type ValidityBounds } from "./validity.js";
 
 /** What decides about a certificate besides role and request. */
@@ -48,6 +49,7 @@ export function decideLeaf(role: PkiRole, request: LeafRequest, context: Issuanc
   );
   const policies = encodePolicyIdentifiers(role.policy_identifiers);
   if (policies !== undefined) extensions.push(policies);
+  if (csr !== undefined) warnings.push(...unusedRequestWarnings(csr, role));
   const validity = decideValidity(role, request, context, warnings);
   return {
     leaf: {

@@ -1,6 +1,6 @@
 import { RksError } from "@rk8s/protocol";
 import { expect, test } from "vitest";
-import { aPkiVault } from "../testing/a-pki-mount.js";
+import { aPkiVault } from "../testing/a-pki-vault.js";
 import {
   type AskPki,
   prepareMount,

@@ -1,3 +1,4 @@
+import { systemClock } from "@rk8s/host";
 import { RksError } from "@rk8s/protocol";
 import { z } from "zod";
 import { memoryStorage } from "../../storage/memory-storage.js";
@@ -13,13 +14,16 @@ export interface EchoVault extends AsyncDisposable {
 
 /** An unsealed vault in memory with an engine at `echo/` that answers whatever a test wants to see over HTTP. */
 export async function anEchoVault(): Promise<EchoVault> {
-  const vault = await openVault({
-    storage: memoryStorage(),
-    backends: { echo: () => Promise.resolve(echoBackend()) },
-    version: "1.14.10",
-    storageType: "memory",
-    cluster: () => ({ name: "test", id: "3fc725a7-2b26-8b1e-9a44-a48f4f3557c5" }),
-  });
+  const vault = await openVault(
+    {
+      storage: memoryStorage(),
+      backends: { echo: () => Promise.resolve(echoBackend()) },
+      version: "1.14.10",
+      storageType: "memory",
+      cluster: () => ({ name: "test", id: "3fc725a7-2b26-8b1e-9a44-a48f4f3557c5" }),
+    },
+    { clock: systemClock },
+  );
   const { shares, rootToken } = await vault.init({ shares: 1, threshold: 1 });
   const share = shares[0]?.reveal() ?? "";
   await vault.unseal(share);

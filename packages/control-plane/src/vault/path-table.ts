@@ -5,10 +5,11 @@ import type { Answer, JsonObject, Operation, PathRequest } from "./backend.js";
 import { parseFields, unknownFieldWarning } from "./field-types.js";
 
 /**
- * Who may call an operation: `anyone` without a token; `token`: whoever's policies allow it; `sudo`: whoever's policies
- * allow it and grant `sudo` on it.
+ * Who may call an operation: `anyone` without a token; `optional`: anyone, and whose token is given and alive is the
+ * caller, whatever its policies say; `token`: whoever's policies allow it; `sudo`: whoever's policies allow it and grant
+ * `sudo` on it.
  */
-export type Access = "anyone" | "token" | "sudo";
+export type Access = "anyone" | "optional" | "token" | "sudo";
 
 /** What a path can be asked; `update` stands for both kinds of writing. */
 export type Verb = Exclude<Operation, "create" | "help">;

@@ -5,6 +5,9 @@ import { anUnsealedVault } from "./testing/unsealed-vault.js";
 const OPEN = [
   "read sys/health",
   "read sys/init",
+  "read sys/internal/specs/openapi",
+  "read sys/internal/ui/mounts",
+  "read sys/internal/ui/mounts/*path",
   "read sys/leader",
   "read sys/replication/dr/status",
   "read sys/replication/performance/status",
@@ -28,6 +31,8 @@ const SELF = [
   "delete cubbyhole/*path",
   "list cubbyhole/",
   "list cubbyhole/*path",
+  "read sys/internal/ui/resultant-acl",
+  "update sys/capabilities-self",
   "update sys/leases/lookup",
   "update sys/leases/renew",
   "update sys/wrapping/wrap",

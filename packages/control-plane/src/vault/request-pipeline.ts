@@ -141,12 +141,29 @@ export class RequestPipeline {
         const operation = await resolveOperation(request.operation, route.match);
         return { ...refused, operation, route, refusal: undefined };
       }
+      if (route?.operation?.access === "optional" && request.operation !== "help") {
+        return await this.#admitOptionally({ ...refused, route, refusal: undefined });
+      }
       const token = await this.#use(request, isWrappingToken);
       if (token === undefined) throw isWrappingToken ? notWrapping() : denied(request);
       return await this.#authorize({ ...refused, route, token, refusal: failure });
     } catch (reason) {
       return { ...refused, route, refusal: RksError.from(reason) };
     }
+  }
+
+  /** Let anybody through; a token that is given must be alive, and is the caller. */
+  async #admitOptionally(admission: Admission): Promise<Admission> {
+    const { request } = admission;
+    if (tokenText(request.clientToken) === "" && request.authority !== "root") return admission;
+    const token = await this.#use(request, false);
+    if (token === undefined) throw denied(request);
+    const secret = new Secret(tokenText(request.clientToken));
+    const isInPlace = isWithin(token.entry.boundCidrs, request.connection ?? {});
+    if (!isInPlace || (await this.#identity(token.entry)) === "refused") {
+      return { ...admission, token, refusal: denied(request) };
+    }
+    return { ...admission, token, caller: { token, secret, hasSudo: false } };
   }
 
   /** Ask the policies; the route's failure is for those whom they let through. */

@@ -17,16 +17,20 @@ import type { MountEntry } from "./mount/mount-table.js";
 import { type BuiltInMount, Mounts } from "./mount/mounts.js";
 import { OneAtATime } from "./one-at-a-time.js";
 import { type Access, type BackendPath, PathTable, type Verb } from "./path-table.js";
+import type { Acl } from "./policy/acl.js";
 import { policyPaths } from "./policy/policy-paths.js";
 import { PolicyStore } from "./policy/policy-store.js";
 import type { HandledAnswer, VaultRequest } from "./request.js";
 import { RequestPipeline } from "./request-pipeline.js";
 import type { Barrier } from "./seal/barrier.js";
+import { aclOfToken } from "./sys/acl-of-token.js";
+import { capabilityPaths } from "./sys/capability-paths.js";
+import { describingPaths } from "./sys/describing-paths.js";
 import type { LoginMount } from "./token/token-renewal.js";
 import { TokenRoles } from "./token/token-role.js";
 import { tokenPaths } from "./token/token-paths.js";
 import { tidyTokenIndex } from "./token/token-scan.js";
-import { type NewToken, TokenStore } from "./token/token-store.js";
+import { type LiveToken, type NewToken, TokenStore } from "./token/token-store.js";
 import { Cubbyhole } from "./wrapping/cubbyhole.js";
 import { cubbyholePaths } from "./wrapping/cubbyhole-paths.js";
 import { WrappedAnswers } from "./wrapping/wrapped-answers.js";
@@ -118,10 +122,13 @@ export class UnsealedVault implements AsyncDisposable {
       logger,
       ...(init.stdout === undefined ? {} : { stdout: init.stdout }),
     });
+    const aclOf = (token: LiveToken): Promise<Acl> => aclOfToken({ policies, entities }, token);
     const system = (mountsOf: () => Mounts): readonly BackendPath[] => [
       ...init.sealPaths,
       ...policyPaths(policies),
       ...mountPaths(mountsOf()),
+      ...capabilityPaths({ tokens, aclOf }),
+      ...describingPaths({ mounts: mountsOf(), aclOf }),
       ...auditPaths(audit),
       ...wrappingPaths(wrapped),
       ...leasePaths({ leases, tokens, storage: barrier, clock, startTidy: () => leaseTidy.start() }),

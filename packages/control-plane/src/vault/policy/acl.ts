@@ -108,6 +108,16 @@ export class Acl {
     return { root: false, exact_paths: Object.fromEntries(exact), glob_paths: Object.fromEntries(glob) };
   }
 
+  /** Whether anything may be done at a folder, with trailing slash, or below it; a closer look may still find a `deny`. */
+  reaches(folder: string): boolean {
+    if (this.#isRoot || !isDenied(this.capabilities(folder))) return true;
+    return this.#layers.some((layer) =>
+      [...layer.entries()].some(
+        ([path, permissions]) => !isDenied(permissions.capabilities()) && mayBeBelow(path, folder),
+      ),
+    );
+  }
+
   #forPath(path: string): Permissions | undefined {
     return this.#exact(path) ?? this.#best(path);
   }
@@ -148,6 +158,23 @@ function rulesOf(layers: readonly PatternIndex<Permissions>[], pattern: string):
     if (permissions !== undefined) return permissions.rules;
   }
   return [];
+}
+
+function isDenied(capabilities: readonly string[]): boolean {
+  return capabilities.every((name) => name === "deny");
+}
+
+/** Whether a pattern of a policy can match something at or below a folder. */
+function mayBeBelow(pattern: string, folder: string): boolean {
+  const isPrefix = pattern.endsWith("*");
+  const own = (isPrefix ? pattern.slice(0, -1) : pattern).split("/");
+  const last = own.length - 1;
+  for (const [index, part] of folder.slice(0, -1).split("/").entries()) {
+    const segment = own[index] ?? "";
+    if (index >= last) return index === last && isPrefix && part.startsWith(segment);
+    if (segment !== "+" && segment !== part) return false;
+  }
+  return true;
 }
 
 function isListing(operation: Operation): boolean {

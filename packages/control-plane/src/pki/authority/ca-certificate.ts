@@ -20,6 +20,8 @@ import type { CaCertificateFields, CaNames } from "./ca-fields.js";
 
 const CA_KEY_USAGE = encodeKeyUsage(["keyCertSign", "cRLSign"]);
 const MAX_NAMES = 250;
+const MAX_CONTENT_BYTES = 16_384;
+const EMAIL = /^[!-?A-~]{1,100}@[!-?A-~]{1,253}$/;
 /** More than any hierarchy has, and what fits into one byte. */
 const MAX_PATH_LENGTH = 255;
 /** The last moment that a certificate can name (RFC 5280 §4.1.2.5). */
@@ -43,9 +45,9 @@ export function caNamesExtension(fields: CaNames, subject: Uint8Array): Uint8Arr
   const all = [...texts];
   const names = {
     dnsNames: all.filter((name) => !name.includes("@")).map(dnsName),
-    emails: all.filter((name) => name.includes("@")).map(ascii),
+    emails: all.filter((name) => name.includes("@")).map(email),
     ipAddresses: fields.ip_sans.map(ipAddress),
-    uris: fields.uri_sans.map(ascii),
+    uris: fields.uri_sans.map(uri),
     utf8OtherNames: fields.other_sans.map((text) => parseOtherSan("other_sans", text)),
   };
   const count = Object.values(names).reduce((sum, { length }) => sum + length, 0);
@@ -144,24 +146,46 @@ export function caLifetime(
   return { notBefore, notAfter, warnings };
 }
 
+/**
+ * Refuse what would make every chain and every answer with this CA large.
+ * @throws {RksError} INPUT_INVALID.
+ */
+export function assertModestSize(subject: Uint8Array, extensions: readonly Uint8Array[]): void {
+  const bytes = extensions.reduce((sum, { length }) => sum + length, subject.length);
+  if (bytes <= MAX_CONTENT_BYTES) return;
+  throw refused(
+    `names and constraints of ${bytes} bytes are more than ${MAX_CONTENT_BYTES}`,
+    "Give fewer or shorter ones.",
+  );
+}
+
 function subtrees(
   lists: Readonly<Record<keyof NameSubtrees, readonly string[]>>,
 ): Partial<NameSubtrees> | undefined {
   if (Object.values(lists).every((list) => list.length === 0)) return undefined;
-  const wrong = lists.ipRanges.find((range) => parseIpRange(range) === undefined);
+  const wrong =
+    lists.ipRanges.find((range) => parseIpRange(range) === undefined) ??
+    lists.dnsDomains.find((domain) => !isDomain(domain)) ??
+    lists.uriDomains.find((domain) => !isDomain(domain)) ??
+    lists.emails.find((text) => !isDomain(text) && !EMAIL.test(text));
   if (wrong !== undefined) {
     throw refused(
-      `${JSON.stringify(wrong.slice(0, 80))} is not a range of IP addresses`,
-      "Write ranges as 10.0.0.0/8 or 2001:db8::/32.",
+      `${JSON.stringify(wrong.slice(0, 260))} is not a constraint on names`,
+      "Write domains as example.org or .example.org, without * or scheme, and ranges as 10.0.0.0/8.",
     );
   }
-  for (const list of Object.values(lists)) list.forEach(ascii);
   return {
     dnsDomains: [...lists.dnsDomains],
     emails: [...lists.emails],
     ipRanges: [...lists.ipRanges],
     uriDomains: [...lists.uriDomains],
   };
+}
+
+/** A host name, or a dot and a host name for everything below it (RFC 5280 §4.2.1.10). */
+function isDomain(text: string): boolean {
+  const host = text.startsWith(".") ? text.slice(1) : text;
+  return toDnsName(host) === host && !host.includes("*");
 }
 
 function dnsName(name: string): string {
@@ -173,9 +197,20 @@ function dnsName(name: string): string {
   );
 }
 
-function ascii(text: string): string {
-  if (/^[!-~]{1,1000}$/.test(text)) return text;
-  throw refused(`${JSON.stringify(text.slice(0, 260))} is not a name in ASCII`, "Write it without spaces.");
+function email(text: string): string {
+  if (EMAIL.test(text)) return text;
+  throw refused(
+    `${JSON.stringify(text.slice(0, 260))} is not an email address in ASCII`,
+    "Write it as name@example.org.",
+  );
+}
+
+function uri(text: string): string {
+  if (/^[a-z][a-z0-9+.-]*:[!-~]{1,1000}$/i.test(text)) return text;
+  throw refused(
+    `${JSON.stringify(text.slice(0, 260))} is not a URI in ASCII`,
+    "Write it with its scheme, as https://example.org/.",
+  );
 }
 
 function ipAddress(text: string): string {

@@ -13,7 +13,7 @@ import { encodePrivateKey } from "../certificate-format.js";
 import { hasAccessUrls } from "../issuer/access-points.js";
 import type { PkiMount } from "../pki-mount.js";
 import { signatureAlgorithmOf, signBytes } from "../signing.js";
-import { caNamesExtension, caSubject } from "./ca-certificate.js";
+import { assertModestSize, caNamesExtension, caSubject } from "./ca-certificate.js";
 import { intermediateFields } from "./ca-fields.js";
 import { caKey, keySource, type KeySource } from "./ca-key.js";
 import { MISSING_ACCESS_URLS } from "./ca-warnings.js";
@@ -51,6 +51,7 @@ async function generateIntermediate(
   if (fields.add_basic_constraints) {
     extensions.push(encodeBasicConstraints({ isCa: true, pathLength: undefined }));
   }
+  assertModestSize(subject, extensions);
   const { privateKey } = await caKey(pki, source, fields);
   const algorithm = signatureAlgorithmOf(privateKey, {
     signatureBits: fields.signature_bits,

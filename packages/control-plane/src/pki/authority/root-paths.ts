@@ -10,6 +10,7 @@ import type { PkiMount } from "../pki-mount.js";
 import { formatSerialNumber } from "../serial-number.js";
 import { signatureAlgorithmOf } from "../signing.js";
 import {
+  assertModestSize,
   caExtensions,
   caLifetime,
   caNamesExtension,
@@ -72,6 +73,7 @@ async function generateRoot(
   const pathLength = requestedPathLength(fields.max_path_length);
   const subject = caSubject(fields);
   const extensions = [...caExtensions(fields, pathLength), ...caNamesExtension(fields, subject)];
+  assertModestSize(subject, extensions);
   const { mount, clock, access } = pki;
   // Wrong requests cost no key: the dates, which count from when the key is there, are decided again below.
   caLifetime(fields, { mount, now: clock.now() });

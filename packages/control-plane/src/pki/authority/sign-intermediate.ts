@@ -15,6 +15,7 @@ import type { PkiMount } from "../pki-mount.js";
 import { assertProofOfPossession } from "../signing.js";
 import { signedCaData } from "./ca-answer.js";
 import {
+  assertModestSize,
   caExtensions,
   caLifetime,
   caNamesExtension,
@@ -48,6 +49,7 @@ export async function signIntermediate(
   const pathLength = allowedPathLength(requestedPathLength(fields.max_path_length), issuer);
   const { notBefore, notAfter, warnings } = lifetime(pki, issuer, fields);
   const { subject, extensions } = names(csr, fields, pathLength);
+  assertModestSize(subject, extensions);
   const issued = authority.sign({
     subject,
     spki: csr.spki,

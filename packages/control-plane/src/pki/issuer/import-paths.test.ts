@@ -206,6 +206,21 @@ test("RSA of 1024 bits is refused, 4096 is taken", { timeout: RSA_TIMEOUT_MS }, 
   });
 });
 
+test("a CA with RSA of 1024 bits is refused also without its key", async () => {
+  const pki = await aPki();
+  const { privateKey, publicKey } = generateKeyPairSync("rsa", { modulusLength: 1024 });
+  const { der } = selfSign(privateKey, {
+    subject: encodeName([{ type: OID.commonName, value: "Old" }]),
+    spki: publicKey.export({ type: "spki", format: "der" }),
+    notBefore: TEST_NOW_MS,
+    notAfter: TEST_NOW_MS + 1e10,
+    extensions: [encodeBasicConstraints({ isCa: true, pathLength: undefined })],
+  });
+  await expect(
+    pki.ask("update", "issuers/import/cert", { pem_bundle: certificatePem(der) }),
+  ).rejects.toMatchObject({ code: "KEY_TOO_WEAK" });
+});
+
 test("keys are refused where only certificates may come", async () => {
   const pki = await aPki();
   const refused = { code: "INPUT_INVALID", message: expect.stringContaining("not allowed") as string };
@@ -280,3 +295,15 @@ test.each(everyCrash(2))(
     expect(keyIds).not.toContain("");
   },
 );
+
+test.skipIf(!hasOpenssl)("what openssl makes is imported: PKCS#1, SEC1 and PKCS#8 keys", async () => {
+  for (const command of [
+    ["genrsa", "-traditional", "2048"],
+    ["ecparam", "-name", "prime256v1", "-genkey"],
+    ["genpkey", "-algorithm", "ed25519"],
+  ]) {
+    const pki = await aPki();
+    const pem_bundle = openssl(command, {});
+    expect(await pki.write("keys/import", { pem_bundle })).toHaveProperty("key_id");
+  }
+});

@@ -1,6 +1,6 @@
 import { createPublicKey, type KeyObject, randomUUID } from "node:crypto";
 import { equalBytes, RksError } from "@rk8s/protocol";
-import { parseCertificate, parsePublicKey } from "@rk8s/x509";
+import { type Certificate, parseCertificate, parsePublicKey } from "@rk8s/x509";
 import type { Write } from "../../storage/storage.js";
 import { assertKeyStrength } from "../signing.js";
 import type { Issuer, IssuerKey, IssuerSettings, IssuerState } from "./issuer.js";
@@ -10,6 +10,9 @@ import { assertFreeName } from "./reference.js";
 /** Chains are built over all issuers of a mount, and all of them are in memory. */
 const MAX_ISSUERS = 1000;
 const MAX_KEYS = 1000;
+const MIN_RSA_BITS = 2048;
+/** Chains are verified here, which with more takes too long. */
+const MAX_RSA_BITS = 8192;
 
 /** What was added, or was there already. */
 export interface Added<T> {
@@ -65,8 +68,8 @@ export class IssuerChange {
   /**
    * Add an issuer by its certificate; the same certificate is not added again. The first issuer becomes the default, a
    * later one with `latest` too where the default follows the latest and the mount has its key.
-   * @throws {RksError} CERTIFICATE_INVALID when it is no CA's, INPUT_INVALID for a name that is taken or none, or too
-   * many issuers.
+   * @throws {RksError} CERTIFICATE_INVALID when it is no CA's, KEY_TOO_WEAK, INPUT_INVALID for a name that is taken or
+   * none, or too many issuers.
    */
   addIssuer(
     der: Uint8Array,
@@ -77,11 +80,7 @@ export class IssuerChange {
     const issuers = [...this.#state.issuers.values()];
     const existing = issuers.find((issuer) => equalBytes(issuer.certificate.der, der));
     if (existing !== undefined) return { entry: existing, existing: true };
-    if (!certificate.isCa || certificate.publicKey.algorithm === "other") {
-      throw new RksError("CERTIFICATE_INVALID", "a certificate is refused as issuer: it is no CA's", {
-        suggestion: "Give certificates with CA:TRUE and a key of RSA, EC P-256, P-384, P-521 or Ed25519.",
-      });
-    }
+    assertCa(certificate);
     assertFreeName("issuer", name, this.#state.issuers.values());
     if (issuers.length >= MAX_ISSUERS) throw tooMany("issuers", MAX_ISSUERS);
     const signsCrls = certificate.keyUsage?.includes("cRLSign") ?? true;
@@ -205,6 +204,20 @@ export class IssuerChange {
       changedAtMs: this.#changedAtMs,
     });
   }
+}
+
+/** A root that is only carried along may be larger than what this vault signs with, not weaker. */
+function assertCa({ isCa, publicKey }: Certificate): void {
+  if (!isCa || publicKey.algorithm === "other") {
+    throw new RksError("CERTIFICATE_INVALID", "a certificate is refused as issuer: it is no CA's", {
+      suggestion: "Give certificates with CA:TRUE and a key of RSA, EC P-256, P-384, P-521 or Ed25519.",
+    });
+  }
+  const { algorithm, bits } = publicKey;
+  if (algorithm !== "rsa" || (bits >= MIN_RSA_BITS && bits <= MAX_RSA_BITS)) return;
+  throw new RksError("KEY_TOO_WEAK", `a certificate is refused as issuer: its RSA key has ${bits} bits`, {
+    suggestion: `Use CAs with RSA keys of ${MIN_RSA_BITS} to ${MAX_RSA_BITS} bits.`,
+  });
 }
 
 function found<T>(entries: ReadonlyMap<string, T>, id: string): T {

@@ -3,6 +3,7 @@ import { PathTable } from "../vault/path-table.js";
 import { intermediatePaths } from "./authority/intermediate-paths.js";
 import { rootPaths } from "./authority/root-paths.js";
 import { signingPaths } from "./authority/signing-paths.js";
+import { certificateListPaths } from "./certificate/certificate-list-paths.js";
 import { certificatePaths } from "./certificate/certificate-paths.js";
 import { caPaths } from "./issuer/ca-paths.js";
 import { configPaths } from "./issuer/config-paths.js";
@@ -12,6 +13,10 @@ import { keyPaths } from "./issuer/key-paths.js";
 import { issuePaths } from "./issuance/issue-paths.js";
 import { KeyMaker } from "./key-maker.js";
 import { openPkiMount, type PkiPorts } from "./pki-mount.js";
+import { crlConfigPaths } from "./revocation/crl-config-paths.js";
+import { crlPaths } from "./revocation/crl-paths.js";
+import { revokePaths } from "./revocation/revoke-paths.js";
+import { revokeLeased } from "./revocation/revoke.js";
 import { rolePaths } from "./role/role-paths.js";
 
 /** The `pki` secrets engine: makes the backend of a mount. Paths, fields and answers are Vault's. */
@@ -31,9 +36,16 @@ export function pkiBackend(ports: Pick<PkiPorts, "clock" | "createSerialNumber">
         ...configPaths(pki),
         ...rolePaths(pki),
         ...issuePaths(pki),
+        ...crlPaths(pki),
+        ...crlConfigPaths(pki),
+        ...revokePaths(pki),
         ...certificatePaths(pki),
+        ...certificateListPaths(pki),
       ]),
+      revokeLease: (internal) => revokeLeased(pki, internal),
       [Symbol.asyncDispose]: () => {
+        pki.crls.close();
+        pki.revocations.close();
         pki.issuers.close();
         return Promise.resolve();
       },

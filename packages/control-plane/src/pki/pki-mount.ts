@@ -6,6 +6,9 @@ import { AccessConfig } from "./issuer/access-config.js";
 import { IssuerStore } from "./issuer/issuer-store.js";
 import type { KeyStore } from "./issuer/key-store.js";
 import type { KeyMaker } from "./key-maker.js";
+import { CrlConfig } from "./revocation/crl-config.js";
+import { CrlPublisher } from "./revocation/crl-publisher.js";
+import { RevocationStore } from "./revocation/revocation-store.js";
 import { RoleStore } from "./role/role-store.js";
 
 /** What all PKI mounts of a process share. */
@@ -27,6 +30,9 @@ export interface PkiMount extends PkiPorts {
   readonly roles: RoleStore;
   readonly certificates: CertificateStore;
   readonly access: AccessConfig;
+  readonly revocations: RevocationStore;
+  readonly crlConfig: CrlConfig;
+  readonly crls: CrlPublisher;
 }
 
 /** Read what a mount keeps in memory: issuers, public parts of keys, configuration; no certificates. @throws {RksError} STORAGE_CORRUPT. */
@@ -34,6 +40,8 @@ export async function openPkiMount(mount: MountInit, storage: Storage, ports: Pk
   const { storagePrefix: prefix } = mount;
   const access = await AccessConfig.open(storage, prefix);
   const issuers = await IssuerStore.open(storage, prefix, { access, clock: ports.clock });
+  const revocations = new RevocationStore(storage, prefix);
+  const crlConfig = await CrlConfig.open(storage, prefix);
   return {
     ...ports,
     mount,
@@ -43,5 +51,8 @@ export async function openPkiMount(mount: MountInit, storage: Storage, ports: Pk
     keys: issuers.keys,
     roles: new RoleStore(storage, prefix),
     certificates: new CertificateStore(storage, prefix),
+    revocations,
+    crlConfig,
+    crls: new CrlPublisher({ issuers, revocations, config: crlConfig, clock: ports.clock }),
   };
 }

@@ -1,5 +1,7 @@
 import { RksError } from "@rk8s/protocol";
+import { parseCertificate } from "@rk8s/x509";
 import type { Comparison, Storage, Write } from "../../storage/storage.js";
+import { ExpiryIndex } from "./expiry-index.js";
 
 /** A certificate as it is kept. */
 export interface CertificateRecord {
@@ -11,6 +13,7 @@ export interface CertificateRecord {
 }
 
 const CERTIFICATES = "certs/";
+const BY_END = "cert-expiry/";
 /** First byte of a record; another layout gets another number. */
 const LAYOUT = 1;
 const ID_BYTES = 16;
@@ -22,15 +25,33 @@ const ID_BYTES = 16;
 export class CertificateStore {
   readonly #storage: Storage;
   readonly #folder: string;
+  /** Its certificates in the order in which they end. */
+  readonly byEnd: ExpiryIndex;
 
   constructor(storage: Storage, prefix: string) {
     this.#storage = storage;
     this.#folder = prefix + CERTIFICATES;
+    this.byEnd = new ExpiryIndex(storage, prefix + BY_END);
   }
 
-  /** The writes that keep a certificate; commit them with whatever belongs to it. */
-  writes(serialNumber: string, record: CertificateRecord): Write[] {
-    return [{ type: "put", key: this.#folder + serialNumber, value: encode(record) }];
+  /**
+   * The two writes that keep a certificate; commit them with whatever belongs to it.
+   * @param record with `notAfterMs` where it is known, or the certificate is parsed for it.
+   */
+  writes(serialNumber: string, record: CertificateRecord & { readonly notAfterMs?: number }): Write[] {
+    const { notAfterMs = parseCertificate(record.der).notAfter } = record;
+    return [
+      { type: "put", key: this.#folder + serialNumber, value: encode(record) },
+      this.byEnd.put({ serialNumber, notAfterMs }),
+    ];
+  }
+
+  /** The two writes that forget a certificate with this end. */
+  deletes(serialNumber: string, notAfterMs: number): Write[] {
+    return [
+      { type: "delete", key: this.#folder + serialNumber },
+      this.byEnd.delete({ serialNumber, notAfterMs }),
+    ];
   }
 
   /** Holds as long as no certificate is kept under the serial number. */

@@ -50,10 +50,10 @@ async function signAndKeep(
 ): Promise<IssuedCertificate> {
   for (let attempt = 0; attempt < MAX_SERIAL_NUMBERS; attempt += 1) {
     const issued = sign(pki, authority, leaf);
-    const { der, serialNumber } = issued;
+    const { der, serialNumber, notAfter: notAfterMs } = issued;
     const { succeeded } = await pki.storage.transaction(
       [pki.certificates.absence(serialNumber)],
-      pki.certificates.writes(serialNumber, { der, issuerId: issuer.id, role: roleName }),
+      pki.certificates.writes(serialNumber, { der, issuerId: issuer.id, role: roleName, notAfterMs }),
     );
     if (succeeded) return issued;
   }

@@ -3,6 +3,7 @@ import type { Answer } from "../../vault/backend.js";
 import { count, text } from "../../vault/field-types.js";
 import { type BackendPath, operation, parameter } from "../../vault/path-table.js";
 import type { PkiMount } from "../pki-mount.js";
+import { revokeIssuerCertificate } from "../revocation/revoke.js";
 import { formatSerialNumber } from "../serial-number.js";
 import type { Issuer } from "./issuer.js";
 import {
@@ -166,6 +167,7 @@ async function revokeIssuer(pki: PkiMount, reference: string): Promise<Answer> {
     const usage = old.usage.filter((one) => one !== "issuing-certificates");
     return change.updateIssuer(old.id, { revokedAtMs: Math.max(1, pki.clock.now()), usage });
   });
+  await revokeIssuerCertificate(pki, issuer);
   return { data: issuerData(pki, issuer) };
 }
 

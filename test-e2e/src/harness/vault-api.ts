@@ -13,6 +13,7 @@ export interface VaultCall {
 
 export interface VaultReply {
   readonly status: number;
+  readonly bytes: Uint8Array;
   readonly text: string;
   /** The text as JSON; undefined when it is none. */
   readonly json: unknown;
@@ -43,6 +44,7 @@ export interface VaultApi {
   write(path: string, body: object): Promise<Readonly<Record<string, unknown>>>;
   /** A document that is not JSON. @throws {VaultRefusal} */
   raw(path: string): Promise<string>;
+  bytes(path: string): Promise<Uint8Array>;
 }
 
 /** As root, of a cluster that was made with `keep_dangerous_files`. */
@@ -73,6 +75,7 @@ function apiWith(where: Where, token: string): VaultApi {
     read: async (path) => dataOf(await done({ method: "GET", path })),
     write: async (path, body) => dataOf(await done({ method: "POST", path, body })),
     raw: async (path) => (await done({ method: "GET", path })).text,
+    bytes: async (path) => (await done({ method: "GET", path })).bytes,
   };
 }
 
@@ -95,9 +98,14 @@ function exchange({ address, agent }: Where, token: string, call: VaultCall): Pr
       `${address}/v1/${asked.path}`,
       { method: asked.method, agent, headers },
       (answer) => {
-        let text = "";
-        answer.setEncoding("utf8").on("data", (chunk: string) => (text += chunk));
-        answer.once("end", () => resolve({ status: answer.statusCode ?? 0, text, json: parsed(text) }));
+        const chunks: Uint8Array[] = [];
+        answer.on("data", (chunk: Uint8Array) => chunks.push(chunk));
+        answer.once("error", reject);
+        answer.once("end", () => {
+          const bytes = Buffer.concat(chunks);
+          const text = bytes.toString();
+          resolve({ status: answer.statusCode ?? 0, bytes, text, json: parsed(text) });
+        });
       },
     );
     sent.once("error", reject);

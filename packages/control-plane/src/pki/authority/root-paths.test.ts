@@ -1,6 +1,7 @@
 import { createPrivateKey, X509Certificate } from "node:crypto";
 import { parseCertificate, parseNameConstraints } from "@rk8s/x509";
 import { expect, test } from "vitest";
+import { CrashingStorage, everyCrash } from "../../vault/testing/crashing-storage.js";
 import { aPki, TEST_NOW_MS, TEST_PREFIX, type TestPki } from "../testing/a-pki-backend.js";
 import { certificateText, hasOpenssl, verifyChain } from "../testing/openssl.js";
 
@@ -137,6 +138,15 @@ test("an existing key makes another root, and is not made or exported again", as
   expect(await issuersOf(pki)).toHaveLength(2);
 });
 
+test("another name for an existing key is not taken, and the answer says so", async () => {
+  const pki = await aPki();
+  await pki.write("root/generate/internal", { ...EC, key_name: "k" });
+  const request = { common_name: "Second", key_ref: "k", key_name: "other" };
+  const answer = await pki.ask("update", "root/generate/existing", request);
+  expect(answer?.data?.["key_name"]).toBe("k");
+  expect(answer?.warnings).toContain('key_name was ignored: the key is called "k" already');
+});
+
 test("a second root leaves the default alone, unless the default follows the latest", async () => {
   const pki = await aPki();
   const first = await pki.write("root/generate/internal", EC);
@@ -173,6 +183,26 @@ test("deleting the root deletes all issuers and keys, also hundreds of them", as
   expect(await pki.ask("read", "ca/pem")).toMatchObject({ raw: { body: "" } });
   await expect(pki.ask("delete", "root")).resolves.toBeDefined();
 });
+
+test.each(everyCrash(3))(
+  "deleting hundreds, cut off at $at (written: $written), can be finished",
+  async (crash) => {
+    const storage = new CrashingStorage();
+    const pki = await aPki({ storage });
+    const { key_id } = await pki.write("root/generate/internal", EC);
+    for (let n = 0; n < 140; n++) {
+      await pki.write("root/generate/existing", { common_name: `Root ${n}`, key_ref: key_id });
+    }
+    storage.plan(crash);
+    await Promise.allSettled([pki.ask("delete", "root")]);
+    const reopened = await aPki({ storage: storage.disk });
+    await reopened.ask("delete", "root");
+    for (const folder of ["issuers/", "keys/", "private-keys/"]) {
+      expect((await storage.disk.list(TEST_PREFIX + folder)).entries).toEqual([]);
+    }
+    await expect(reopened.write("root/generate/internal", EC)).resolves.toHaveProperty("issuer_id");
+  },
+);
 
 test("20 roots made at once are all there, under one default, and after reopening too", async () => {
   const pki = await aPki();

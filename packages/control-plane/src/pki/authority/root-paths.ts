@@ -126,6 +126,9 @@ async function generateRoot(
       ...(issuer.certificate.subject.rdns.length === 0 ? [NO_SUBJECT] : []),
       ...(hasAccessUrls(access.urls) ? [] : [MISSING_ACCESS_URLS]),
       ...(pathLength === 0 ? [PATH_LENGTH_ZERO] : []),
+      ...(fields.key_name !== "" && fields.key_name !== key.name
+        ? [`key_name was ignored: the key is called ${JSON.stringify(key.name)} already`]
+        : []),
     ],
   };
 }

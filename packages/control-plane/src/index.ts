@@ -9,6 +9,7 @@ export type {
   SealConfig,
 } from "./config/config.js";
 export { approleLogin } from "./auth/approle/approle-backend.js";
+export { certLogin } from "./auth/cert/cert-backend.js";
 export { kubernetesLogin } from "./auth/kubernetes/kubernetes-backend.js";
 export { kvBackend } from "./engines/kv/kv-backend.js";
 export { ControlPlane, createControlPlane } from "./control-plane.js";

@@ -1,6 +1,7 @@
 import type { Clock } from "@rk8s/protocol";
 
 import { approleLogin } from "./auth/approle/approle-backend.js";
+import { certLogin } from "./auth/cert/cert-backend.js";
 import { kubernetesLogin } from "./auth/kubernetes/kubernetes-backend.js";
 import { kvBackend } from "./engines/kv/kv-backend.js";
 import { pkiBackend } from "./pki/pki-backend.js";
@@ -13,5 +14,5 @@ export function secretsEngines(ports: { readonly clock: Clock }): Readonly<Recor
 
 /** The login methods that users can mount below `auth/`, by type. */
 export function loginMethods(ports: { readonly clock: Clock }): Readonly<Record<string, BackendFactory>> {
-  return { approle: approleLogin(ports), kubernetes: kubernetesLogin(ports) };
+  return { approle: approleLogin(ports), kubernetes: kubernetesLogin(ports), cert: certLogin(ports) };
 }

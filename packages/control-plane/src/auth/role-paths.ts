@@ -23,6 +23,8 @@ export interface RoleKind<Role extends object, Schema extends z.ZodObject> {
   readonly describe: (role: Role) => JsonObject;
   /** What goes with a role that is deleted; nothing when not given. */
   readonly remove?: (name: string) => Promise<void>;
+  /** Called when a change of any role is durable. */
+  readonly onChange?: () => void;
 }
 
 /** A role as it is to be kept. */
@@ -61,6 +63,7 @@ export function rolePaths<Role extends object, Schema extends z.ZodObject>(
             const name = roleName(parameter(request, "name"));
             if (kind.remove !== undefined) await kind.remove(name);
             else await records.storage.transaction([], [records.delete(name)]);
+            kind.onChange?.();
             return undefined;
           },
         }),
@@ -88,6 +91,7 @@ async function write<Role extends object, Schema extends z.ZodObject>(
     warnings = change.warnings ?? [];
     return change;
   });
+  kind.onChange?.();
   return warnings.length === 0 ? undefined : { warnings };
 }
 

@@ -249,9 +249,13 @@ export class ControlPlane implements OperatorApi, AsyncDisposable {
     this.#socket = await serveSocket(init, { logger, metrics });
   }
 
-  /** Both at once: each has its own time to end requests under way. */
+  /** All at once: each has its own time to end what is under way. */
   async #closeListeners(): Promise<void> {
-    await Promise.all([this.#socket?.[Symbol.asyncDispose](), this.#https?.[Symbol.asyncDispose]()]);
+    await Promise.all([
+      this.#socket?.[Symbol.asyncDispose](),
+      this.#https?.[Symbol.asyncDispose](),
+      this.#stopServing(),
+    ]);
   }
 
   #assertServing(): Serving {

@@ -4,6 +4,7 @@ import type { FastifyInstance } from "fastify";
 import type { Answerer } from "./answerer.js";
 import { takeOver } from "./exchange.js";
 import { clusterErrorAnswer } from "./http-error.js";
+import { verbOf } from "./list-verb.js";
 import type { HttpCaller, Route } from "./route.js";
 import { API_METHODS } from "./vault-api.js";
 
@@ -83,7 +84,7 @@ function forOperators(request: IncomingMessage): RksError {
 function wrongMethod(request: IncomingMessage, taken: readonly string[]): RksError {
   return new RksError(
     "UNSUPPORTED",
-    `${show(request)} takes ${taken.join(", ")}, not ${request.method ?? ""}`,
+    `${show(request)} takes ${taken.join(", ")}, not ${verbOf(request.method ?? "")}`,
   );
 }
 

@@ -10,8 +10,8 @@ import {
 } from "../http/https-server.js";
 import { readTlsFiles } from "./tls-files.js";
 
-/** Requests under way when rks stops: signing takes milliseconds, an RSA key seconds. */
-const DRAIN_MS = 2_000;
+/** Requests under way when rks stops: signing takes milliseconds, an RSA key seconds; agents get as long meanwhile. */
+const DRAIN_MS = 5_000;
 /** How soon a certificate that was replaced on disk is noticed. */
 const FILE_CHECK_MS = 5_000;
 

@@ -431,7 +431,10 @@ export class Vault implements AsyncDisposable {
     const state = this.#state;
     if (state.kind === "sealed") state.attempt.reset();
     if (state.kind !== "unsealed") return;
-    await this.#init.beforeSeal?.();
+    // Whatever becomes of what is around the vault: it is sealed.
+    await this.#init.beforeSeal?.().catch((reason: unknown) => {
+      this.#logger.error("What runs on the vault could not be ended", { error: String(reason) });
+    });
     this.#state = sealedState(state.open.stored);
     state.open.close();
     await state.vault[Symbol.asyncDispose]();

@@ -22,6 +22,8 @@ export function sealAnswers(fake: FakeSeal): OperatorApi["answer"] {
       return Promise.reject(new RksError("VAULT_SEALED", "the vault is sealed"));
     }
     const { initialized, sealed, threshold: t, shares: n, progress } = fake.status();
-    return Promise.resolve(toVaultAnswer({ data: { initialized, sealed, t, n, progress }, form: "bare" }, ""));
+    return Promise.resolve(
+      toVaultAnswer({ data: { initialized, sealed, t, n, progress }, form: "bare" }, ""),
+    );
   };
 }

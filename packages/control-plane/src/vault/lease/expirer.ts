@@ -46,46 +46,52 @@ export class Expirer implements AsyncDisposable {
   }
 
   async #run(): Promise<void> {
-    const { clock, logger } = this.#ports;
     while (!this.#closing.signal.aborted) {
       // Before the look: what is noticed during it is looked for again.
       this.#waking = new AbortController();
       this.#wakesAtMs = Number.POSITIVE_INFINITY;
-      const nextAtMs = await this.#expireDue().catch((reason: unknown) => {
-        logger.warn("Looking for what has expired failed", { error: RksError.from(reason).message });
-        return clock.now() + RETRY_MS;
-      });
-      if (this.#closing.signal.aborted) return;
-      const sleepMs = Math.min(Math.max(nextAtMs - clock.now(), 0), MAX_SLEEP_MS);
-      this.#wakesAtMs = clock.now() + sleepMs;
-      await clock.sleep(sleepMs, { signal: this.#waking.signal }).catch(() => undefined);
+      await this.#sleep(await this.#expireDue());
     }
   }
 
-  /** When to look again. */
-  async #expireDue(): Promise<number> {
-    let nextAtMs = Number.POSITIVE_INFINITY;
-    for (const kind of this.#kinds) nextAtMs = Math.min(nextAtMs, await this.#expireKind(kind));
-    return nextAtMs;
+  /** When to look again; undefined when something went wrong. */
+  async #expireDue(): Promise<number | undefined> {
+    try {
+      const next: (number | undefined)[] = [];
+      for (const kind of this.#kinds) next.push(await this.#expireKind(kind));
+      return next.includes(undefined) ? undefined : Math.min(...next.map((atMs) => atMs ?? 0));
+    } catch (reason) {
+      const error = RksError.from(reason).message;
+      this.#ports.logger.warn("Looking for what has expired failed", { error });
+      return undefined;
+    }
   }
 
-  async #expireKind(kind: Expiring): Promise<number> {
+  async #sleep(nextAtMs: number | undefined): Promise<void> {
+    const { clock } = this.#ports;
+    if (nextAtMs === undefined) {
+      // Nothing that is noticed makes it try a failing store again at once.
+      await clock.sleep(RETRY_MS, { signal: this.#closing.signal }).catch(() => undefined);
+      return;
+    }
+    const sleepMs = Math.min(Math.max(nextAtMs - clock.now(), 0), MAX_SLEEP_MS);
+    this.#wakesAtMs = clock.now() + sleepMs;
+    await clock.sleep(sleepMs, { signal: this.#waking.signal }).catch(() => undefined);
+  }
+
+  /** When the next one is due; undefined when one could not be ended. */
+  async #expireKind(kind: Expiring): Promise<number | undefined> {
     let failed = false;
-    for (let after: string | undefined, page = await kind.due(after); ;) {
-      const { due } = page;
-      for (let start = 0; start < due.length; start += CONCURRENCY) {
-        if (this.#closing.signal.aborted) return Number.POSITIVE_INFINITY;
-        const results = await Promise.allSettled(
-          due.slice(start, start + CONCURRENCY).map((item) => kind.expire(item)),
-        );
+    for (let after: string | undefined; ;) {
+      const page = await kind.due(after);
+      for (let start = 0; start < page.due.length; start += CONCURRENCY) {
+        if (this.#closing.signal.aborted) return undefined;
+        const some = page.due.slice(start, start + CONCURRENCY);
+        const results = await Promise.allSettled(some.map((item) => kind.expire(item)));
         failed = this.#report(results) || failed;
       }
       after = page.after;
-      if (after === undefined) {
-        const next = page.nextAtMs ?? Number.POSITIVE_INFINITY;
-        return failed ? Math.min(next, this.#ports.clock.now() + RETRY_MS) : next;
-      }
-      page = await kind.due(after);
+      if (after === undefined) return failed ? undefined : (page.nextAtMs ?? Number.POSITIVE_INFINITY);
     }
   }
 

@@ -70,7 +70,7 @@ export class LeaseStore implements Expiring {
   readonly #storage: Storage;
   readonly #ports: LeaseStorePorts;
   /** Revocations under way, so that two of the same lease are one. */
-  readonly #revoking = new Map<string, Promise<void>>();
+  readonly #revoking = new Map<string, Promise<Failure | undefined>>();
 
   constructor(storage: Storage, ports: LeaseStorePorts) {
     this.#storage = storage;
@@ -133,19 +133,17 @@ export class LeaseStore implements Expiring {
    */
   async revoke(id: string): Promise<void> {
     const stored = await this.#mark(id);
-    if (stored !== undefined) await this.#finish(id);
+    const failure = stored === undefined ? undefined : await this.#finish(id);
+    if (failure !== undefined) throw failure.reason;
   }
 
   /** Forget a lease, whether it can be undone or not. */
   async forget(id: string): Promise<void> {
     const stored = await this.#mark(id);
     if (stored === undefined) return;
-    await this.#finish(id).catch((reason: unknown) => {
-      this.#ports.logger.warn("Lease was forgotten, though it could not be revoked", {
-        lease: id,
-        error: RksError.from(reason).message,
-      });
-    });
+    const failure = await this.#finish(id);
+    if (failure === undefined) return;
+    this.#ports.logger.warn("Lease is forgotten, though it could not be revoked", { lease: id });
     await this.#delete(id);
   }
 
@@ -179,7 +177,7 @@ export class LeaseStore implements Expiring {
     return readDue(this.#storage, LEASE_EXPIRY_PREFIX, { nowMs: this.#ports.clock.now(), after });
   }
 
-  /** What cannot be undone is tried again later: this does not fail for it. */
+  /** What cannot be undone is tried again later: this fails only when the store does. */
   async expire({ key, dueAtMs, id }: Due): Promise<void> {
     const stored = await this.#read(id);
     if (stored?.entry.dueAtMs !== dueAtMs) {
@@ -188,7 +186,7 @@ export class LeaseStore implements Expiring {
       return;
     }
     if (!stored.entry.revoking) await this.#mark(id);
-    await this.#finish(id).catch(() => undefined);
+    await this.#finish(id);
   }
 
   /** Delete index entries of leases that are not there, as a damaged or older store may have. Gives how many. */
@@ -289,7 +287,8 @@ export class LeaseStore implements Expiring {
     if (ids.length > 0) this.#ports.onExpiry(AT_ONCE_MS);
   }
 
-  #finish(id: string): Promise<void> {
+  /** Undo what has ended; what could not be undone stays for later, and is told of. */
+  #finish(id: string): Promise<Failure | undefined> {
     const running = this.#revoking.get(id);
     if (running !== undefined) return running;
     const run = this.#finishOnce(id).finally(() => this.#revoking.delete(id));
@@ -297,16 +296,17 @@ export class LeaseStore implements Expiring {
     return run;
   }
 
-  async #finishOnce(id: string): Promise<void> {
+  async #finishOnce(id: string): Promise<Failure | undefined> {
     const stored = await this.#read(id);
-    if (stored === undefined) return;
+    if (stored === undefined) return undefined;
     try {
       await this.#undo(stored.entry.mountAccessor, stored.entry.internal);
     } catch (reason) {
       await this.#postpone(id, stored, reason);
-      throw reason;
+      return { reason };
     }
     await this.#delete(id);
+    return undefined;
   }
 
   async #undo(mountAccessor: string, internal: LeaseEntry["internal"]): Promise<void> {
@@ -356,6 +356,11 @@ export class LeaseStore implements Expiring {
       keys.map((key) => ({ type: "delete", key })),
     );
   }
+}
+
+/** Why something could not be undone. */
+interface Failure {
+  readonly reason: unknown;
 }
 
 interface Stored {

@@ -5,7 +5,8 @@ import { Secret } from "@rk8s/protocol";
 import type { VaultRequest } from "../request.js";
 
 const LOOKUP = "sys/wrapping/lookup";
-const TAKING_OUT = ["sys/wrapping/unwrap", "sys/wrapping/rewrap"];
+const UNWRAP = "sys/wrapping/unwrap";
+const REWRAP = "sys/wrapping/rewrap";
 
 /** A request as it goes on, and whether its token is one of a wrapped answer, or should be. */
 export interface WrappingRequest {
@@ -15,12 +16,12 @@ export interface WrappingRequest {
 
 /**
  * Wrapping tokens come as the token of the request or as a field, and some clients give both or only the field: make one
- * of the two of it. All other requests stay as they are.
+ * of the two of it. To wrap anew takes a token besides. All other requests stay as they are.
  */
 export function readWrappingRequest(request: VaultRequest): WrappingRequest {
   const { path, data = {} } = request;
   const isLookup = path === LOOKUP;
-  if (!isLookup && !TAKING_OUT.includes(path)) return { request, isWrappingToken: false };
+  if (!isLookup && path !== UNWRAP && path !== REWRAP) return { request, isWrappingToken: false };
   const field = data["token"];
   const given = typeof field === "string" ? field : "";
   const own = tokenText(request.clientToken);
@@ -28,7 +29,8 @@ export function readWrappingRequest(request: VaultRequest): WrappingRequest {
     const token = given === "" ? own : given;
     return { request: { ...request, data: { ...data, token } }, isWrappingToken: false };
   }
-  if (given !== "" && own !== "" && !isSame(given, own)) return { request, isWrappingToken: false };
+  const isOther = given !== "" && (path === REWRAP || (own !== "" && !isSame(given, own)));
+  if (isOther) return { request, isWrappingToken: false };
   const { token: _token, ...rest } = data;
   const clientToken = given === "" ? own : given;
   return { request: { ...request, clientToken, data: rest }, isWrappingToken: true };

@@ -47,21 +47,3 @@ test.skipIf(skipped)(
   },
   TIMEOUT_MS,
 );
-
-test("the runner notices cases that go the other way, and failures that are no refusals", async () => {
-  const cases = [
-    { id: 1, role: {}, request: {}, allowed: true },
-    { id: 2, role: {}, request: {}, allowed: false },
-  ];
-  const names = async (ask: AskPki) =>
-    (await runIssuanceCases(cases, ask, isRefusal)).map(({ name, got }) => `${name.slice(0, 15)} ${got}`);
-  const refuse = (error: Error): AskPki => {
-    return (_, path) => (path.startsWith("roles/") ? Promise.resolve(undefined) : Promise.reject(error));
-  };
-  expect(await names(() => Promise.resolve({ certificate: "PEM" }))).toEqual(["case 1 of row 2 issued"]);
-  expect(await names(() => Promise.resolve({}))).toHaveLength(2);
-  expect(await names(refuse(new RksError("ROLE_REFUSED", "no")))).toEqual([
-    expect.stringContaining("case 0 of row 1"),
-  ]);
-  expect(await names(refuse(new Error("broken")))).toHaveLength(2);
-});

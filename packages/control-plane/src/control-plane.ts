@@ -15,6 +15,7 @@ import { lockFolder } from "./lifecycle/folder-lock.js";
 import { HttpsListener } from "./lifecycle/https-listener.js";
 import { finishInitialization, isInitialized } from "./lifecycle/initialize.js";
 import { type Serving, startServing } from "./lifecycle/serving.js";
+import { rekeyWarnings, type UnattendedStart, unattendedStart } from "./lifecycle/unattended-start.js";
 import { readUnsealMaterial } from "./lifecycle/unseal-material.js";
 import { type VaultFolder, vaultFolderAt } from "./lifecycle/vault-folder.js";
 import type { JoinCheck } from "./join/join-check.js";
@@ -106,6 +107,8 @@ export class ControlPlane implements OperatorApi, AsyncDisposable {
         afterUnseal: async () => {
           if (late.controlPlane !== undefined) await late.controlPlane.#startServing();
         },
+        onRekey: async () =>
+          late.controlPlane === undefined ? [] : rekeyWarnings(config.seal, folder, late.controlPlane.vault),
         beforeSeal: async () => {
           if (late.controlPlane !== undefined) await late.controlPlane.#stopServing();
         },
@@ -165,6 +168,11 @@ export class ControlPlane implements OperatorApi, AsyncDisposable {
     return this.#parts.vault.status();
   }
 
+  unattendedStart(): Promise<UnattendedStart> {
+    const { config, folder, vault } = this.#parts;
+    return unattendedStart(config.seal, folder, vault);
+  }
+
   cluster(): Cluster {
     return this.#assertServing().cluster;
   }
@@ -207,6 +215,12 @@ export class ControlPlane implements OperatorApi, AsyncDisposable {
     const { config, folder, vault, logger } = this.#parts;
     const material = await readUnsealMaterial(config.seal, folder);
     if (material === undefined) return;
+    // Shares that are enough and wrong, as after a rekey, would only be in the way of right ones.
+    const isEnough = material.shares.length >= vault.status().threshold;
+    if (isEnough && !(await vault.isOpenedBy(material.shares))) {
+      logger.warn("Unseal keys do not open this vault", { file: material.file });
+      return;
+    }
     try {
       for (const share of material.shares) if (vault.status().sealed) await vault.unseal(share);
     } catch (error) {

@@ -13,6 +13,7 @@ export const statusAnswer = z.object({
     threshold: z.number(),
     shares: z.number(),
     progress: z.number(),
+    unattendedStart: z.enum(["ready", "unusable", "none"]),
     quic: z.string().nullable(),
     http: z.string().nullable(),
     socket: z.string(),

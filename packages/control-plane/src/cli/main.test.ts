@@ -250,6 +250,7 @@ describe("with a control plane", () => {
       rootCertificateFile: join(folder, "root.pem"),
       agentAddress: () => "127.0.0.1:5",
       sealStatus: () => state,
+      unattendedStart: () => Promise.resolve("unusable"),
       isServing: false,
       answer: sealAnswers({
         status: () => state,

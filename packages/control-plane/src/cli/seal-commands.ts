@@ -36,6 +36,12 @@ export async function status(args: TargetArguments, io: CliIo): Promise<void> {
     fields.splice(3, 0, ["progress", `${data.progress} of ${data.threshold}`]);
   io.stdout(formatFields(fields));
   if (data.sealed) printHint(io, "open the vault with `rks unseal`");
+  if (data.unattendedStart === "unusable") {
+    printHint(
+      io,
+      "the unseal keys kept for an unattended start do not open this vault: put the new ones there",
+    );
+  }
 }
 
 export interface UnsealArguments extends TargetArguments {

@@ -29,7 +29,7 @@ export function clusterRoutes(api: OperatorApi): readonly Route[] {
     handle: (exchange: RouteRequest) => Promise<HttpAnswer | "streamed">,
   ): Route => ({ methods: [method], pattern, allows: "operator", handle });
   return [
-    operator("GET", "/v1/rk8s/status", () => Promise.resolve(data(statusOf(api)))),
+    operator("GET", "/v1/rk8s/status", async () => data(await statusOf(api))),
     operator("POST", "/v1/rk8s/join-tokens", async ({ request }) => {
       const body = await readJsonBody(request, joinTokenBody);
       return data(withAddress(api, await api.cluster().joinTokens.create(body, ACTOR)));
@@ -64,7 +64,7 @@ function data(document: unknown): HttpAnswer {
   return { status: 200, body: `${JSON.stringify({ data: document })}\n` };
 }
 
-function statusOf(api: OperatorApi): object {
+async function statusOf(api: OperatorApi): Promise<object> {
   const seal = api.sealStatus();
   return {
     version: VERSION,
@@ -76,6 +76,7 @@ function statusOf(api: OperatorApi): object {
     threshold: seal.threshold,
     shares: seal.shares,
     progress: seal.progress,
+    unattendedStart: await api.unattendedStart(),
     ...api.endpoints,
   };
 }

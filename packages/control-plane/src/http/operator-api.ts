@@ -1,5 +1,6 @@
 import type { Stream } from "@rk8s/protocol";
 import type { VaultAnswer, VaultRequest } from "../vault/request.js";
+import type { UnattendedStart } from "../lifecycle/unattended-start.js";
 import type { VaultStatus } from "../vault/vault.js";
 import type { CreatedJoinToken, JoinTokenRequest, JoinTokenSummary } from "../join/join-token-store.js";
 
@@ -40,6 +41,8 @@ export interface OperatorApi {
   /** `host:port` that an agent on another host can use. @throws {RksError} VAULT_SEALED. */
   agentAddress(): string;
   sealStatus(): VaultStatus;
+  /** Whether the next start opens the vault by itself. */
+  unattendedStart(): Promise<UnattendedStart>;
   /** Whether agents are served. */
   readonly isServing: boolean;
   /** Answer a request to the vault, sealed or not. @throws {RksError} as `Vault.answer`. */

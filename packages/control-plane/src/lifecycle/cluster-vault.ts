@@ -41,7 +41,7 @@ export interface InitializedClusterVault {
 }
 
 /** What a running control plane adds to its vault. */
-export type ClusterVaultHooks = Pick<VaultInit, "afterUnseal" | "beforeSeal" | "sysPaths">;
+export type ClusterVaultHooks = Pick<VaultInit, "afterUnseal" | "beforeSeal" | "onRekey" | "sysPaths">;
 
 /** Open the vault of a control plane: PKI engines for users, the cluster's CA on its reserved mount. */
 export async function openClusterVault(

@@ -452,9 +452,10 @@ export class Vault implements AsyncDisposable {
 
   /** Tell the program around the vault that the shares are others now; nothing may keep the answer from being given. */
   async #afterRekey(): Promise<readonly string[]> {
-    this.#logger.warn("Unseal shares were replaced");
     try {
-      return (await this.#init.onRekey?.()) ?? [];
+      const warnings = (await this.#init.onRekey?.()) ?? [];
+      this.#logger.warn("Unseal shares were replaced", { warnings });
+      return warnings;
     } catch (reason) {
       this.#logger.error("Rekey listener failed", { error: String(reason) });
       return [];

@@ -27,6 +27,7 @@ export function anApi(parts: Partial<OperatorApi> = {}): OperatorApi {
     rootCertificateFile: "/data/root.pem",
     agentAddress: () => "127.0.0.1:5",
     sealStatus: () => UNSEALED,
+    unattendedStart: () => Promise.resolve("ready"),
     isServing: true,
     answer: sealAnswers({ status: () => UNSEALED }),
     cluster: () => {

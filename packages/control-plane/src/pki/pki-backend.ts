@@ -15,6 +15,7 @@ import { KeyMaker } from "./key-maker.js";
 import { openPkiMount, type PkiPorts } from "./pki-mount.js";
 import { crlConfigPaths } from "./revocation/crl-config-paths.js";
 import { crlPaths } from "./revocation/crl-paths.js";
+import { ocspPaths } from "./revocation/ocsp-paths.js";
 import { revokePaths } from "./revocation/revoke-paths.js";
 import { revokeLeased } from "./revocation/revoke.js";
 import { rolePaths } from "./role/role-paths.js";
@@ -39,6 +40,7 @@ export function pkiBackend(ports: Pick<PkiPorts, "clock" | "createSerialNumber">
         ...crlPaths(pki),
         ...crlConfigPaths(pki),
         ...revokePaths(pki),
+        ...ocspPaths(pki),
         ...certificatePaths(pki),
         ...certificateListPaths(pki),
       ]),

@@ -52,9 +52,8 @@ test("of 20 first logins at once all get the same entity", async () => {
 test("an entity is read by id and name, with what the mount says of it", async () => {
   const { id } = await logIn("ann", { name: "Ann" });
   const entity = await read(`entity/id/${id}`);
-  const accessor = (
-    (await subject.vault.read(subject.root, "sys/auth"))?.data as Record<string, { accessor: string }>
-  )["desk/"]?.accessor;
+  const mounts = (await subject.vault.read(subject.root, "sys/auth"))?.data ?? {};
+  const { accessor } = mounts["desk/"] as { readonly accessor: string };
   expect(entity).toMatchObject({
     id,
     disabled: false,
@@ -64,9 +63,8 @@ test("an entity is read by id and name, with what the mount says of it", async (
   expect(await read(`entity/name/${String(entity?.["name"])}`)).toEqual(entity);
   await logIn("ann", { name: "Anna" });
   expect(await read(`entity/id/${id}`)).toMatchObject({ aliases: [{ metadata: { name: "Anna" } }] });
-  const [alias] = (await subject.vault.list(subject.root, "identity/entity-alias/id"))?.data?.[
-    "keys"
-  ] as string[];
+  const listed = (await subject.vault.list(subject.root, "identity/entity-alias/id"))?.data ?? {};
+  const [alias] = listed["keys"] as readonly string[];
   expect(await read(`entity-alias/id/${alias}`)).toMatchObject({ canonical_id: id, name: "ann" });
   const lookup = async (data: JsonObject): Promise<unknown> =>
     (await subject.vault.write(subject.root, "identity/lookup/entity", data))?.data?.["id"];

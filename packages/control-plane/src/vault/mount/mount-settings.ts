@@ -8,7 +8,7 @@ import type { MountEntry } from "./mount-table.js";
 
 /** Vault's defaults: 32 days. */
 export const SYSTEM_MAX_TTL_SECONDS = 768 * 3600;
-export const SYSTEM_DEFAULT_TTL_SECONDS = 768 * 3600;
+const SYSTEM_DEFAULT_TTL_SECONDS = 768 * 3600;
 
 /** What can be changed about a mount at any time. What is not named stays. */
 export interface MountTuning {

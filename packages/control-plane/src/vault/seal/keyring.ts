@@ -9,7 +9,7 @@ const HEADER_BYTES = 3;
 /** Term, install time in milliseconds, key. */
 const TERM_BYTES = 4 + 6 + KEY_BYTES;
 /** What fits into one value of the store; one a day for 80 years. */
-export const MAX_TERMS = 30_000;
+const MAX_TERMS = 30_000;
 
 interface TermKey {
   readonly term: number;

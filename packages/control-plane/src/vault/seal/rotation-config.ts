@@ -9,9 +9,9 @@ const KEY = "core/key-rotation";
  * Nine tenths of 2^32: beyond that, two of the random 96-bit nonces of one AES-GCM key are no longer unlikely enough to
  * be the same (NIST SP 800-38D, 8.3).
  */
-export const MAX_OPERATIONS = 3_865_470_566;
-export const MIN_OPERATIONS = 1_000_000;
-export const MIN_INTERVAL_SECONDS = 24 * 3600;
+const MAX_OPERATIONS = 3_865_470_566;
+const MIN_OPERATIONS = 1_000_000;
+const MIN_INTERVAL_SECONDS = 24 * 3600;
 
 /** When the key that encrypts is replaced without anybody asking. */
 export interface RotationConfig {

@@ -191,7 +191,7 @@ function describeHealth(status: VaultStatus, nowMs: number): Record<string, unkn
 }
 
 /** The body of Vault's `sys/seal-status`. */
-export function describeStatus(status: VaultStatus): Record<string, unknown> {
+function describeStatus(status: VaultStatus): Record<string, unknown> {
   return {
     type: status.type,
     initialized: status.initialized,

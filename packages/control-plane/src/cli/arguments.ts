@@ -1,7 +1,10 @@
 import yargs, { type Argv } from "yargs";
 import type { LogFormat, LogLevel } from "@rk8s/host";
 import type { CliIo } from "@rk8s/host/cli-io";
+import { type Choose, INCOMPLETE } from "./choose.js";
 import { LOG_FORMATS, LOG_LEVELS, STDIN_WORD, type TargetArguments } from "./flags.js";
+import { jsonOption, targetOptions } from "./target-options.js";
+import { isVaultVerb, vaultCommands } from "./vault/vault-commands.js";
 import { VERSION } from "../version.js";
 
 /** What the command line asks for. */
@@ -12,7 +15,7 @@ export type Invocation =
   | { readonly type: "incomplete"; readonly help: string }
   | { readonly type: "misuse"; readonly problem: string };
 
-const INCOMPLETE = "a command is missing";
+const LONG_FLAG = /^-[a-z][\w-]+(=|$)/s;
 
 /**
  * Read the command line. Nothing but yargs is loaded for that, and a command's own code only when it runs, so that
@@ -25,7 +28,7 @@ export async function parseArguments(argv: readonly string[]): Promise<Invocatio
     run = chosen;
   });
   try {
-    const words = argv[0] === "unseal" ? argv.map((word) => (word === "-" ? STDIN_WORD : word)) : [...argv];
+    const words = wordsOf(argv);
     await parser.parseAsync(words, {}, (_error: unknown, _args: unknown, output: string) => {
       printed = output;
     });
@@ -36,6 +39,16 @@ export async function parseArguments(argv: readonly string[]): Promise<Invocatio
   }
   if (run !== undefined) return { type: "run", run };
   return { type: "print", text: `${printed}\n` };
+}
+
+/** The words as yargs takes them; the verbs of the vault know `-field` for `--field`, as the `vault` command does. */
+function wordsOf(argv: readonly string[]): readonly string[] {
+  const isVault = isVaultVerb(argv[0]);
+  if (!isVault && argv[0] !== "unseal") return argv;
+  return argv.map((word) => {
+    if (word === "-") return STDIN_WORD;
+    return isVault && LONG_FLAG.test(word) ? `-${word}` : word;
+  });
 }
 
 /** The help of the group that the words name. */
@@ -52,10 +65,8 @@ async function helpFor(argv: readonly string[]): Promise<string> {
   return `${printed}\n`;
 }
 
-type Choose = (run: (io: CliIo) => Promise<void>) => void;
-
 function define(choose: Choose): Argv {
-  return yargs()
+  const parser = yargs()
     .scriptName("rks")
     .usage(
       "$0 <command>\n\nThe control plane of rk8s: nodes join it and run pods, and its vault is the cluster's CA.",
@@ -85,11 +96,15 @@ function define(choose: Choose): Argv {
     )
     .demandCommand(1, INCOMPLETE)
     .epilogue(
+      "The verbs of the vault ask the socket of rks, or $VAULT_ADDR with $VAULT_TOKEN and $VAULT_CACERT.",
+    )
+    .epilogue(
       "Exit codes: 0 done, 64 usage, 65 bad data, 69 nothing answers, 70 internal, 75 try again, 77 refused, 78 configuration.",
     )
     .fail((message: string | null, error: unknown) => {
       throw error instanceof Error ? error : new Error(message ?? "wrong usage");
     });
+  return vaultCommands(parser, choose);
 }
 
 function configCommands(group: Argv, choose: Choose): Argv {
@@ -240,24 +255,4 @@ function startOptions<T>(command: Argv<T>): Argv<
     })
     .option("log-level", { choices: LOG_LEVELS, default: "info" as const, describe: "What to say on stderr" })
     .option("log-format", { choices: LOG_FORMATS, default: "text" as const, describe: "How to say it" });
-}
-
-function targetOptions<T>(command: Argv<T>): Argv<T & TargetArguments> {
-  return jsonOption(command)
-    .option("config", {
-      alias: "c",
-      type: "string",
-      requiresArg: true,
-      describe: "The config file of the rks to ask (default ./config.yaml)",
-    })
-    .option("socket", { type: "string", requiresArg: true, describe: "The socket of the rks to ask" })
-    .conflicts("config", "socket");
-}
-
-function jsonOption<T>(command: Argv<T>): Argv<T & { json: boolean }> {
-  return command.option("json", {
-    type: "boolean",
-    default: false,
-    describe: "Print one JSON document on stdout",
-  });
 }

@@ -16,8 +16,18 @@ export async function main(argv: readonly string[], io: CliIo = processIo()): Pr
     return await carryOut(await parseArguments(argv), io);
   } catch (reason) {
     const { reportError } = await import("./output.js");
-    return reportError(reason, io, argv.includes("--json"));
+    return reportError(reason, io, wantsJson(argv));
   }
+}
+
+/** Whether the one document on stdout is expected, however the flag is spelled. */
+function wantsJson(argv: readonly string[]): boolean {
+  return argv.some(
+    (word, at) =>
+      /^--?json$/.test(word) ||
+      /^--?format=json$/.test(word) ||
+      (/^--?format$/.test(word) && argv[at + 1] === "json"),
+  );
 }
 
 async function carryOut(invocation: Invocation, io: CliIo): Promise<number> {

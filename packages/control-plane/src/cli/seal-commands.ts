@@ -3,13 +3,11 @@ import { RksError } from "@rk8s/protocol";
 import { readUnsealMaterial } from "../lifecycle/unseal-material.js";
 import { vaultFolderAt } from "../lifecycle/vault-folder.js";
 import { sealStatusAnswer, statusAnswer } from "./answers.js";
-import { STDIN_WORD, type TargetArguments } from "./flags.js";
+import type { TargetArguments } from "./flags.js";
 import { ask } from "./ask.js";
 import { formatFields, printHint, printJson } from "./output.js";
-import { readSecretFile, readStdin } from "./secret-input.js";
 import { findTarget, type Target } from "./target.js";
-
-const SHARES_VARIABLE = "RKS_UNSEAL_KEY";
+import { givenShares, type ShareArguments } from "./unseal-shares.js";
 
 /** `rks status`. @throws {RksError} UNREACHABLE. */
 export async function status(args: TargetArguments, io: CliIo): Promise<void> {
@@ -44,10 +42,7 @@ export async function status(args: TargetArguments, io: CliIo): Promise<void> {
   }
 }
 
-export interface UnsealArguments extends TargetArguments {
-  readonly key?: string | undefined;
-  readonly "key-file"?: string | undefined;
-}
+export interface UnsealArguments extends TargetArguments, ShareArguments {}
 
 /**
  * `rks unseal [KEY]`. Gives every share it finds until the vault opens; fewer than needed is no error.
@@ -77,20 +72,8 @@ export async function seal(args: TargetArguments, io: CliIo): Promise<void> {
 }
 
 async function findShares(args: UnsealArguments, target: Target, io: CliIo): Promise<readonly string[]> {
-  const file = args["key-file"];
-  if (args.key === STDIN_WORD || file === STDIN_WORD) return splitShares(await readStdin(io), "stdin");
-  if (args.key !== undefined) {
-    printHint(
-      io,
-      `other users can see command lines: better --key-file FILE, - (stdin) or $${SHARES_VARIABLE}`,
-    );
-    return splitShares(args.key, "the command line");
-  }
-  if (file !== undefined) return splitShares(await readSecretFile(file, io), file);
-  const fromEnvironment = io.env[SHARES_VARIABLE];
-  if (fromEnvironment !== undefined && fromEnvironment !== "") {
-    return splitShares(fromEnvironment, `$${SHARES_VARIABLE}`);
-  }
+  const given = await givenShares(args, io);
+  if (given !== undefined) return given;
   const { config } = target;
   const left =
     config === undefined
@@ -104,24 +87,4 @@ async function findShares(args: UnsealArguments, target: Target, io: CliIo): Pro
   throw new RksError("USAGE_INVALID", `no unseal key is given${where}`, {
     suggestion: "Give one with `rks unseal --key-file FILE` or on stdin with `rks unseal -`.",
   });
-}
-
-/** Shares one a line, or the document that `gen certs` writes. */
-function splitShares(text: string, source: string): readonly string[] {
-  const shares = text.trimStart().startsWith("{")
-    ? sharesOfDocument(text)
-    : text.split(/\s+/).filter(Boolean);
-  if (shares !== undefined && shares.length > 0) return shares;
-  throw new RksError("INPUT_INVALID", `there is no unseal key in ${source}`, {
-    suggestion: "Give one share a line, or keys.json as `rks gen certs` wrote it.",
-  });
-}
-
-function sharesOfDocument(text: string): readonly string[] | undefined {
-  try {
-    const { keys } = JSON.parse(text) as { readonly keys?: unknown };
-    return Array.isArray(keys) ? keys.filter((key): key is string => typeof key === "string") : undefined;
-  } catch {
-    return undefined;
-  }
 }

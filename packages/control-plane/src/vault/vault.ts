@@ -212,7 +212,7 @@ export class Vault implements AsyncDisposable {
 
   /**
    * The encrypted store, for subsystems of the same process; the vault's own entries are under `core/`, `token/`,
-   * `policy/` and `logical/`. What is held on to says VAULT_SEALED after the vault was sealed; ask again after the
+   * `policy/`, `lease/`, `identity/`, `cubbyhole/` and `logical/`. What is held on to says VAULT_SEALED after the vault was sealed; ask again after the
    * next unseal.
    * @throws {RksError} VAULT_SEALED, VAULT_NOT_INITIALIZED
    */
@@ -301,6 +301,13 @@ export class Vault implements AsyncDisposable {
     const target = this.#unsealed().mounts.route(path.endsWith("/") ? path : `${path}/`);
     if (target !== undefined && target.path === "") return target.backend;
     throw new RksError("NOT_FOUND", `no engine is mounted at "${path}"`, { suggestion: "Mount one first." });
+  }
+
+  /**
+   * Open the files of the audit devices anew, after they were moved away. Sealed: nothing happens.
+   */
+  async reopenAudit(): Promise<void> {
+    if (this.#state.kind === "unsealed") await this.#state.vault.reopenAudit();
   }
 
   /**

@@ -9,7 +9,8 @@ import { type BackendPath, operation, parameter } from "../path-table.js";
 import type { TokenStore } from "../token/token-store.js";
 import { remainingSeconds } from "../token/token-entry.js";
 import { LEASE_PREFIX, tokenOfLeaseId } from "./lease-keys.js";
-import { type Lease, type LeaseStore, noLease } from "./lease-store.js";
+import { noLease } from "./lease-errors.js";
+import type { Lease, LeaseStore } from "./lease-store.js";
 import { revokeLeases } from "./revoke-leases.js";
 
 export interface LeasePathsPorts {

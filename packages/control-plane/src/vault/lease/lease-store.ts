@@ -6,6 +6,7 @@ import type { Clock, Logger } from "@rk8s/protocol";
 import type { Comparison, Storage, Write } from "../../storage/storage.js";
 import type { LeaseGrant } from "../backend.js";
 import { type Due, type DuePage, type Expiring, readDue } from "./expiry-index.js";
+import { leaseBusy, noLease, notRenewable, tokenGone, tookTooLong } from "./lease-errors.js";
 import { decodeLease, encodeLease, type LeaseEntry } from "./lease-entry.js";
 import {
   LEASE_EXPIRY_PREFIX,
@@ -123,7 +124,7 @@ export class LeaseStore implements Expiring {
       this.#ports.onExpiry(expiresAtMs);
       return { id, entry: renewed };
     }
-    throw busy(id);
+    throw leaseBusy(id);
   }
 
   /**
@@ -246,7 +247,7 @@ export class LeaseStore implements Expiring {
       this.#ports.onExpiry(expiresAtMs);
       return { id, entry };
     }
-    throw busy(path);
+    throw leaseBusy(path);
   }
 
   async #read(id: string): Promise<Stored | undefined> {
@@ -265,7 +266,7 @@ export class LeaseStore implements Expiring {
       const marked = { ...stored.entry, revoking: true, dueAtMs: AT_ONCE_MS };
       if (await this.#swap(id, stored, marked)) return marked;
     }
-    throw busy(id);
+    throw leaseBusy(id);
   }
 
   async #markAll(ids: readonly string[]): Promise<void> {
@@ -313,7 +314,7 @@ export class LeaseStore implements Expiring {
     const done = new AbortController();
     const late = this.#ports.clock
       .sleep(REVOCATION_DEADLINE_MS, { signal: done.signal })
-      .then(() => Promise.reject(tookTooLong()));
+      .then(() => Promise.reject(tookTooLong(REVOCATION_DEADLINE_MS)));
     try {
       await Promise.race([this.#ports.undo(mountAccessor, internal), late]);
     } finally {
@@ -380,35 +381,4 @@ function swapWrites(id: string, from: LeaseEntry, to: LeaseEntry): Write[] {
 
 function afterKey(after: string | undefined): { readonly after?: string } {
   return after === undefined ? {} : { after };
-}
-
-/** There is no such lease, or it has ended. */
-export function noLease(id: string): RksError {
-  return new RksError("INPUT_INVALID", `lease not found: "${id.slice(0, 200)}"`, {
-    suggestion: "It may have ended; ask for a new secret.",
-  });
-}
-
-function notRenewable(id: string): RksError {
-  return new RksError("INPUT_INVALID", `lease is not renewable: "${id.slice(0, 200)}"`, {
-    suggestion: "Ask for a new secret.",
-  });
-}
-
-function tokenGone(): RksError {
-  return new RksError("PERMISSION_DENIED", "the token ended while the secret was being made", {
-    suggestion: "Log in again.",
-  });
-}
-
-function tookTooLong(): RksError {
-  return new RksError("TIMED_OUT", `revoking took longer than ${REVOCATION_DEADLINE_MS / 1000} s`, {
-    suggestion: "Check what the secret gives access to.",
-  });
-}
-
-function busy(what: string): RksError {
-  return new RksError("BUSY", `the leases of "${what.slice(0, 200)}" are changing all the time`, {
-    suggestion: "Try again in a moment.",
-  });
 }

@@ -33,7 +33,7 @@ export const creationFields = z.object({
   period: duration(0),
   entity_alias: text(""),
 });
-export type CreationFields = z.output<typeof creationFields>;
+type CreationFields = z.output<typeof creationFields>;
 
 export interface CreationPorts {
   readonly tokens: TokenStore;

@@ -72,7 +72,7 @@ export function decodeTokenEntry(bytes: Uint8Array): TokenEntry {
   }
 }
 
-export function isExpired(entry: TokenEntry, nowMs: number): boolean {
+function isExpired(entry: TokenEntry, nowMs: number): boolean {
   return entry.expiresAtMs !== undefined && entry.expiresAtMs <= nowMs;
 }
 

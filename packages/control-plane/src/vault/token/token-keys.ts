@@ -11,12 +11,12 @@ export const TOKEN_EXPIRY_PREFIX = "token/expiry/";
 const EMPTY = new Uint8Array(0);
 
 /** Key under which a token is found when its time has come. */
-export function tokenExpiryKey(expiresAtMs: number, hash: string): string {
+function tokenExpiryKey(expiresAtMs: number, hash: string): string {
   return `${TOKEN_EXPIRY_PREFIX}${timeKey(expiresAtMs)}/${hash}`;
 }
 
 /** Key under which a token is found when its parent is revoked. */
-export function childKey(parent: string, child: string): string {
+function childKey(parent: string, child: string): string {
   return `${CHILD_PREFIX}${parent}/${child}`;
 }
 

@@ -7,6 +7,7 @@ import type { Comparison, Storage, Write } from "../../storage/storage.js";
 import { type Due, type DuePage, type Expiring, readDue } from "../lease/expiry-index.js";
 import { BATCH_PREFIX, openBatchToken, sealBatchToken } from "./batch-token.js";
 import { OPERATOR_TOKEN } from "./operator-token.js";
+import { parentGone, tokenExists, tooBusy } from "./token-errors.js";
 import { type StoredToken, StoredTokens } from "./stored-tokens.js";
 import { encodeTokenEntry, isUsable, SPENT, type TokenEntry, UNLIMITED_USES } from "./token-entry.js";
 import {
@@ -28,6 +29,8 @@ const MAX_TOKEN_CHARACTERS = 256;
 const MAX_TOKEN_DEPTH = 16;
 /** A conflict means that another use of the same token won; so many in a row do not happen to a sane caller. */
 const MAX_CONFLICTS = 200;
+/** Descendants removed at once: the store makes their transactions durable together. */
+const REVOKED_AT_ONCE = 32;
 /** Where a token that is to be removed stands in the index by time: first. */
 const AT_ONCE_MS = 0;
 
@@ -190,18 +193,14 @@ export class TokenStore implements Expiring {
    */
   async revoke(hash: string): Promise<void> {
     await this.#condemn(hash);
-    const pending = [hash];
-    for (let next = pending.pop(); next !== undefined; next = pending.pop()) {
-      for (let after: string | undefined, more = true; more;) {
-        const page = await this.#children(next, after);
-        for (const child of page.children) {
-          await this.#condemn(child);
-          pending.push(child);
-        }
-        after = page.last;
-        more = page.more;
+    for (let level: readonly string[] = [hash]; level.length > 0;) {
+      const below: string[] = [];
+      for (let start = 0; start < level.length; start += REVOKED_AT_ONCE) {
+        const some = level.slice(start, start + REVOKED_AT_ONCE);
+        const children = await Promise.all(some.map((next) => this.#removeOne(next)));
+        below.push(...children.flat());
       }
-      await this.#remove(next);
+      level = below;
     }
   }
 
@@ -366,6 +365,20 @@ export class TokenStore implements Expiring {
     return { children, last, more: page.more && last !== undefined };
   }
 
+  /** Remove a condemned token; gives its children, which are condemned then. */
+  async #removeOne(hash: string): Promise<readonly string[]> {
+    const all: string[] = [];
+    for (let after: string | undefined, more = true; more;) {
+      const page = await this.#children(hash, after);
+      await Promise.all(page.children.map((child) => this.#condemn(child)));
+      all.push(...page.children);
+      after = page.last;
+      more = page.more;
+    }
+    await this.#remove(hash);
+    return all;
+  }
+
   /** Delete a condemned token's own entries, after all that hangs on it. */
   async #remove(hash: string): Promise<void> {
     await this.#ports.cleanUp?.(hash);
@@ -392,22 +405,4 @@ function comparison({ key, modRevision }: StoredToken): Comparison {
 
 function afterKey(after: string | undefined): { readonly after?: string } {
   return after === undefined ? {} : { after };
-}
-
-function parentGone(): RksError {
-  return new RksError("PERMISSION_DENIED", "the token that makes the new one is not alive any more", {
-    suggestion: "Log in again.",
-  });
-}
-
-function tokenExists(): RksError {
-  return new RksError("INPUT_INVALID", "a token with the chosen id exists already", {
-    suggestion: "Choose another id, or let the vault choose it.",
-  });
-}
-
-function tooBusy(): RksError {
-  return new RksError("BUSY", "the token is being used by too many requests at once", {
-    suggestion: "Try again in a moment, with one token for each worker.",
-  });
 }

@@ -18,6 +18,7 @@ import { crlPaths } from "./revocation/crl-paths.js";
 import { ocspPaths } from "./revocation/ocsp-paths.js";
 import { revokePaths } from "./revocation/revoke-paths.js";
 import { revokeLeased } from "./revocation/revoke.js";
+import { tidyPaths } from "./revocation/tidy-paths.js";
 import { rolePaths } from "./role/role-paths.js";
 
 /** The `pki` secrets engine: makes the backend of a mount. Paths, fields and answers are Vault's. */
@@ -41,15 +42,16 @@ export function pkiBackend(ports: Pick<PkiPorts, "clock" | "createSerialNumber">
         ...crlConfigPaths(pki),
         ...revokePaths(pki),
         ...ocspPaths(pki),
+        ...tidyPaths(pki),
         ...certificatePaths(pki),
         ...certificateListPaths(pki),
       ]),
       revokeLease: (internal) => revokeLeased(pki, internal),
-      [Symbol.asyncDispose]: () => {
+      [Symbol.asyncDispose]: async () => {
+        await pki.tidy[Symbol.asyncDispose]();
         pki.crls.close();
         pki.revocations.close();
         pki.issuers.close();
-        return Promise.resolve();
       },
     };
   };

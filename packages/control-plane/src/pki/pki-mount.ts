@@ -9,6 +9,7 @@ import type { KeyMaker } from "./key-maker.js";
 import { CrlConfig } from "./revocation/crl-config.js";
 import { CrlPublisher } from "./revocation/crl-publisher.js";
 import { RevocationStore } from "./revocation/revocation-store.js";
+import { Tidy } from "./revocation/tidy.js";
 import { RoleStore } from "./role/role-store.js";
 
 /** What all PKI mounts of a process share. */
@@ -33,6 +34,7 @@ export interface PkiMount extends PkiPorts {
   readonly revocations: RevocationStore;
   readonly crlConfig: CrlConfig;
   readonly crls: CrlPublisher;
+  readonly tidy: Tidy;
 }
 
 /** Read what a mount keeps in memory: issuers, public parts of keys, configuration; no certificates. @throws {RksError} STORAGE_CORRUPT. */
@@ -42,7 +44,7 @@ export async function openPkiMount(mount: MountInit, storage: Storage, ports: Pk
   const issuers = await IssuerStore.open(storage, prefix, { access, clock: ports.clock });
   const revocations = new RevocationStore(storage, prefix);
   const crlConfig = await CrlConfig.open(storage, prefix);
-  return {
+  const pki = {
     ...ports,
     mount,
     storage,
@@ -55,4 +57,5 @@ export async function openPkiMount(mount: MountInit, storage: Storage, ports: Pk
     crlConfig,
     crls: new CrlPublisher({ issuers, revocations, config: crlConfig, clock: ports.clock }),
   };
+  return { ...pki, tidy: await Tidy.open(pki) };
 }

@@ -59,6 +59,23 @@ export class CertificateStore {
     return { key: this.#folder + serialNumber, modRevision: 0 };
   }
 
+  /**
+   * How many certificates end within each of these times from now; for metrics. Reads the index of those alone, a page at
+   * a time.
+   */
+  async endingWithin(nowMs: number, windowsMs: readonly number[]): Promise<readonly number[]> {
+    const counts = windowsMs.map(() => 0);
+    const beforeMs = nowMs + Math.max(0, ...windowsMs);
+    for await (const page of this.byEnd.pages({ fromMs: nowMs, beforeMs })) {
+      for (const { notAfterMs } of page) {
+        for (const [index, windowMs] of windowsMs.entries()) {
+          if (notAfterMs < nowMs + windowMs) counts[index] = (counts[index] ?? 0) + 1;
+        }
+      }
+    }
+    return counts;
+  }
+
   /** @throws {RksError} STORAGE_CORRUPT. */
   async read(serialNumber: string): Promise<CertificateRecord | undefined> {
     const entry = await this.#storage.get(this.#folder + serialNumber);

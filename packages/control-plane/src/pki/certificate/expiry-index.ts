@@ -1,3 +1,4 @@
+import { setImmediate as nextTurn } from "node:timers/promises";
 import type { Storage, Write } from "../../storage/storage.js";
 
 /** Digits of seconds since the epoch up to the year 9999, so that keys sort as times do. */
@@ -59,6 +60,17 @@ export class ExpiryIndex {
     const endings = page.entries.map(({ key }) => this.#parse(key)).filter((ending) => ending !== undefined);
     const last = beforeMs === undefined ? -1 : endings.findIndex(({ notAfterMs }) => notAfterMs >= beforeMs);
     return last === -1 ? { endings, more: page.more } : { endings: endings.slice(0, last), more: false };
+  }
+
+  /** All pages of a part of the index, with a turn of the event loop for others between them. */
+  async *pages(range: Omit<EndingRange, "after"> = {}): AsyncGenerator<readonly Ending[], void, void> {
+    for (let after: Ending | undefined, more = true; more;) {
+      const page = await this.list(after === undefined ? range : { ...range, after });
+      yield page.endings;
+      after = page.endings.at(-1);
+      more = page.more && after !== undefined;
+      await nextTurn();
+    }
   }
 
   #key({ notAfterMs, serialNumber }: Ending): string {

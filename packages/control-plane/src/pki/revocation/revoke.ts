@@ -128,7 +128,7 @@ export function revocationTime(record: Pick<RevokedRecord, "revokedAtMs">): Json
 }
 
 /** The issuer of the mount that signed a certificate. */
-export function issuerOf(pki: PkiMount, certificate: Certificate): Issuer | undefined {
+export function issuerOf(pki: Pick<PkiMount, "issuers">, certificate: Certificate): Issuer | undefined {
   return [...pki.issuers.state.issuers.values()].find((issuer) =>
     isIssuedBy(certificate, issuer.certificate),
   );

@@ -127,7 +127,7 @@ function moment(field: string, given: string, now: number): number | undefined {
   if (given === "") return undefined;
   if (/^\d{9,12}$/.test(given)) return Number(given) * 1000;
   try {
-    return now + parseDuration(given) * 1000;
+    return now + parseDuration(/^\d{1,8}$/.test(given) ? `${given}s` : given) * 1000;
   } catch {
     return requireDate(field, given);
   }

@@ -187,7 +187,8 @@ test("a revocation without a list gets into one when its issuer is back", async 
   await pki.ask("update", "issuers/import/cert", { pem_bundle: ca });
   await pki.ask("update", "tidy", { tidy_revoked_cert_issuer_associations: true });
   expect(await pki.finished()).toMatchObject({ missing_issuer_cert_count: 0 });
-  const [id] = (await pki.ask("list", "issuers"))?.data?.["keys"] as readonly string[];
+  const { keys } = (await pki.ask("list", "issuers"))?.data ?? {};
+  const [id] = keys as readonly string[];
   await pki.ask("update", "config/issuers", { default: id });
   expect(await pki.known()).toMatchObject({ crl: [serial], revoked: [serial] });
 });

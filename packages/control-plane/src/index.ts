@@ -10,6 +10,9 @@ export type {
 } from "./config/config.js";
 export { approleLogin } from "./auth/approle/approle-backend.js";
 export { certLogin } from "./auth/cert/cert-backend.js";
+export { joinTokenLogin } from "./auth/join-token/join-token-backend.js";
+export type { JoinTokenLoginPorts } from "./auth/join-token/join-token-backend.js";
+export type { JoinTokenFacts, JoinTokenKeys } from "./auth/join-token/join-token-keys.js";
 export { kubernetesLogin } from "./auth/kubernetes/kubernetes-backend.js";
 export { kvBackend } from "./engines/kv/kv-backend.js";
 export { ControlPlane, createControlPlane } from "./control-plane.js";

@@ -38,7 +38,7 @@ export type {
 export { assertAnswer, request } from "./request.js";
 export type { Answer, RequestOptions, StreamOpener } from "./request.js";
 export { Secret } from "./secret.js";
-export { joinProofTranscript, renewProofTranscript } from "./transcript.js";
+export { joinProofTranscript, loginProofTranscript, renewProofTranscript } from "./transcript.js";
 export type { JoinProofFields } from "./transcript.js";
 export type {
   CloseOptions,

@@ -2,6 +2,7 @@ import { concatBytes, utf8 } from "./bytes.js";
 
 const JOIN_LABEL = "rk8s/join-proof/1";
 const RENEW_LABEL = "rk8s/renew-proof/1";
+const LOGIN_LABEL = "rk8s/login-proof/1";
 
 /** What the holder of a join token signs: this token, this connection, this key, this request. */
 export interface JoinProofFields {
@@ -45,6 +46,25 @@ export function renewProofTranscript(fields: {
   readonly csr: Uint8Array;
 }): Uint8Array {
   return transcript(RENEW_LABEL, [fields.welcome, fields.csr]);
+}
+
+/** The bytes that a join token's Ed25519 key signs to log in to the vault. */
+export function loginProofTranscript(fields: {
+  /** Where the login method is mounted, as the client addresses it: `auth/join-token/`. */
+  readonly mount: string;
+  /** 16 hexadecimal digits. */
+  readonly tokenId: string;
+  /** The text of the challenge. */
+  readonly nonce: string;
+  /** The login role asked for; empty when none was. */
+  readonly role: string;
+}): Uint8Array {
+  return transcript(LOGIN_LABEL, [
+    utf8(fields.mount),
+    utf8(fields.tokenId),
+    utf8(fields.nonce),
+    utf8(fields.role),
+  ]);
 }
 
 function transcript(name: string, fields: readonly Uint8Array[]): Uint8Array {

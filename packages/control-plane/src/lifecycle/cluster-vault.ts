@@ -1,4 +1,5 @@
 import { type Clock, type Logger, RksError, type Secret } from "@rk8s/protocol";
+import { joinTokenLogin } from "../auth/join-token/join-token-backend.js";
 import { loginMethods, secretsEngines } from "../mount-types.js";
 import { CLUSTER_CA_MOUNT, ClusterCa } from "../pki/cluster-ca.js";
 import { CLUSTER_KEYS } from "../pki/cluster-store.js";
@@ -6,6 +7,7 @@ import type { Storage } from "../storage/storage.js";
 import { type ClusterName, openVault, type Vault, type VaultInit } from "../vault/vault.js";
 import { VERSION } from "../version.js";
 import { CLUSTER_POLICIES } from "./cluster-policies.js";
+import { joinTokenKeys } from "./join-token-keys.js";
 
 /** Mount type of the cluster's CA; nobody can mount it anywhere else. */
 const CLUSTER_CA_TYPE = "rk8s-pki";
@@ -59,7 +61,13 @@ export async function openClusterVault(
           return ClusterCa.open(mount, barrier, { clock: ports.clock });
         },
       },
-      loginMethods: loginMethods(ports),
+      loginMethods: {
+        ...loginMethods(ports),
+        "join-token": joinTokenLogin({
+          clock: ports.clock,
+          keys: (barrier) => joinTokenKeys(barrier, ports),
+        }),
+      },
       reservedMounts: [CLUSTER_CA_MOUNT],
       version: VAULT_VERSION,
       storageType: "lmdb",

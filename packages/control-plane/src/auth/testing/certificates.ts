@@ -53,8 +53,8 @@ export interface TestCertificateInit {
 }
 
 /** When the certificates of tests begin and end unless a test says otherwise. */
-export const VALID_FROM = Date.UTC(2020, 0, 1);
-export const VALID_TO = Date.UTC(2040, 0, 1);
+const VALID_FROM = Date.UTC(2020, 0, 1);
+const VALID_TO = Date.UTC(2040, 0, 1);
 
 /** Make a certificate by a P-256 key: of a CA without an issuer, of a TLS client under one. */
 export function aCertificate(init: TestCertificateInit = {}): TestCertificate {

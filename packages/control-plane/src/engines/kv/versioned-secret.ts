@@ -3,7 +3,7 @@ import { z } from "zod";
 import type { JsonObject } from "../../vault/backend.js";
 
 /** Versions that are kept where nobody says otherwise, as in Vault. */
-export const DEFAULT_MAX_VERSIONS = 10;
+const DEFAULT_MAX_VERSIONS = 10;
 /** Each write rewrites the list of versions. */
 export const MAX_VERSIONS = 1000;
 /** Old versions that one transaction deletes; what is left over goes with the next. */

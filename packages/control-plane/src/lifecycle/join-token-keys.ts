@@ -1,0 +1,59 @@
+import { fromHex, RksError } from "@rk8s/protocol";
+
+import type { JoinTokenFacts, JoinTokenKeys } from "../auth/join-token/join-token-keys.js";
+import { importEd25519PublicKey, verifyEd25519 } from "../join/ed25519-key.js";
+import { type JoinTokenRecord, joinTokenRecords, withUse } from "../join/join-token-record.js";
+import { assertUsable } from "../join/join-rules.js";
+import type { Storage } from "../storage/storage.js";
+
+/** What a signature for an unknown token is verified with, so that it takes as long (RFC 8032 §7.1, test 1). */
+const DUMMY_KEY = "d75a980182b10ab7d54bfed3c964073a0ee172f3daa62325af021a68f707511a";
+/** Of many that use one token at the same time each round lets one through. */
+const MAX_ATTEMPTS = 64;
+
+/** The cluster's join tokens for the vault's login method, over the barrier that they are kept behind. */
+export function joinTokenKeys(barrier: Storage, ports: { readonly clock: { now(): number } }): JoinTokenKeys {
+  const records = joinTokenRecords(barrier);
+  return {
+    verify: async (id, bytes, signature) => {
+      const stored = await records.read(id);
+      const publicKey = fromHex(stored?.record.publicKey ?? DUMMY_KEY);
+      if (publicKey === undefined) throw RksError.from(new Error("a join token's key is not hexadecimal"));
+      const isOwn = verifyEd25519(importEd25519PublicKey(publicKey), bytes, signature);
+      return stored === undefined || !isOwn ? undefined : factsOf(stored.record);
+    },
+    claim: async (id, user) => {
+      for (let attempt = 0; attempt < MAX_ATTEMPTS; attempt += 1) {
+        const stored = await records.read(id);
+        if (stored === undefined) throw gone(id);
+        const { record } = stored;
+        assertUsable(record, ports.clock.now());
+        if (record.role === "operator") return;
+        const used = withUse(record, { node: user, at: new Date(ports.clock.now()).toISOString() });
+        const { succeeded } = await barrier.transaction(
+          [records.unchanged(id, stored)],
+          [records.put(id, used)],
+        );
+        if (succeeded) return;
+      }
+      throw new RksError("CONFLICT", `join token "${id}" is in use at this moment`, {
+        suggestion: "Try again.",
+      });
+    },
+    find: async (id) => {
+      const stored = await records.read(id);
+      return stored === undefined ? undefined : factsOf(stored.record);
+    },
+  };
+}
+
+function factsOf(record: JoinTokenRecord): JoinTokenFacts {
+  const { id, role, node, cidr, revokedAt, expiresAt } = record;
+  return { id, role, node, cidr, isRevoked: revokedAt !== null, expiresAtMs: Date.parse(expiresAt) };
+}
+
+function gone(id: string): RksError {
+  return new RksError("JOIN_TOKEN_INVALID", `join token "${id}" is not valid`, {
+    suggestion: "Ask for a new one: `rks gen join-token`.",
+  });
+}

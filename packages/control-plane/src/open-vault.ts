@@ -9,9 +9,10 @@ export interface OpenVaultPorts {
 }
 
 /**
- * Open a vault in this process, sealed or not yet initialised, with the engines `pki` and `kv` ready to be
- * mounted (`sys/mounts/pki`, type `pki`), and the login methods (`sys/auth/approle`, type `approle`). Then `init`, `unseal`, and `read`, `write`, `list`, `delete` with a token.
- * Disposing it seals it; the storage stays the caller's to close.
+ * Open a vault in this process, sealed or not yet initialised, with the engines `pki` and `kv` (`sys/mounts/pki`, type
+ * `pki`) and the login methods `approle`, `cert` and `kubernetes` (`sys/auth/approle`, type `approle`) ready to be mounted.
+ * Then `init`, `unseal`, and `read`, `write`, `list`, `delete` with a token. Disposing it seals it; the storage stays the
+ * caller's to close.
  * @throws {RksError} STORAGE_CORRUPT when the store holds something that is not a vault.
  */
 export async function openVault(init: VaultInit, ports: OpenVaultPorts = {}): Promise<Vault> {

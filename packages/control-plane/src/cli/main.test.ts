@@ -1,7 +1,6 @@
 import { mkdtemp, readFile, rm, stat, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import type { CliIo } from "@rk8s/host/cli-io";
 import { Secret } from "@rk8s/protocol";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { clusterRoutes } from "../http/cluster-routes.js";
@@ -11,7 +10,7 @@ import { listenerPorts, UNSEALED } from "../http/testing/an-api.js";
 import { sealAnswers } from "../http/testing/seal-answers.js";
 import type { VaultStatus } from "../vault/vault.js";
 import { VERSION } from "../version.js";
-import { main } from "./main.js";
+import { type RunInput, runRks, type Transcript } from "./testing/run-rks.js";
 
 let folder: string;
 beforeEach(async () => {
@@ -21,48 +20,12 @@ afterEach(async () => {
   await rm(folder, { recursive: true });
 });
 
-interface Transcript {
-  readonly exit: number;
-  readonly stdout: string;
-  readonly stderr: string;
-}
-
 /** Ends the command that runs, as SIGTERM does. */
 let terminate: () => void;
 
 /** Run a command in the test's folder. */
-async function rks(
-  argv: readonly string[],
-  input: {
-    readonly stdin?: string;
-    readonly env?: Record<string, string>;
-    readonly onStdout?: (text: string) => void;
-  } = {},
-): Promise<Transcript> {
-  let stdout = "";
-  let stderr = "";
-  const io: CliIo = {
-    cwd: folder,
-    env: input.env ?? {},
-    stdin: (async function* () {
-      await Promise.resolve();
-      yield Buffer.from(input.stdin ?? "");
-    })(),
-    stdout: (text) => {
-      stdout += text;
-      input.onStdout?.(text);
-    },
-    stderr: (text) => void (stderr += text),
-    onStdoutClosed: () => ({ [Symbol.dispose]: () => undefined }),
-    onCrash: () => ({ [Symbol.dispose]: () => undefined }),
-    exit: () => undefined,
-    onTerminate: (listener) => {
-      terminate = () => listener("SIGTERM");
-      return { [Symbol.dispose]: () => undefined };
-    },
-  };
-  const exit = await main(argv, io);
-  return { exit, stdout, stderr };
+async function rks(argv: readonly string[], input: RunInput = {}): Promise<Transcript> {
+  return runRks(folder, argv, { ...input, onTerminable: (end) => (terminate = end) });
 }
 
 describe("without a control plane", () => {
@@ -82,6 +45,8 @@ describe("without a control plane", () => {
     { argv: [], group: "rks <command>" },
     { argv: ["gen"], group: "rks gen certs" },
     { argv: ["node"], group: "rks node list" },
+    { argv: ["token"], group: "rks token create" },
+    { argv: ["kv", "metadata"], group: "rks kv metadata get" },
   ])("$argv without a command is help on stderr and 64", async ({ argv, group }) => {
     const { exit, stdout, stderr } = await rks(argv);
     expect([exit, stdout]).toEqual([64, ""]);

@@ -1,5 +1,6 @@
 import { type CliIo, processIo } from "@rk8s/host/cli-io";
 import { type Invocation, parseArguments } from "./arguments.js";
+import { isVaultVerb } from "./vault/vault-commands.js";
 
 /** Exit code of wrong usage (EX_USAGE of sysexits(3)). */
 const USAGE = 64;
@@ -16,12 +17,13 @@ export async function main(argv: readonly string[], io: CliIo = processIo()): Pr
     return await carryOut(await parseArguments(argv), io);
   } catch (reason) {
     const { reportError } = await import("./output.js");
-    return reportError(reason, io, wantsJson(argv));
+    return reportError(reason, io, wantsJson(argv, io));
   }
 }
 
 /** Whether the one document on stdout is expected, however the flag is spelled. */
-function wantsJson(argv: readonly string[]): boolean {
+function wantsJson(argv: readonly string[], io: CliIo): boolean {
+  if (isVaultVerb(argv[0]) && io.env["VAULT_FORMAT"] === "json") return true;
   return argv.some(
     (word, at) =>
       /^--?json$/.test(word) ||

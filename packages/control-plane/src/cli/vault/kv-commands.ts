@@ -11,7 +11,7 @@ import { findVault } from "./vault-target.js";
 type Writing = SecretArguments & { readonly data: readonly string[]; readonly cas?: string | undefined };
 type Versions = SecretArguments & { readonly versions?: string | undefined };
 
-/** `rks kv get PATH`. @throws {RksError} NOT_FOUND, also when the version is deleted; and as the vault answers. */
+/** `rks kv get PATH`; of a deleted version only what is known of it. @throws {RksError} NOT_FOUND, and as the vault answers. */
 export async function getSecret(
   args: SecretArguments & { readonly version?: string | undefined },
   io: CliIo,

@@ -10,7 +10,7 @@ export function operatorCommands(group: Argv, choose: Choose): Argv {
     .command(
       "init",
       "Says how a vault is initialised here",
-      (command) => command,
+      (command) => vaultOptions(command),
       () => choose(async () => (await import("./operator-commands.js")).init()),
     )
     .command(

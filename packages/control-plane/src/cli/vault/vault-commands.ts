@@ -4,7 +4,19 @@ import { valueCommands } from "./value-arguments.js";
 
 /** The verbs that ask a vault, as the `vault` command has them. */
 const VERBS = new Set([
-  ...["read", "write", "list", "delete", "unwrap", "policy", "token", "secrets", "auth", "login", "audit"],
+  ...[
+    "read",
+    "write",
+    "list",
+    "delete",
+    "unwrap",
+    "policy",
+    "token",
+    "secrets",
+    "auth",
+    "login [data..]",
+    "audit",
+  ],
   ...["operator", "lease", "kv"],
 ]);
 
@@ -20,7 +32,7 @@ export function vaultCommands(parser: Argv, choose: Choose): Argv {
       (await import("./kv-arguments.js")).kvCommands(group, choose),
     )
     .command(
-      "login",
+      "login [data..]",
       "Log in, and print the token",
       async (command) => (await import("./login-arguments.js")).loginOptions(command),
       (args) => choose(async (io) => (await import("./login-command.js")).login(args, io)),

@@ -5,7 +5,6 @@ import { parseDuration, RksError, Secret } from "@rk8s/protocol";
 import { type VaultClient, vaultOverHttps, vaultOverSocket } from "../../http/vault-client.js";
 import type { ServerTls } from "../../http/vault-server.js";
 import { STDIN_WORD } from "../flags.js";
-import { printHint } from "../output.js";
 import { readSecretFile, readStdin } from "../secret-input.js";
 import type { VaultArguments } from "./vault-options.js";
 
@@ -68,7 +67,25 @@ async function overHttps(address: string, token: Token, io: CliIo): Promise<Vaul
     timeoutMs: timeoutMs(io),
   });
   io.stderr(`asking ${address}\n`);
-  return client;
+  return token === undefined ? withoutToken(client) : client;
+}
+
+/** Whoever sent no token is refused for that. */
+function withoutToken(client: VaultClient): VaultClient {
+  return {
+    async ask(call) {
+      try {
+        return await client.ask(call);
+      } catch (reason) {
+        const error = RksError.from(reason);
+        if (error.code !== "PERMISSION_DENIED") throw error;
+        throw new RksError(error.code, `${error.message}: no token was sent`, {
+          cause: error,
+          suggestion: "Set VAULT_TOKEN, or name the token's file with --token-file.",
+        });
+      }
+    },
+  };
 }
 
 async function tlsOf(io: CliIo): Promise<ServerTls> {
@@ -109,9 +126,7 @@ async function tokenOf(args: Chosen, isOverHttps: boolean, io: CliIo): Promise<T
   if (file !== undefined) return tokenOfFile(file, io);
   if (!isOverHttps) return undefined;
   const fromEnvironment = variable(io, "VAULT_TOKEN");
-  if (fromEnvironment !== undefined) return new Secret(fromEnvironment);
-  printHint(io, "no token is sent: set VAULT_TOKEN, or name its file with --token-file");
-  return undefined;
+  return fromEnvironment === undefined ? undefined : new Secret(fromEnvironment);
 }
 
 async function tokenOfFile(file: string, io: CliIo): Promise<Secret<string>> {

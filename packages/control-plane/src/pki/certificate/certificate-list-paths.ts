@@ -78,7 +78,8 @@ async function listSerials(
     keys.push(...page.serialNumbers.map(formatSerialNumber));
     after = page.serialNumbers.at(-1);
     more = page.more && after !== undefined;
-    if (more && keys.length >= limit && range.limit === 0) return { data: { keys }, warnings: [cut(keys)] };
+    if (more && keys.length >= limit && range.limit === 0)
+      return { data: { keys }, warnings: [cut(keys.at(-1) ?? "")] };
     await nextTurn();
   }
   return keys.length === 0 ? undefined : { data: { keys } };
@@ -101,8 +102,8 @@ async function listDetailed(
   const range = { after: afterSerial(fields.after), limit };
   const { found, continueAfter } = await searchCertificates(pki, filter, range);
   const keys = found.map(({ serialNumber }) => formatSerialNumber(serialNumber));
-  const isCut = continueAfter !== undefined && found.length !== fields.limit;
-  const warnings = isCut ? [cut([formatSerialNumber(continueAfter)])] : [];
+  const isAskedFor = fields.limit !== 0 && found.length === fields.limit;
+  const warnings = continueAfter === undefined || isAskedFor ? [] : [cut(formatSerialNumber(continueAfter))];
   if (keys.length === 0 && warnings.length === 0) return undefined;
   const info = found.map((one, index) => [keys[index] ?? "", describe(one)] as const);
   return { data: { keys, key_info: Object.fromEntries(info) }, warnings };
@@ -142,6 +143,6 @@ function afterSerial(given: string): string | undefined {
   });
 }
 
-function cut(keys: readonly string[]): string {
-  return `the list is not complete: go on with after=${keys.at(-1) ?? ""}`;
+function cut(last: string): string {
+  return `the list is not complete: go on with after=${last}`;
 }

@@ -41,12 +41,13 @@ const PAGE = 200;
 export async function searchCertificates(
   pki: PkiMount,
   filter: CertificateFilter,
-  range: { readonly after: string | undefined; readonly limit: number },
+  range: { readonly after: string | undefined; readonly limit: number; readonly maxExamined?: number },
 ): Promise<SearchResult> {
+  const { maxExamined = MAX_EXAMINED } = range;
   const found: FoundCertificate[] = [];
   const isTimed = filter.expiresBeforeMs !== undefined || filter.expiresAfterMs !== undefined;
   let after = range.after;
-  for (let examined = 0; examined < MAX_EXAMINED;) {
+  for (let examined = 0; examined < maxExamined;) {
     const page = isTimed ? await pageByEnd(pki, filter, after) : await pageBySerial(pki, after);
     for (const serialNumber of page.serialNumbers) {
       after = serialNumber;

@@ -1,3 +1,4 @@
+import { RksError } from "@rk8s/protocol";
 import { encodePem } from "@rk8s/x509";
 import type { Answer } from "../../vault/backend.js";
 import { type BackendPath, operation } from "../../vault/path-table.js";
@@ -49,6 +50,8 @@ export function crlPaths(pki: PkiMount): BackendPath[] {
     ["cert/delta-crl", "delta"],
   ];
   return [
+    notServed("issuer/:issuer_ref/resign-crls"),
+    notServed("issuer/:issuer_ref/sign-revocation-list"),
     rotatePath(pki, "crl/rotate", "complete"),
     rotatePath(pki, "crl/rotate-delta", "delta"),
     ...both.flatMap(([path, kind]) => [
@@ -77,6 +80,30 @@ function rotatePath(pki: PkiMount, pattern: string, kind: CrlKind): BackendPath 
   return { pattern, operations: { read: rotate, update: rotate } };
 }
 
+/** Lists made of what a caller says: an issuer signs only what was revoked here. */
+function notServed(pattern: string): BackendPath {
+  return {
+    pattern,
+    operations: {
+      update: {
+        access: "token",
+        summary: "Not served: an issuer signs lists of what was revoked in this mount alone.",
+        fields: undefined,
+        handle: () => {
+          throw new RksError(
+            "INPUT_INVALID",
+            "this engine signs no revocation list that was made elsewhere",
+            {
+              suggestion:
+                "Revoke the certificates here, by revoke with certificate=@file for those issued elsewhere.",
+            },
+          );
+        },
+      },
+    },
+  };
+}
+
 function oneOfEachList(pki: PkiMount): Iterable<Issuer> {
   const { issuers } = pki.issuers.state;
   return new Map([...issuers.values()].map((issuer) => [crlIdOf(issuer.certificate), issuer])).values();
@@ -100,7 +127,11 @@ async function answerWith(
   const contentType = form === "der" ? DER : PEM;
   if (crl === undefined) return { data, raw: { contentType, body: "" } };
   const body = form === "der" ? crl.der : pemOf(crl);
-  return { data, raw: { contentType, body, lastModifiedMs: crl.thisUpdateMs } };
+  const { lastModifiedMs } = crl;
+  return {
+    data,
+    raw: { contentType, body, ...(lastModifiedMs === undefined ? {} : { lastModifiedMs }) },
+  };
 }
 
 /** PEM of a list that is kept as long as the list; five megabytes take 50 ms. */

@@ -101,6 +101,27 @@ test("readers between revocations always see those acknowledged before", async (
   expect((await readCrl(pki))?.count).toBe(50);
 });
 
+test("conditional requests never miss a list: one of the same second or an earlier one has no date", async () => {
+  const pki = await aPkiWithRoot();
+  const lastModified = async () => (await pki.ask("read", "crl"))?.raw?.lastModifiedMs;
+  expect(await lastModified()).toBe(pki.clock.nowMs);
+  await revokeOne(pki);
+  expect(await lastModified()).toBeUndefined();
+  pki.clock.nowMs += 1000;
+  await revokeOne(pki);
+  expect(await lastModified()).toBe(pki.clock.nowMs);
+  const again = await aPki({ storage: pki.storage });
+  again.clock.nowMs = pki.clock.nowMs - HOUR_MS;
+  expect((await again.ask("read", "crl"))?.raw?.lastModifiedMs).toBeUndefined();
+});
+
+test.each(["resign-crls", "sign-revocation-list"])("%s says that it is not served", async (path) => {
+  const pki = await aPkiWithRoot();
+  await expect(pki.write(`issuer/default/${path}`, { crls: [] })).rejects.toMatchObject({
+    code: "INPUT_INVALID",
+  });
+});
+
 test("rotating signs again though nothing changed", async () => {
   const pki = await aPkiWithRoot();
   await readCrl(pki);

@@ -16,6 +16,11 @@ export interface PublishedCrl {
   /** Milliseconds. */
   readonly thisUpdateMs: number;
   readonly nextUpdateMs: number;
+  /**
+   * For conditional requests; undefined where another list may have had the same time or a later one, so that nobody is
+   * told that nothing changed.
+   */
+  readonly lastModifiedMs: number | undefined;
 }
 
 /** Which of an issuer's two lists. */
@@ -175,9 +180,9 @@ export class CrlPublisher {
     const added = base === undefined ? undefined : entriesSince(base.entries, entries);
     // What was taken out of the complete list since cannot be told in a delta: it takes a new complete one.
     const isComplete = base === undefined || added === undefined;
-    const number = await this.#revocations.nextNumber(crlId);
-    const began = this.#clock.monotonicMs();
     const thisUpdateMs = wholeSeconds(this.#clock.now());
+    const { number, isLatest } = await this.#revocations.nextNumber(crlId, thisUpdateMs);
+    const began = this.#clock.monotonicMs();
     const nextUpdateMs = thisUpdateMs + this.#config.expiryMs;
     const options = revocationSigning(signer);
     const signatureAlgorithm = authority.signatureAlgorithm(options);
@@ -197,6 +202,7 @@ export class CrlPublisher {
       number,
       thisUpdateMs,
       nextUpdateMs,
+      lastModifiedMs: isLatest ? thisUpdateMs : undefined,
       entries,
       configVersion: this.#config.version,
       algorithm: signer.revocationSignatureAlgorithm,

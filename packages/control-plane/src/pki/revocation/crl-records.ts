@@ -10,13 +10,26 @@ interface CrlState {
   readonly number: number;
   /** Folder of the shards that count; a list that is made again gets another one. */
   readonly generation: number;
+  /** The latest time that any of them was signed at, milliseconds. */
+  readonly latestMs: number;
+}
+
+/** What a list that is about to be signed is called. */
+export interface CrlNumber {
+  readonly number: number;
+  /** Whether its time is later than that of every list before. */
+  readonly isLatest: boolean;
 }
 
 const STATES = "crl-state/";
 const ENTRIES = "crl-entries/";
 const SHARD_DIGITS = 8;
 const WRITES_AT_ONCE = 100;
-const schema = z.object({ number: z.int().min(0), generation: z.int().min(0) });
+const schema = z.object({
+  number: z.int().min(0),
+  generation: z.int().min(0),
+  latestMs: z.number().default(0),
+});
 
 /** Certificate revocation lists as they are stored: entries in small shards, the last number given. */
 export class CrlRecords {
@@ -66,12 +79,14 @@ export class CrlRecords {
     await this.#storage.transaction([], [this.#put(crlId, { ...state, generation })]);
   }
 
-  /** Give the next number of a list and remember that it is given. */
-  async nextNumber(crlId: string): Promise<number> {
+  /** Give the next number of a list that is signed at a time, and remember that it is given. */
+  async nextNumber(crlId: string, signedMs: number): Promise<CrlNumber> {
     const state = await this.#state(crlId);
     const number = state.number + 1;
-    await this.#storage.transaction([], [this.#put(crlId, { ...state, number })]);
-    return number;
+    const isLatest = signedMs > state.latestMs;
+    const latestMs = Math.max(signedMs, state.latestMs);
+    await this.#storage.transaction([], [this.#put(crlId, { ...state, number, latestMs })]);
+    return { number, isLatest };
   }
 
   #folder(crlId: string, generation: number): string {
@@ -86,7 +101,7 @@ export class CrlRecords {
   async #state(crlId: string): Promise<CrlState> {
     const key = this.#prefix + STATES + crlId;
     const entry = await this.#storage.get(key);
-    if (entry === undefined) return { number: 0, generation: 0 };
+    if (entry === undefined) return { number: 0, generation: 0, latestMs: 0 };
     try {
       return schema.parse(JSON.parse(new TextDecoder().decode(entry.value)));
     } catch (cause) {

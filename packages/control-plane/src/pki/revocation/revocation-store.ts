@@ -10,7 +10,7 @@ import {
   type CrlShard,
   removeEntries,
 } from "./crl-entries.js";
-import { CrlRecords } from "./crl-records.js";
+import { type CrlNumber, CrlRecords } from "./crl-records.js";
 import { decodeRevokedRecord, encodeRevokedRecord, type RevokedRecord } from "./revoked-record.js";
 
 /** What is to be revoked. */
@@ -113,9 +113,9 @@ export class RevocationStore {
     return known === undefined ? this.#changes.run(() => this.#load(crlId)) : Promise.resolve(known);
   }
 
-  /** Take the next number of a list: it is durable when this resolves and never given again. */
-  nextNumber(crlId: string): Promise<number> {
-    return this.#changes.run(() => this.#lists.nextNumber(crlId));
+  /** Take the next number of a list, which is signed at a time: it is durable when this resolves and never given again. */
+  nextNumber(crlId: string, signedMs: number): Promise<CrlNumber> {
+    return this.#changes.run(() => this.#lists.nextNumber(crlId, signedMs));
   }
 
   /**

@@ -39,7 +39,7 @@ export interface JoinTokenLoginPorts {
 
 /**
  * The `join-token` login method: whoever holds one of the cluster's join tokens logs in by signing a challenge with it; the
- * token itself is sent nowhere. What the login gives ends with the join token. See docs/adr/0012.
+ * token itself is sent nowhere. What the login gives ends with the join token. See docs/adr/0015.
  */
 export function joinTokenLogin({ clock, keys }: JoinTokenLoginPorts): BackendFactory {
   return (mount, storage) => Promise.resolve(new JoinTokenBackend(mount, storage, clock, keys(storage)));

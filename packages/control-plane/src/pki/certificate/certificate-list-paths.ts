@@ -2,7 +2,6 @@ import { parseDuration, RksError } from "@rk8s/protocol";
 import { nameValues, OID } from "@rk8s/x509";
 import { setImmediate as nextTurn } from "node:timers/promises";
 import { z } from "zod";
-import { MAX_LIST_LIMIT } from "../../storage/storage.js";
 import type { Answer, JsonObject } from "../../vault/backend.js";
 import { count, text } from "../../vault/field-types.js";
 import { type BackendPath, operation } from "../../vault/path-table.js";
@@ -25,6 +24,8 @@ const detailedFields = z.object({
 /** An answer with more would be too large for most clients; it says how to go on. */
 const MAX_KEYS = 100_000;
 const MAX_DETAILED = 10_000;
+/** Records that are decrypted in one turn of the event loop: some milliseconds. */
+const PAGE = 250;
 /** DNS names of a certificate in an overview. */
 const MAX_DNS_NAMES = 5;
 
@@ -72,7 +73,7 @@ async function listSerials(
   let after = afterSerial(range.after);
   for (let more = true; more && keys.length < limit;) {
     const page = await readPage({
-      limit: Math.min(MAX_LIST_LIMIT, limit - keys.length),
+      limit: Math.min(PAGE, limit - keys.length),
       ...(after === undefined ? {} : { after }),
     });
     keys.push(...page.serialNumbers.map(formatSerialNumber));

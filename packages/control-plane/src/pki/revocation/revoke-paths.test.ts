@@ -167,6 +167,14 @@ test("a lease that ends revokes its certificate, also when that is not there any
   expect(await serialsInCrl(pki)).toEqual([serial_number]);
 });
 
+test("a lease that ends with its certificate leaves the list as it is", async () => {
+  const pki = await aPkiWithRoot();
+  const { serial_number } = await issue(pki);
+  pki.clock.nowMs += 24 * HOUR_MS - 1000;
+  await pki.backend.revokeLease?.({ serial_number });
+  expect(await serialsInCrl(pki)).toEqual([]);
+});
+
 test("a revoked intermediate of the mount is in its parent's list", async () => {
   const pki = await aPkiWithRoot();
   const { csr } = await pki.write("intermediate/generate/internal", { common_name: "Sub", key_type: "ec" });

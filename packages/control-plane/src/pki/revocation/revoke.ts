@@ -9,6 +9,9 @@ import { formatSerialNumber, parseSerialNumber } from "../serial-number.js";
 import { crlIdOf, crlSignerFor } from "./crl-signer.js";
 import type { RevokedRecord } from "./revoked-record.js";
 
+/** Leases count whole seconds and end when somebody looks. */
+const LEASE_SLACK_MS = 5000;
+
 /** A certificate that can be revoked. */
 export interface Revocable {
   readonly serialNumber: string;
@@ -97,11 +100,16 @@ export async function revoke(pki: PkiMount, revocable: Revocable): Promise<Answe
   return { data: { ...revocationTime(record), state: "revoked" }, warnings: listWarnings(pki, issuer) };
 }
 
-/** Revoke what a lease of `issue` or `sign` stands for; it is no error when it is not kept any more or has ended. */
+/**
+ * Revoke what a lease of `issue` or `sign` stands for. A lease ends with its certificate, to the second; what ends by itself
+ * is in no need of a list. It is no error when the certificate is not kept any more.
+ */
 export async function revokeLeased(pki: PkiMount, internal: JsonObject): Promise<void> {
   const serialNumber = parseSerialNumber(String(internal["serial_number"]));
   if (serialNumber === undefined || (await pki.certificates.read(serialNumber)) === undefined) return;
-  await revoke(pki, await revocableBySerialNumber(pki, serialNumber));
+  const revocable = await revocableBySerialNumber(pki, serialNumber);
+  if (revocable.certificate.notAfter <= pki.clock.now() + LEASE_SLACK_MS) return;
+  await revoke(pki, revocable);
 }
 
 /** Put an issuer into the list of the one that signed it, when that is another one of the mount. */

@@ -7,12 +7,20 @@ export const MAX_PATH_CHARACTERS = 512;
 /** Names below these are the same in upper and lower case. */
 const CASELESS = ["sys/policies/acl/", "sys/policy/"];
 
+/** A request's path, brought into its one spelling. */
+export interface CanonicalPath {
+  /** Without a slash at either end: what is looked up. */
+  readonly path: string;
+  /** With the trailing slash if the request had one: what the policies judge, and what is recorded. */
+  readonly asked: string;
+}
+
 /**
- * The one spelling of a request's path, which is then both judged by the policies and looked up: two spellings of one
- * thing would let a request around a `deny`. Leading slash off, trailing slash off.
+ * Bring a request's path into its one spelling: two spellings of one thing would let a request around a `deny`. Whether
+ * it had a trailing slash changes what policies say of it (see `Acl.decide`) and never what it leads to.
  * @throws {RksError} INPUT_INVALID for empty segments, `.`, `..`, control characters and very long paths.
  */
-export function canonicalPath(operation: Operation, path: string): string {
+export function canonicalPath(operation: Operation, path: string): CanonicalPath {
   const trimmed = path.replace(/^\//, "").replace(/\/$/, "");
   const isPossible =
     trimmed.length <= MAX_PATH_CHARACTERS &&
@@ -24,7 +32,8 @@ export function canonicalPath(operation: Operation, path: string): string {
       suggestion: `Write a path like "pki/roles/web", with at most ${MAX_PATH_CHARACTERS} characters.`,
     });
   }
-  return canonicalCase(trimmed);
+  const canonical = canonicalCase(trimmed);
+  return { path: canonical, asked: path.endsWith("/") ? `${canonical}/` : canonical };
 }
 
 /** A path with the names that have no case in lower case. */

@@ -90,6 +90,20 @@ test("every request is recorded before and after, what is refused as well", asyn
   expect(JSON.stringify(lines)).not.toContain(root.reveal());
 });
 
+test("a trailing slash counts for policies and the record, and leads to the same thing", async () => {
+  const { vault, root } = subject;
+  await enableAudit();
+  const policy = `path "e/one" { capabilities = ["read"] } path "e/+/" { capabilities = ["read"] }`;
+  await vault.write(root, "sys/policies/acl/slash", { policy });
+  const token = await subject.tokenWith({ policies: ["slash"] });
+  expect((await vault.read(token, "e/two/"))?.data).toMatchObject({ path: "two" });
+  expect((await vault.read(token, "e/one/"))?.data).toMatchObject({ path: "one" });
+  await expect(vault.read(token, "e/two")).rejects.toMatchObject(denied);
+  await expect(vault.read(token, "e/two/more/")).rejects.toMatchObject(denied);
+  const paths = (await audited()).map(({ request }) => request.path).filter((path) => path.startsWith("e/"));
+  expect([...new Set(paths)]).toEqual(["e/two/", "e/one/", "e/two", "e/two/more/"]);
+});
+
 test("where nothing can be recorded nothing is done and nothing answered", async () => {
   const { vault, root } = subject;
   // What is enabled must be writable then; it fills up later.

@@ -13,7 +13,7 @@ import { operationFor, type PathMatch, type PathOperation } from "./path-table.j
 import { denialSuggestion } from "./policy/denial.js";
 import type { PolicyIdentity } from "./policy/policy.js";
 import type { PolicyStore } from "./policy/policy-store.js";
-import { type HandledAnswer, isWrite, type VaultRequest } from "./request.js";
+import { type CanonicalRequest, type HandledAnswer, isWrite } from "./request.js";
 import { isWithin, logIn } from "./token/logins.js";
 import { OPERATOR_TOKEN } from "./token/operator-token.js";
 import { SPENT, type TokenEntry } from "./token/token-entry.js";
@@ -45,7 +45,7 @@ interface Route {
 /** What was decided about a request before anything of it is done. */
 interface Admission {
   /** As it is to be handled. */
-  readonly request: VaultRequest;
+  readonly request: CanonicalRequest;
   readonly operation: Operation;
   readonly route: Route | undefined;
   /** Whose use was taken, also when the request is refused. */
@@ -62,7 +62,7 @@ interface Outcome {
 
 /** What an answer belongs to. */
 interface About {
-  readonly request: VaultRequest;
+  readonly request: CanonicalRequest;
   readonly mount: MountEntry;
   readonly token: LiveToken | undefined;
 }
@@ -79,15 +79,15 @@ export class RequestPipeline {
     this.#parts = parts;
   }
 
-  /** Answer a request, whose path is canonical. The id names it in the audit log. */
-  async handle(request: VaultRequest, id: string): Promise<HandledAnswer | undefined> {
+  /** Answer a request. The id names it in the audit log. */
+  async handle(request: CanonicalRequest, id: string): Promise<HandledAnswer | undefined> {
     const { audit, mounts, tokens } = this.#parts;
     const admission = await this.#admit(request);
     const { token } = admission;
     const audited: AuditedRequest = {
       id,
       operation: admission.operation,
-      path: request.path,
+      path: request.askedPath,
       data: request.data ?? {},
       mount: admission.route?.entry ?? mounts.covering(request.path),
       token,
@@ -125,7 +125,7 @@ export class RequestPipeline {
   }
 
   /** Decide about a request; never fails, for what is refused is recorded as well. */
-  async #admit(asked: VaultRequest): Promise<Admission> {
+  async #admit(asked: CanonicalRequest): Promise<Admission> {
     const { request, isWrappingToken } = readWrappingRequest(asked);
     const refused = { request, operation: request.operation, caller: undefined, token: undefined };
     let route: Route | undefined;
@@ -176,7 +176,7 @@ export class RequestPipeline {
       if (identity === "refused" || !isInPlace) throw denied(request);
       operation = await resolveOperation(request.operation, route?.match);
       const acl = await this.#parts.policies.acl(token.entry.policies, identity);
-      const { path, data, wrapTtlSeconds = 0 } = request;
+      const { askedPath: path, data, wrapTtlSeconds = 0 } = request;
       const decision = acl.decide({
         operation,
         path,
@@ -193,7 +193,7 @@ export class RequestPipeline {
     }
   }
 
-  #route({ path, operation }: VaultRequest): Route | undefined {
+  #route({ path, operation }: CanonicalRequest): Route | undefined {
     const target = this.#parts.mounts.route(path);
     if (target === undefined) return undefined;
     const match = target.backend.paths.match(target.path);
@@ -201,7 +201,7 @@ export class RequestPipeline {
   }
 
   /** Take one use of the request's token; undefined when there is none that is alive. */
-  async #use(request: VaultRequest, isWrappingToken: boolean): Promise<LiveToken | undefined> {
+  async #use(request: CanonicalRequest, isWrappingToken: boolean): Promise<LiveToken | undefined> {
     const { tokens, wrapped } = this.#parts;
     const text = tokenText(request.clientToken);
     if (text === "") return request.authority === "root" ? OPERATOR_TOKEN : undefined;
@@ -329,7 +329,7 @@ function assertWrapTtl(seconds: number): void {
 
 /** One text for a missing, unknown, expired or spent token and for a policy that says no. */
 function denied(
-  { operation, path }: VaultRequest,
+  { operation, askedPath: path }: CanonicalRequest,
   suggestion = "Give a token that is alive and whose policies allow this.",
 ): RksError {
   return new RksError("PERMISSION_DENIED", `permission denied for ${operation} on "${path.slice(0, 200)}"`, {
@@ -345,7 +345,7 @@ function lastUse(): RksError {
   );
 }
 
-function noHandler({ operation, path }: VaultRequest, isKnown: boolean): RksError {
+function noHandler({ operation, askedPath: path }: CanonicalRequest, isKnown: boolean): RksError {
   const shown = path.slice(0, 200);
   if (isKnown) {
     return new RksError("UNSUPPORTED", `"${shown}" cannot be asked to ${operation}`, {

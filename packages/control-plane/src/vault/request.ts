@@ -21,6 +21,12 @@ export interface VaultRequest {
   readonly connection?: Connection | undefined;
 }
 
+/** A request whose path is in its one spelling, without a trailing slash. */
+export interface CanonicalRequest extends VaultRequest {
+  /** The path with the trailing slash that it may have had: judged by the policies, and recorded. */
+  readonly askedPath: string;
+}
+
 /** What a new or renewed token is to its holder. */
 export interface VaultAuth {
   readonly client_token: string;

@@ -20,7 +20,7 @@ import { type Access, type BackendPath, PathTable, type Verb } from "./path-tabl
 import type { Acl } from "./policy/acl.js";
 import { policyPaths } from "./policy/policy-paths.js";
 import { PolicyStore } from "./policy/policy-store.js";
-import type { HandledAnswer, VaultRequest } from "./request.js";
+import type { CanonicalRequest, HandledAnswer } from "./request.js";
 import { RequestPipeline } from "./request-pipeline.js";
 import type { Barrier } from "./seal/barrier.js";
 import { aclOfToken } from "./sys/acl-of-token.js";
@@ -203,7 +203,7 @@ export class UnsealedVault implements AsyncDisposable {
   }
 
   /** Answer a request; see `RequestPipeline`. */
-  handle(request: VaultRequest, id: string): Promise<HandledAnswer | undefined> {
+  handle(request: CanonicalRequest, id: string): Promise<HandledAnswer | undefined> {
     return this.#pipeline.handle(request, id);
   }
 

@@ -254,12 +254,12 @@ export class Vault implements AsyncDisposable {
 
   /** `handle`, with what HTTP needs besides the envelope. */
   async answer(request: VaultRequest): Promise<VaultAnswer | undefined> {
-    const path = canonicalPath(request.operation, request.path);
+    const { path, asked } = canonicalPath(request.operation, request.path);
     const state = this.#state;
     const id = randomUUID();
     const answer =
       state.kind === "unsealed"
-        ? await state.vault.handle({ ...request, path }, id)
+        ? await state.vault.handle({ ...request, path, askedPath: asked }, id)
         : await this.#handleSealed({ ...request, path });
     return answer === undefined ? undefined : toVaultAnswer(answer, id);
   }

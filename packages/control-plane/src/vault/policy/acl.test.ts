@@ -164,6 +164,25 @@ test.each(["list", "scan"] as const)(
   },
 );
 
+test.each<{ policy: readonly string[]; path: string; decision: string }>([
+  { policy: [grant("kv/+", "read")], path: "kv/a/", decision: "no-rule" },
+  { policy: [grant("kv/+/", "read")], path: "kv/a/", decision: "allowed" },
+  { policy: [grant("kv/+/", "read")], path: "kv/a", decision: "no-rule" },
+  { policy: [grant("kv/a", "read")], path: "kv/a/", decision: "no-rule" },
+  { policy: [grant("kv/*", "read")], path: "kv/a/", decision: "allowed" },
+  { policy: [grant("kv/*", "read"), grant("kv/a", "deny")], path: "kv/a/", decision: "denied" },
+  { policy: [grant("kv/*", "read"), grant("kv/+", "deny")], path: "kv/a/", decision: "denied" },
+  { policy: [grant("kv/*", "read"), grant("kv/a", "update")], path: "kv/a/", decision: "operation" },
+  { policy: [grant("kv/a/", "read"), grant("kv/a*", "deny")], path: "kv/a/", decision: "denied" },
+  { policy: [grant("kv/*", "read"), grant("kv/a/", "deny")], path: "kv/a", decision: "allowed" },
+  { policy: [grant("kv/*", "read", "sudo")], path: "kv/a/", decision: "allowed with sudo" },
+  { policy: [grant("kv/*", "read", "sudo"), grant("kv/a", "read")], path: "kv/a/", decision: "allowed" },
+])("with $policy a read of $path is: $decision", ({ policy, path, decision }) => {
+  const decided = new Acl(policy.map(parsePolicy)).decide({ operation: "read", path });
+  const words = decided.allowed ? `allowed${decided.sudo ? " with sudo" : ""}` : decided.denial;
+  expect(words).toBe(decision);
+});
+
 test("scan and patch are granted by their own names and by no other", () => {
   const all = ["create", "read", "update", "patch", "delete", "list", "scan"] as const;
   for (const granted of all) {

@@ -4,13 +4,13 @@ import type { Denial } from "./denial.js";
 import { compareSpecificity, parsePattern } from "./pattern.js";
 import { PatternIndex } from "./pattern-index.js";
 import type { Match } from "./pattern-index.js";
-import { Permissions } from "./permissions.js";
+import { type Asked, Permissions } from "./permissions.js";
 import type { Policy, PolicyRule } from "./policy.js";
 
 /** What is judged of a request. */
 export interface AclRequest {
   readonly operation: Operation;
-  /** Without a leading slash, in its one spelling (`canonicalPath`). */
+  /** Without a leading slash, in its one spelling but with the trailing slash that it may have had (`canonicalPath`). */
   readonly path: string;
   /** Body or query, as it came. */
   readonly data?: JsonObject | undefined;
@@ -62,15 +62,22 @@ export class Acl {
   /**
    * Judge a request. `help` is everybody's. The wrapping time and the fields are judged where a rule limits them, the
    * fields of a list or delete never.
+   *
+   * Other than for lists, a path with a trailing slash is judged with it. Since it leads to the same thing as without,
+   * the rule for the path without it, where there is one, must allow the request too: nobody gets around a narrower rule
+   * by adding a slash.
    */
   decide({ operation, path, data = NO_DATA, wrapTtlSeconds }: AclRequest): Decision {
     if (this.#isRoot) return EVERYTHING;
     if (operation === "help") return HELP;
-    const permissions = isListing(operation) ? this.#forFolder(path) : this.#forPath(path);
-    if (permissions === undefined) return NO_RULE;
-    const denial = permissions.judge({ operation, data, wrapTtlSeconds });
-    const sudo = permissions.has("sudo");
-    return denial === undefined ? { allowed: true, sudo } : { allowed: false, sudo, denial };
+    const asked = { operation, data, wrapTtlSeconds };
+    if (isListing(operation)) return judge(this.#forFolder(path), asked);
+    const decision = judge(this.#forPath(path), asked);
+    if (!decision.allowed || !path.endsWith("/")) return decision;
+    const plain = this.#forPath(path.slice(0, -1));
+    if (plain === undefined) return decision;
+    const other = judge(plain, asked);
+    return { ...other, sudo: decision.sudo && other.sudo };
   }
 
   /**
@@ -150,6 +157,13 @@ export class Acl {
     }
     return best?.value;
   }
+}
+
+function judge(permissions: Permissions | undefined, asked: Asked): Decision {
+  if (permissions === undefined) return NO_RULE;
+  const denial = permissions.judge(asked);
+  const sudo = permissions.has("sudo");
+  return denial === undefined ? { allowed: true, sudo } : { allowed: false, sudo, denial };
 }
 
 function rulesOf(layers: readonly PatternIndex<Permissions>[], pattern: string): readonly PolicyRule[] {

@@ -2,7 +2,7 @@ import { timingSafeEqual } from "node:crypto";
 
 import { Secret } from "@rk8s/protocol";
 
-import type { VaultRequest } from "../request.js";
+import type { CanonicalRequest, VaultRequest } from "../request.js";
 
 const LOOKUP = "sys/wrapping/lookup";
 const UNWRAP = "sys/wrapping/unwrap";
@@ -10,7 +10,7 @@ const REWRAP = "sys/wrapping/rewrap";
 
 /** A request as it goes on, and whether its token is one of a wrapped answer, or should be. */
 export interface WrappingRequest {
-  readonly request: VaultRequest;
+  readonly request: CanonicalRequest;
   readonly isWrappingToken: boolean;
 }
 
@@ -18,7 +18,7 @@ export interface WrappingRequest {
  * Wrapping tokens come as the token of the request or as a field, and some clients give both or only the field: make one
  * of the two of it. To wrap anew takes a token besides. All other requests stay as they are.
  */
-export function readWrappingRequest(request: VaultRequest): WrappingRequest {
+export function readWrappingRequest(request: CanonicalRequest): WrappingRequest {
   const { path, data = {} } = request;
   const isLookup = path === LOOKUP;
   if (!isLookup && path !== UNWRAP && path !== REWRAP) return { request, isWrappingToken: false };

@@ -15,6 +15,7 @@ export type Invocation =
   | { readonly type: "incomplete"; readonly help: string }
   | { readonly type: "misuse"; readonly problem: string };
 
+const STDIN_FLAG = /^(--[a-z][\w-]*=)-$/;
 const LONG_FLAG = /^-[a-z][\w-]+(=|$)/s;
 
 /**
@@ -47,7 +48,8 @@ function wordsOf(argv: readonly string[]): readonly string[] {
   if (!isVault && argv[0] !== "unseal") return argv;
   return argv.map((word) => {
     if (word === "-") return STDIN_WORD;
-    return isVault && LONG_FLAG.test(word) ? `-${word}` : word;
+    const flag = isVault && LONG_FLAG.test(word) ? `-${word}` : word;
+    return isVault ? flag.replace(STDIN_FLAG, `$1${STDIN_WORD}`) : flag;
   });
 }
 

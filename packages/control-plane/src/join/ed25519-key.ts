@@ -7,11 +7,15 @@ const SPKI_PREFIX_BYTES = 12;
 
 /** The public key, 32 bytes, of an Ed25519 seed (RFC 8032 §5.1.5). */
 export function ed25519PublicKey(seed: Uint8Array): Uint8Array {
+  const spki = createPublicKey(importEd25519Seed(seed)).export({ format: "der", type: "spki" });
+  return Uint8Array.from(spki.subarray(SPKI_PREFIX_BYTES));
+}
+
+/** The key to sign with, of an Ed25519 seed. */
+export function importEd25519Seed(seed: Uint8Array): KeyObject {
   const pkcs8 = Buffer.concat([PKCS8_PREFIX, seed]);
   try {
-    const key = createPrivateKey({ key: pkcs8, format: "der", type: "pkcs8" });
-    const spki = createPublicKey(key).export({ format: "der", type: "spki" });
-    return Uint8Array.from(spki.subarray(SPKI_PREFIX_BYTES));
+    return createPrivateKey({ key: pkcs8, format: "der", type: "pkcs8" });
   } finally {
     pkcs8.fill(0);
   }

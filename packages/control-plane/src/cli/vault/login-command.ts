@@ -1,7 +1,8 @@
+import { sign } from "node:crypto";
 import { existsSync } from "node:fs";
 import type { CliIo } from "@rk8s/host/cli-io";
-import { RksError, Secret } from "@rk8s/protocol";
-import type { VaultDocument } from "../../http/vault-client.js";
+import { encodeBase64Url, loginProofTranscript, parseJoinToken, RksError, Secret } from "@rk8s/protocol";
+import type { VaultClient, VaultDocument } from "../../http/vault-client.js";
 import { STDIN_WORD } from "../flags.js";
 import { printHint } from "../output.js";
 import { readStdin } from "../secret-input.js";
@@ -34,11 +35,36 @@ export async function login(args: LoginArguments, io: CliIo): Promise<void> {
 }
 
 async function logIn(args: LoginArguments, io: CliIo): Promise<void> {
-  const body = await withDefaults(args.method, await readData(args.data, io), io);
-  const path = `auth/${vaultPath(args.path ?? args.method).replace(/\/+$/, "")}/login`;
+  const given = await withDefaults(args.method, await readData(args.data, io), io);
+  const mount = `auth/${vaultPath(args.path ?? args.method).replace(/\/+$/, "")}/`;
   const { client, wrapTtl } = await findVault(args, io, { token: "none" });
+  const body = args.method === "join-token" ? await proveJoinToken(client, mount, given) : given;
+  const path = `${mount}login`;
   const reply = await client.ask({ method: "POST", path, body, wrapTtl });
   await printReply(reply, args, io, { subject: path, done: "no token was made" });
+}
+
+/**
+ * The login fields of a join token: it signs a challenge of the vault, and is itself sent nowhere.
+ * @throws {RksError} USAGE_INVALID without a token, JOIN_TOKEN_MALFORMED, and as the vault answers.
+ */
+async function proveJoinToken(client: VaultClient, mount: string, data: RequestData): Promise<RequestData> {
+  const { token: text, role = "", ...others } = data;
+  if (typeof text !== "string" || typeof role !== "string" || Object.keys(others).length > 0) {
+    throw new RksError("USAGE_INVALID", "the method join-token takes a token, and perhaps a role", {
+      suggestion: "Give token=@join.token and role=NAME.",
+    });
+  }
+  const { id: tokenId, seed } = parseJoinToken(text);
+  const path = `${mount}challenge`;
+  const challenge = await client.ask({ method: "POST", path, body: { token_id: tokenId } });
+  const nonce = challenge.type === "document" ? dataOf(challenge.document)["nonce"] : undefined;
+  if (typeof nonce !== "string")
+    throw new RksError("MESSAGE_INVALID", `"${path}" answered without a challenge`);
+  const { importEd25519Seed } = await import("../../join/ed25519-key.js");
+  const transcript = loginProofTranscript({ mount, tokenId, nonce, role });
+  const proof = sign(null, transcript, importEd25519Seed(seed.reveal()));
+  return { token_id: tokenId, nonce, proof: encodeBase64Url(proof), role };
 }
 
 /** A pod need not name its own token. */

@@ -1,23 +1,12 @@
 import type { Argv } from "yargs";
 import type { Choose } from "../choose.js";
+import { loginOptions } from "./login-arguments.js";
 import { valueCommands } from "./value-arguments.js";
 
 /** The verbs that ask a vault, as the `vault` command has them. */
 const VERBS = new Set([
-  ...[
-    "read",
-    "write",
-    "list",
-    "delete",
-    "unwrap",
-    "policy",
-    "token",
-    "secrets",
-    "auth",
-    "login [data..]",
-    "audit",
-  ],
-  ...["operator", "lease", "kv"],
+  ...["read", "write", "list", "delete", "unwrap", "kv", "policy", "token", "lease"],
+  ...["secrets", "auth", "login", "audit", "operator"],
 ]);
 
 /** Whether a word is one of the verbs that ask a vault. */
@@ -31,11 +20,8 @@ export function vaultCommands(parser: Argv, choose: Choose): Argv {
     .command("kv", "Read and write secrets of a kv engine", async (group) =>
       (await import("./kv-arguments.js")).kvCommands(group, choose),
     )
-    .command(
-      "login [data..]",
-      "Log in, and print the token",
-      async (command) => (await import("./login-arguments.js")).loginOptions(command),
-      (args) => choose(async (io) => (await import("./login-command.js")).login(args, io)),
+    .command("login [data..]", "Log in, and print the token", loginOptions, (args) =>
+      choose(async (io) => (await import("./login-command.js")).login(args, io)),
     )
     .command("token", "Make, look up, renew and revoke tokens", async (group) =>
       (await import("./token-arguments.js")).tokenCommands(group, choose),

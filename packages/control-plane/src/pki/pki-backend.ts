@@ -50,7 +50,7 @@ export function pkiBackend(ports: Pick<PkiPorts, "clock" | "createSerialNumber">
       [Symbol.asyncDispose]: async () => {
         await pki.tidy[Symbol.asyncDispose]();
         pki.crls.close();
-        pki.revocations.close();
+        await pki.revocations.close();
         pki.issuers.close();
       },
     };

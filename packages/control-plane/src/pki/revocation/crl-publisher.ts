@@ -1,4 +1,4 @@
-import type { Clock } from "@rk8s/protocol";
+import { type Clock, RksError } from "@rk8s/protocol";
 import { assembleCrl, buildTbsCertList } from "@rk8s/x509";
 import { subjectKeyIdOf } from "../certificate-authority.js";
 import type { Issuer } from "../issuer/issuer.js";
@@ -170,9 +170,18 @@ export class CrlPublisher {
     await lists.building;
   }
 
+  async #rest(ms: number): Promise<void> {
+    try {
+      await this.#clock.sleep(ms, { signal: this.#closing.signal });
+    } catch (cause) {
+      const suggestion = "Try again in a moment.";
+      throw new RksError("UNAVAILABLE", "the mount is being closed", { cause, suggestion });
+    }
+  }
+
   async #make(lists: Lists, signer: Issuer, kind: CrlKind): Promise<void> {
     const restMs = lists.restUntilMs - this.#clock.monotonicMs();
-    if (restMs > 0) await this.#clock.sleep(restMs, { signal: this.#closing.signal });
+    if (restMs > 0) await this.#rest(restMs);
     const crlId = crlIdOf(signer.certificate);
     const entries = await this.#revocations.entriesOf(crlId);
     const authority = await this.#issuers.authority(signer, "crl-signing");

@@ -110,12 +110,12 @@ export class RevocationStore {
   /** The entries of a list as they are now. @throws {RksError} STORAGE_CORRUPT when they cannot be made good. */
   entriesOf(crlId: string): Promise<CrlEntries> {
     const known = this.#entries.get(crlId);
-    return known === undefined ? this.#changes.run(() => this.#load(crlId)) : Promise.resolve(known);
+    return known === undefined ? this.#inTurn(() => this.#load(crlId)) : Promise.resolve(known);
   }
 
   /** Take the next number of a list, which is signed at a time: it is durable when this resolves and never given again. */
   nextNumber(crlId: string, signedMs: number): Promise<CrlNumber> {
-    return this.#changes.run(() => this.#lists.nextNumber(crlId, signedMs));
+    return this.#inTurn(() => this.#lists.nextNumber(crlId, signedMs));
   }
 
   /**
@@ -130,7 +130,7 @@ export class RevocationStore {
     let removed = 0;
     for (let at = 0; at < serialNumbers.length; at += MAX_REMOVED) {
       const part = serialNumbers.slice(at, at + MAX_REMOVED);
-      removed += await this.#changes.run(() => this.#remove(part, writesFor));
+      removed += await this.#inTurn(() => this.#remove(part, writesFor));
     }
     return removed;
   }
@@ -144,7 +144,7 @@ export class RevocationStore {
     for (const record of records) {
       const found = record.crlId === "" ? await crlIdOf(record) : undefined;
       if (found === undefined) continue;
-      await this.#changes.run(async () => {
+      await this.#inTurn(async () => {
         if ((await this.find(record.serialNumber))?.crlId !== "") return;
         const list = await this.#load(found.crlId);
         const { entries, changed, placed } = appendEntries(list, [crlEntryOf(record)], this.#nextVersion());
@@ -157,10 +157,24 @@ export class RevocationStore {
     return assigned;
   }
 
-  /** Drop what is in memory; to be called when the vault is sealed. */
-  close(): void {
+  /**
+   * Refuse every further change, wait for the one that is being made, and drop what is in memory; to be called when the
+   * vault is sealed, and before the mount is opened again: two stores would write over each other's lists.
+   */
+  async close(): Promise<void> {
     this.#closed = true;
+    await this.#changes.run(() => Promise.resolve());
     this.#entries = new Map();
+  }
+
+  /** Run a change after those before it, unless the store is closed by then. */
+  #inTurn<T>(change: () => Promise<T>): Promise<T> {
+    return this.#changes.run(() => {
+      if (!this.#closed) return change();
+      throw new RksError("UNAVAILABLE", "the mount is being closed", {
+        suggestion: "Try again in a moment.",
+      });
+    });
   }
 
   async #flush(): Promise<void> {
@@ -168,9 +182,7 @@ export class RevocationStore {
       const group = this.#waiting.splice(0, MAX_GROUP);
       if (group.length === 0) break;
       try {
-        const records = await this.#changes.run(() =>
-          this.#commit(group.map(({ revocation }) => revocation)),
-        );
+        const records = await this.#inTurn(() => this.#commit(group.map(({ revocation }) => revocation)));
         for (const [index, record] of records.entries()) group[index]?.resolve(record);
       } catch (error) {
         for (const waiting of group) waiting.reject(error);
@@ -288,7 +300,7 @@ export class RevocationStore {
   }
 
   #remember(crlId: string, entries: CrlEntries): void {
-    if (!this.#closed) this.#entries.set(crlId, entries);
+    this.#entries.set(crlId, entries);
   }
 
   #put(record: RevokedRecord): Write {

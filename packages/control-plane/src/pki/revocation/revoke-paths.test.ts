@@ -77,7 +77,7 @@ test("32 revocations of one certificate at once make one entry", async () => {
 test("300 revocations at once are all in the list, which has parts on the disk", async () => {
   const pki = await aPkiWithRoot();
   const serials: string[] = [];
-  for (let i = 0; i < 300; i += 1) serials.push((await issue(pki)).serial_number ?? "");
+  for (let i = 0; i < 300; i += 1) serials.push((await issue(pki))["serial_number"] ?? "");
   await Promise.all(serials.map((serial) => pki.write("revoke", { serial_number: serial })));
   expect((await serialsInCrl(pki)).toSorted()).toEqual(serials.toSorted());
   const again = await aPki({ storage: pki.storage });
@@ -203,8 +203,8 @@ test.each(everyCrash(2))(
   async (crash) => {
     const storage = new CrashingStorage();
     const pki = await aPkiWithRoot({ storage });
-    const first = (await issue(pki)).serial_number ?? "";
-    const second = (await issue(pki)).serial_number ?? "";
+    const first = (await issue(pki))["serial_number"] ?? "";
+    const second = (await issue(pki))["serial_number"] ?? "";
     await pki.write("revoke", { serial_number: first });
     storage.plan(crash);
     const outcomes = await Promise.allSettled([
@@ -232,7 +232,7 @@ test("a damaged part of a list is made again from the records", async () => {
   await pki.storage.transaction([], [{ type: "put", key: entries[0]?.key ?? "", value }]);
   const again = await aPki({ storage: pki.storage });
   expect((await serialsInCrl(again)).toSorted()).toEqual(serials.toSorted());
-  const third = (await issue(again)).serial_number ?? "";
+  const third = (await issue(again))["serial_number"] ?? "";
   await again.write("revoke", { serial_number: third });
   const last = await aPki({ storage: pki.storage });
   expect((await serialsInCrl(last)).toSorted()).toEqual([...serials, third].toSorted());

@@ -8,8 +8,6 @@ import type { Storage } from "../storage/storage.js";
 
 /** What a signature for an unknown token is verified with, so that it takes as long (RFC 8032 §7.1, test 1). */
 const DUMMY_KEY = "d75a980182b10ab7d54bfed3c964073a0ee172f3daa62325af021a68f707511a";
-/** Of many that use one token at the same time each round lets one through. */
-const MAX_ATTEMPTS = 64;
 
 /** The cluster's join tokens for the vault's login method, over the barrier that they are kept behind. */
 export function joinTokenKeys(barrier: Storage, ports: { readonly clock: { now(): number } }): JoinTokenKeys {
@@ -22,23 +20,15 @@ export function joinTokenKeys(barrier: Storage, ports: { readonly clock: { now()
       const isOwn = verifyEd25519(importEd25519PublicKey(publicKey), bytes, signature);
       return stored === undefined || !isOwn ? undefined : factsOf(stored.record);
     },
-    claim: async (id, user) => {
-      for (let attempt = 0; attempt < MAX_ATTEMPTS; attempt += 1) {
-        const stored = await records.read(id);
-        if (stored === undefined) throw gone(id);
-        const { record } = stored;
-        assertUsable(record, ports.clock.now());
-        if (record.role === "operator") return;
-        const used = withUse(record, { node: user, at: new Date(ports.clock.now()).toISOString() });
-        const { succeeded } = await barrier.transaction(
-          [records.unchanged(id, stored)],
-          [records.put(id, used)],
-        );
-        if (succeeded) return;
-      }
-      throw new RksError("CONFLICT", `join token "${id}" is in use at this moment`, {
-        suggestion: "Try again.",
-      });
+    use: async (id, user) => {
+      const stored = await records.read(id);
+      if (stored === undefined) throw gone(id);
+      const { record } = stored;
+      assertUsable(record, ports.clock.now());
+      const comparisons = [records.unchanged(id, stored)];
+      if (record.role === "operator") return { comparisons, writes: [] };
+      const used = withUse(record, { node: user, at: new Date(ports.clock.now()).toISOString() });
+      return { comparisons, writes: [records.put(id, used)] };
     },
     find: async (id) => {
       const stored = await records.read(id);

@@ -1,6 +1,6 @@
 import type { Secret } from "@rk8s/protocol";
 
-import type { Storage } from "../storage/storage.js";
+import type { Comparison, Storage, Write } from "../storage/storage.js";
 import type { PathTable } from "./path-table.js";
 import type { PolicyIdentity } from "./policy/policy.js";
 import type { VaultAuth, VaultWrapInfo } from "./request.js";
@@ -80,6 +80,17 @@ export interface LoginGrant {
   readonly boundCidrs?: readonly string[];
   /** Handed to `Backend.renewLogin` when the token is to be renewed. No secrets. */
   readonly renewal?: JsonObject;
+  /**
+   * What the login uses up, in one transaction with the token that it gives: no token without it, nothing used up without
+   * a token. Asked again when somebody else was faster; what it throws ends the login.
+   */
+  readonly commit?: () => Promise<Commit>;
+}
+
+/** What is written together with something else or not at all, and what must still be so then. */
+export interface Commit {
+  readonly comparisons: readonly Comparison[];
+  readonly writes: readonly Write[];
 }
 
 /** What a dynamic secret needs to be renewed and revoked later. */

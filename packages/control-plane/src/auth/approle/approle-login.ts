@@ -1,17 +1,15 @@
 import { RksError } from "@rk8s/protocol";
 import { z } from "zod";
 
-import type { Answer, Connection, JsonObject } from "../../vault/backend.js";
+import type { Answer, Commit, Connection, JsonObject } from "../../vault/backend.js";
 import { text } from "../../vault/field-types.js";
 import { type BackendPath, operation } from "../../vault/path-table.js";
 import { toLoginGrant } from "../../vault/token/token-parameters.js";
 import { isFrom } from "../bound-networks.js";
 import type { ApproleRole } from "./approle-role.js";
-import type { ApproleStore, FoundRole } from "./approle-store.js";
+import type { ApproleStore, FoundRole, FoundSecretId } from "./approle-store.js";
 import { isExpired, type SecretId } from "./secret-id.js";
 
-/** Of many that use one secret id at the same time each round lets one through. */
-const MAX_ATTEMPTS = 256;
 /** Looked up where there is no role, so that it takes as long. */
 const NO_ROLE = "00000000-0000-0000-0000-000000000000";
 
@@ -52,32 +50,24 @@ async function logIn(store: ApproleStore, given: Credentials, connection: Connec
     await store.findSecretId(NO_ROLE, given.secret_id);
     throw invalid();
   }
-  const secret = role.record.bindSecretId
-    ? await useSecretId(store, role, given.secret_id, connection)
-    : undefined;
-  if (secret === undefined) assertFrom(role.record.secretIdCidrs, connection);
-  return { login: grant(role, secret) };
+  if (!role.record.bindSecretId) {
+    assertFrom(role.record.secretIdCidrs, connection);
+    return { login: grant(role, undefined) };
+  }
+  if (given.secret_id === "") throw missing("secret_id");
+  const { uid, secretIdCidrs } = role.record;
+  const { record: secret } = await findUsable(store, uid, given.secret_id);
+  assertFrom(secretIdCidrs, connection);
+  assertFrom(secret.cidrs, connection);
+  assertFrom(tokenCidrs(role.record, secret), connection);
+  const commit = async (): Promise<Commit> => store.use(await findUsable(store, uid, given.secret_id));
+  return { login: { ...grant(role, secret), commit } };
 }
 
-async function useSecretId(
-  store: ApproleStore,
-  { record: role }: FoundRole,
-  secretIdText: string,
-  connection: Connection,
-): Promise<SecretId> {
-  if (secretIdText === "") throw missing("secret_id");
-  for (let attempt = 0; attempt < MAX_ATTEMPTS; attempt += 1) {
-    const found = await store.findSecretId(role.uid, secretIdText);
-    if (found === undefined || isExpired(found.record, store.clock.now())) throw invalid();
-    // Before the use is taken: a refusal must not cost one.
-    assertFrom(role.secretIdCidrs, connection);
-    assertFrom(found.record.cidrs, connection);
-    assertFrom(tokenCidrs(role, found.record), connection);
-    if (await store.takeUse(found)) return found.record;
-  }
-  throw new RksError("BUSY", "the secret id is being used by many at this moment", {
-    suggestion: "Try again.",
-  });
+async function findUsable(store: ApproleStore, uid: string, secretId: string): Promise<FoundSecretId> {
+  const found = await store.findSecretId(uid, secretId);
+  if (found === undefined || isExpired(found.record, store.clock.now())) throw invalid();
+  return found;
 }
 
 function grant(

@@ -4,7 +4,7 @@ import { type Clock, RksError } from "@rk8s/protocol";
 import { z } from "zod";
 
 import type { Storage, Write } from "../../storage/storage.js";
-import type { MountInit } from "../../vault/backend.js";
+import type { Commit, MountInit } from "../../vault/backend.js";
 import { type StoredRecord, StoredRecords } from "../stored-records.js";
 import { type ApproleRole, approleRole } from "./approle-role.js";
 import { isExpired, type SecretId, secretId } from "./secret-id.js";
@@ -166,30 +166,25 @@ export class ApproleStore {
     return accessors.toSorted();
   }
 
-  /** Take one use of a secret id, the last one with the secret id. False: somebody else was faster. */
-  async takeUse(found: FoundSecretId): Promise<boolean> {
+  /**
+   * What takes one use of a secret id, for a transaction; the last one goes with the secret id. The transaction fails when
+   * it was changed since it was found.
+   */
+  use(found: FoundSecretId): Commit {
     const { record, uid, hash } = found;
-    if (record.usesLeft === 1) return this.removeSecretId(found);
-    if (record.usesLeft === 0) return true;
+    if (record.usesLeft === 1) return this.#removal(found);
+    const name = `${uid}/${hash}`;
+    const comparisons = [this.#secrets.unchanged(name, found)];
+    if (record.usesLeft === 0) return { comparisons, writes: [] };
     const lastUpdatedTime = new Date(this.clock.now()).toISOString();
     const used: SecretId = { ...record, usesLeft: record.usesLeft - 1, lastUpdatedTime };
-    const name = `${uid}/${hash}`;
-    const { succeeded } = await this.storage.transaction(
-      [this.#secrets.unchanged(name, found)],
-      [this.#secrets.put(name, used)],
-    );
-    return succeeded;
+    return { comparisons, writes: [this.#secrets.put(name, used)] };
   }
 
   /** False: it was changed since it was found. */
   async removeSecretId(found: FoundSecretId): Promise<boolean> {
-    const { record, uid, hash } = found;
-    const name = `${uid}/${hash}`;
-    const { succeeded } = await this.storage.transaction(
-      [this.#secrets.unchanged(name, found)],
-      [this.#secrets.delete(name), this.#accessors.delete(`${uid}/${this.#hash(record.accessor)}`)],
-    );
-    return succeeded;
+    const { comparisons, writes } = this.#removal(found);
+    return (await this.storage.transaction(comparisons, writes)).succeeded;
   }
 
   /** Delete what expired, and what is left of deleted roles. Returns how many secret ids. */
@@ -205,6 +200,15 @@ export class ApproleStore {
       }
     }
     return count;
+  }
+
+  #removal(found: FoundSecretId): Commit {
+    const { record, uid, hash } = found;
+    const name = `${uid}/${hash}`;
+    return {
+      comparisons: [this.#secrets.unchanged(name, found)],
+      writes: [this.#secrets.delete(name), this.#accessors.delete(`${uid}/${this.#hash(record.accessor)}`)],
+    };
   }
 
   async #secretByHash(uid: string, hash: string): Promise<FoundSecretId | undefined> {

@@ -6,6 +6,7 @@ import type {
   Answer,
   Backend,
   BackendFactory,
+  Commit,
   Connection,
   JsonObject,
   LoginGrant,
@@ -139,8 +140,10 @@ class JoinTokenBackend implements Backend {
     const role = (await this.#roles.find(name))?.record;
     assertBound(name, role, token);
     assertFrom(token, role, connection);
-    await this.#keys.claim(tokenId, `vault login at ${this.#mount.path}`);
-    return { login: this.#grant(name, role, token) };
+    const use = (): Promise<Commit> => this.#keys.use(tokenId, `vault login at ${this.#mount.path}`);
+    // Who cannot use it hears why before anything is made of the login.
+    await use();
+    return { login: { ...this.#grant(name, role, token), commit: use } };
   }
 
   #grant(name: string, role: JoinTokenRole | undefined, token: JoinTokenFacts): LoginGrant {
@@ -185,7 +188,7 @@ function readSignature(proof: string): Uint8Array {
   );
 }
 
-/** Also where the token of the login may be used from, which the vault would refuse after the use was taken. */
+/** Also where the token of the login may be used from, which the vault would refuse in other words. */
 function assertFrom(token: JoinTokenFacts, role: JoinTokenRole | undefined, connection: Connection): void {
   const isAllowed =
     isFrom(token.cidr === null ? [] : [token.cidr], connection) &&

@@ -1,3 +1,5 @@
+import type { Commit } from "../../vault/backend.js";
+
 /** What a join token allows, as far as a login is concerned. */
 export interface JoinTokenFacts {
   /** 16 hexadecimal digits. */
@@ -20,10 +22,10 @@ export interface JoinTokenKeys {
    */
   verify(id: string, bytes: Uint8Array, signature: Uint8Array): Promise<JoinTokenFacts | undefined>;
   /**
-   * Let the token be used by `user` now. A node's token loses a use, in one transaction with the check that it has one; an
-   * operator's is good until it expires.
-   * @throws {RksError} JOIN_TOKEN_REVOKED, JOIN_TOKEN_EXPIRED, JOIN_TOKEN_USED, CONFLICT.
+   * What takes one use of the token for `user`, for a transaction: a node's token loses one, an operator's is good until
+   * it expires. The transaction fails when the token was changed meanwhile.
+   * @throws {RksError} JOIN_TOKEN_REVOKED, JOIN_TOKEN_EXPIRED, JOIN_TOKEN_USED, JOIN_TOKEN_INVALID.
    */
-  claim(id: string, user: string): Promise<void>;
+  use(id: string, user: string): Promise<Commit>;
   find(id: string): Promise<JoinTokenFacts | undefined>;
 }

@@ -2,6 +2,7 @@ import { FakeClock } from "@rk8s/protocol/testing";
 
 import type { BackendFactory, Connection, JsonObject, Operation } from "../../vault/backend.js";
 import type { VaultAuth } from "../../vault/request.js";
+import type { VaultInit } from "../../vault/vault.js";
 import { anUnsealedVault, type TestVault } from "../../vault/testing/unsealed-vault.js";
 
 /** A vault with one login method mounted, and short ways to ask it. */
@@ -15,9 +16,10 @@ export interface LoginVault extends TestVault {
 export async function aLoginVault(
   type: string,
   make: (clock: FakeClock) => BackendFactory,
+  init: Partial<VaultInit> = {},
 ): Promise<LoginVault> {
   const clock = new FakeClock({ now: 1_800_000_000_000 });
-  const made = await anUnsealedVault({ loginMethods: { [type]: make(clock) } });
+  const made = await anUnsealedVault({ ...init, loginMethods: { [type]: make(clock) } });
   const { vault, root } = made;
   await vault.write(root, `sys/auth/${type}`, { type });
   return {

@@ -36,8 +36,10 @@ export interface LoggedIn {
 }
 
 /**
- * Make the token that a login method grants: an orphan, tied to the entity of whoever logs in, bounded by the mount.
- * @throws {RksError} PERMISSION_DENIED from another network, for an entity that is disabled and for the root policy.
+ * Make the token that a login method grants: an orphan, tied to the entity of whoever logs in, bounded by the mount. What
+ * the login uses up is used up with the token or not at all.
+ * @throws {RksError} PERMISSION_DENIED from another network, for an entity that is disabled and for the root policy; BUSY
+ *   when others use the same up again and again; whatever the method's `commit` throws.
  */
 export async function logIn(ports: LoginPorts, login: Login): Promise<LoggedIn> {
   const { grant, mount, path, connection } = login;
@@ -78,7 +80,7 @@ export async function logIn(ports: LoginPorts, login: Login): Promise<LoggedIn> 
     },
     ...lifetime,
   };
-  const made = await tokens.create(token, undefined);
+  const made = await tokens.create(token, undefined, { commit: grant.commit });
   return { auth: toAuth(made.token, made.entry, nowMs), warnings, token: made };
 }
 

@@ -4,6 +4,7 @@ import { RksError } from "@rk8s/protocol";
 import type { Clock } from "@rk8s/protocol";
 
 import type { Comparison, Storage, Write } from "../../storage/storage.js";
+import type { Commit } from "../backend.js";
 import { type Due, type DuePage, type Expiring, readDue } from "../lease/expiry-index.js";
 import { BATCH_PREFIX, openBatchToken, sealBatchToken } from "./batch-token.js";
 import { OPERATOR_TOKEN } from "./operator-token.js";
@@ -33,6 +34,7 @@ const MAX_CONFLICTS = 200;
 const REVOKED_AT_ONCE = 32;
 /** Where a token that is to be removed stands in the index by time: first. */
 const AT_ONCE_MS = 0;
+const NOTHING_BESIDES: Commit = { comparisons: [], writes: [] };
 
 /** A token that may be used, as it was found. */
 export interface LiveToken {
@@ -49,6 +51,8 @@ export interface TokenOptions {
   readonly id?: string;
   /** What is to be written in the same transaction, for the token with this hash. Not for batch tokens. */
   readonly besides?: (hash: string) => readonly Write[];
+  /** What is to happen in the same transaction; asked again when somebody else was faster. */
+  readonly commit?: (() => Promise<Commit>) | undefined;
 }
 
 export interface MadeToken extends LiveToken {
@@ -111,7 +115,7 @@ export class TokenStore implements Expiring {
   /**
    * Make a token below `parent`, or an orphan; the operator's are orphans.
    * @throws {RksError} INPUT_INVALID when the line of ancestors is too long or the chosen token exists; PERMISSION_DENIED
-   *   when the parent is not alive any more.
+   *   when the parent is not alive any more; BUSY when others are faster again and again; whatever `commit` throws.
    */
   async create(
     token: NewToken,
@@ -119,16 +123,21 @@ export class TokenStore implements Expiring {
     options: TokenOptions = {},
   ): Promise<MadeToken> {
     const above = parent === OPERATOR_TOKEN ? undefined : parent;
-    if (token.type === "batch") return this.#makeBatch(token, above);
+    if (token.type === "batch") return this.#createBatch(token, above, options);
     for (let conflicts = 0; conflicts < MAX_CONFLICTS; conflicts += 1) {
       const stored = above === undefined ? undefined : await this.#entries.read(above.hash);
       if (above !== undefined && (stored === undefined || stored.entry.usesLeft === SPENT)) {
         throw parentGone();
       }
       const made = this.#make(token, above, options);
+      const { comparisons, writes } = (await options.commit?.()) ?? NOTHING_BESIDES;
       const absent = { key: TOKEN_PREFIX + made.hash, modRevision: 0 };
       const present = stored === undefined ? [] : [comparison(stored)];
-      const { succeeded } = await this.#entries.write(made.hash, [absent, ...present], made.writes);
+      const { succeeded } = await this.#entries.write(
+        made.hash,
+        [absent, ...present, ...comparisons],
+        [...made.writes, ...writes],
+      );
       if (succeeded) {
         if (made.entry.expiresAtMs !== undefined) this.#ports.onExpiry?.(made.entry.expiresAtMs);
         return made;
@@ -249,10 +258,21 @@ export class TokenStore implements Expiring {
     return { token: secret, hash, entry, writes };
   }
 
-  #makeBatch(token: NewToken, parent: LiveToken | undefined): MadeToken {
+  /** Nothing is kept of the token; what is to happen with it is all that is written. */
+  async #createBatch(
+    token: NewToken,
+    parent: LiveToken | undefined,
+    { commit }: TokenOptions,
+  ): Promise<MadeToken> {
     const entry = this.#entry(token, parent, "");
     const secret = sealBatchToken(this.#batchSecret, entry);
-    return { token: secret, hash: this.#hash(secret), entry };
+    const made = { token: secret, hash: this.#hash(secret), entry };
+    if (commit === undefined) return made;
+    for (let conflicts = 0; conflicts < MAX_CONFLICTS; conflicts += 1) {
+      const { comparisons, writes } = await commit();
+      if ((await this.#storage.transaction(comparisons, writes)).succeeded) return made;
+    }
+    throw tooBusy();
   }
 
   #entry(token: NewToken, parent: LiveToken | undefined, accessor: string): TokenEntry {

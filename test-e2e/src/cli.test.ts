@@ -180,3 +180,130 @@ describe("with a control plane", () => {
     expect(result.status).toBe(69);
   });
 });
+
+describe("the verbs of the vault", () => {
+  let cluster: Cluster;
+  let token: string;
+  let overHttps: Record<string, string>;
+  beforeAll(async () => {
+    cluster = await Cluster.start();
+    const created = assertDone(
+      await cluster.rks(["token", "create", "--policy", "root", "-field=token", "--socket", cluster.socket]),
+    );
+    token = created.stdout.trim();
+    overHttps = { VAULT_ADDR: cluster.httpAddress, VAULT_TOKEN: token, VAULT_CACERT: cluster.rootCertPath };
+  });
+  afterAll(async () => {
+    await cluster[Symbol.asyncDispose]();
+  });
+
+  test("ask the socket, or with VAULT_ADDR the network, and say which", async () => {
+    const byConfig = assertDone(
+      await cluster.rks(["policy", "list", "--config", cluster.configFile], { env: overHttps }),
+    );
+    const bySocket = assertDone(await cluster.rks(["policy", "list", "--socket", cluster.socket]));
+    const byAddress = assertDone(await cluster.rks(["policy", "list"], { env: overHttps }));
+
+    expect(byConfig.stderr).toBe(`asking ${cluster.socket}\n`);
+    expect(bySocket.stderr).toBe(`asking ${cluster.socket}\n`);
+    expect(byAddress.stderr).toBe(`asking ${cluster.httpAddress}\n`);
+    expect(byConfig.stdout).toBe(byAddress.stdout);
+    expect(byAddress.stdout).toMatch(/^Keys\n----\n[^]*root\n$/);
+  });
+
+  test("go from a mount to a revoked certificate over HTTPS, as with the vault command", async () => {
+    const env = overHttps;
+    const vault = async (...args: readonly string[]): Promise<string> =>
+      assertDone(await cluster.rks(args, { env })).stdout;
+
+    expect(await vault("secrets", "enable", "-path=web", "-max-lease-ttl=8760h", "pki")).toBe(
+      "mounted pki at web/\n",
+    );
+    await vault("write", "web/root/generate/internal", "common_name=web root", "ttl=8760h", "key_type=ec");
+    await vault(
+      "write",
+      "web/roles/web",
+      "allowed_domains=example.com",
+      "allow_subdomains=true",
+      "key_type=ec",
+    );
+    const names = ["common_name=www.example.com", "ttl=24h"];
+    const issued = JSON.parse(await vault("write", "-format=json", "web/issue/web", ...names)) as {
+      data: { certificate: string; serial_number: string };
+    };
+    const { certificate, serial_number: serial } = issued.data;
+    expect(await vault("read", "-field=certificate", `web/cert/${serial}`)).toBe(
+      `${certificate.trimEnd()}\n`,
+    );
+    expect(await vault("list", "web/certs")).toContain(serial);
+    await vault("write", "web/revoke", `serial_number=${serial}`);
+    expect(await vault("read", "-field=revocation_time", `web/cert/${serial}`)).toMatch(/^[1-9]\d+\n$/);
+    expect(await vault("read", "web/crl/pem")).toMatch(/^-----BEGIN X509 CRL-----\n/);
+    expect(await vault("secrets", "disable", "web")).toBe("unmounted web/\n");
+  });
+
+  test("a token goes where it is needed through files and stdin only", async () => {
+    const file = join(cluster.folder, "a.token");
+    await writeFile(file, `${token}\n`, { mode: 0o600 });
+    const { VAULT_TOKEN: _, ...env } = overHttps;
+
+    const byFile = await cluster.rks(["token", "lookup", "--token-file", file, "--json"], { env });
+    const byStdin = await cluster.rks(["login", "-", "-field=token"], { env, stdin: token });
+
+    expect(JSON.parse(assertDone(byFile).stdout)).toMatchObject({ data: { policies: ["root"] } });
+    expect(assertDone(byStdin).stdout.trim()).toBe(token);
+  });
+
+  test.each([
+    { name: "no token", change: { VAULT_TOKEN: "" }, status: 77, code: "PERMISSION_DENIED" },
+    { name: "a token that is none", change: { VAULT_TOKEN: "hvs.x" }, status: 77, code: "PERMISSION_DENIED" },
+    { name: "no root to trust", change: { VAULT_CACERT: "" }, status: 77, code: "SERVER_UNTRUSTED" },
+    {
+      name: "another name",
+      change: { VAULT_TLS_SERVER_NAME: "x" },
+      status: 77,
+      code: "SERVER_NAME_MISMATCH",
+    },
+    {
+      name: "verification switched off",
+      change: { VAULT_SKIP_VERIFY: "1" },
+      status: 78,
+      code: "CONFIG_INVALID",
+    },
+    { name: "no TLS", change: { VAULT_ADDR: "http://127.0.0.1:1" }, status: 78, code: "CONFIG_INVALID" },
+    { name: "nobody there", change: { VAULT_ADDR: "https://127.0.0.1:9" }, status: 69, code: "UNREACHABLE" },
+    { name: "another namespace", change: { VAULT_NAMESPACE: "team" }, status: 65, code: "INPUT_INVALID" },
+  ])("over HTTPS with $name: $status", async ({ change, status, code }) => {
+    const env = { ...overHttps, ...change };
+
+    const result = await cluster.rks(["secrets", "list", "--json"], { env });
+
+    expect(result.status).toBe(status);
+    expect(JSON.parse(result.stdout)).toMatchObject({ error: { code } });
+    expect(result.stderr).toMatch(/^rks: .+\nhint: .+/m);
+    expect(result.stderr).not.toContain(token);
+  });
+
+  test("a sealed vault is 75 over HTTPS, and opens there", async () => {
+    const keys = join(cluster.vaultFolder, "keys.json");
+    assertDone(await cluster.rks(["operator", "seal"], { env: overHttps }));
+
+    expect((await cluster.rks(["secrets", "list"], { env: overHttps })).status).toBe(75);
+    const opened = await cluster.rks(["operator", "unseal", "-key-file", keys, "-field=sealed"], {
+      env: overHttps,
+    });
+    expect(assertDone(opened).stdout).toBe("false\n");
+    assertDone(await cluster.rks(["secrets", "list"], { env: overHttps }));
+  });
+
+  test("new unseal shares: the answer says that keys.json is no longer true", async () => {
+    const socket = ["--socket", cluster.socket];
+    assertDone(await cluster.rks(["operator", "rekey", "-init", "-n=3", "-t=2", ...socket]));
+    const keys = join(cluster.vaultFolder, "keys.json");
+
+    const done = assertDone(await cluster.rks(["operator", "rekey", "-key-file", keys, ...socket]));
+
+    expect(done.stdout).toMatch(/^(Unseal Key \d: \S+\n){3}\n/);
+    expect(done.stderr).toContain(`warning: "${keys}" holds shares that do not open the vault any more`);
+  });
+});

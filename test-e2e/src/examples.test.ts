@@ -44,6 +44,7 @@ test("every example is run here", async () => {
     "join-check/allowed-hosts.ts",
     "seed-000/quic-pair.ts",
     "seed-000/vault-as-certificate-manager.ts",
+    "seed-002/client-certificates.ts",
   ]);
 });
 
@@ -135,6 +136,17 @@ test("seed 000: a QUIC pair says hello and welcome over mutual TLS", async () =>
 
   expect(stdout).toContain("server received: hello\n");
   expect(stdout).toContain("client received: welcome\n");
+});
+
+test("seed 002: a service account gets a client certificate and gives it back", async () => {
+  const { stdout } = assertDone(await runCommand(program("seed-002/client-certificates"), []));
+
+  const leaf = new X509Certificate(/-----BEGIN[^]*?-----END CERTIFICATE-----/.exec(stdout)![0]);
+  expect(leaf.subject).toBe("CN=tenant-acme-thales.keystore.internal");
+  expect(leaf.keyUsage).toEqual(["1.3.6.1.5.5.7.3.2"]);
+  expect(stdout).toMatch(/^logged in with the policies cmk, default$/m);
+  expect(stdout).toMatch(/^the revocation list has it: true$/m);
+  expect(stdout).not.toContain("PRIVATE KEY");
 });
 
 test("an example with a token of another cluster does not join", async () => {

@@ -139,6 +139,7 @@ function cleanEnvironment(): NodeJS.ProcessEnv {
     "JOIN_TOKEN",
     "JOIN_TOKEN_FILE",
     "NODE_OPTIONS",
+    ...Object.keys(env).filter((variable) => variable.startsWith("VAULT_")),
   ]) {
     delete env[name];
   }

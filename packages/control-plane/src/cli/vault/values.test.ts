@@ -27,7 +27,7 @@ async function stored(path: string): Promise<unknown> {
 }
 
 describe("writing", () => {
-  test.each([
+  test.each<{ readonly name: string; readonly words: readonly string[]; readonly holds: object }>([
     { name: "a text", words: ["a=1"], holds: { a: "1" } },
     { name: "a text with signs", words: ["a=b=c d"], holds: { a: "b=c d" } },
     { name: "nothing", words: ["a="], holds: { a: "" } },

@@ -52,7 +52,7 @@ export function rootPaths(pki: PkiMount): BackendPath[] {
           handle: async () => {
             await pki.issuers.change((change) => change.clear());
             const warning =
-              "DELETE /root deletes all keys and issuers; prefer the new DELETE /key/:key_ref and DELETE /issuer/:issuer_ref for finer granularity, unless removal of all keys and issuers is desired.";
+              "every issuer and every key of this mount is gone; `issuer/:ref` and `key/:ref` can be deleted one by one";
             return { warnings: [warning] };
           },
         }),

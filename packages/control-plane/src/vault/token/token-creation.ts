@@ -89,9 +89,11 @@ export async function createToken(ports: CreationPorts, creation: Creation): Pro
 
 function assertCallerMay({ token, hasSudo }: Caller, fields: CreationFields): void {
   if (token.entry.usesLeft !== UNLIMITED_USES) {
-    throw denied("a token with limited uses cannot make tokens");
+    throw invalid("a token with limited uses cannot make tokens", "Use a token without `num_uses`.");
   }
-  if (token.entry.type === "batch") throw denied("a batch token cannot make tokens");
+  if (token.entry.type === "batch") {
+    throw invalid("a batch token cannot make tokens", "Use a service token.");
+  }
   if (fields.id !== "" && !hasSudo) throw denied("choosing a token's id needs sudo");
   if (fields.period !== 0 && !hasSudo) throw denied("making a periodic token needs sudo");
   if (fields.id !== "" && !CHOSEN_ID.test(fields.id)) {

@@ -28,6 +28,11 @@ const vectors = [
   },
 ];
 
+/** Only where further clients of the vault are at hand: `npm run test:more-clients`. */
+const moreClients = {
+  test: { ...endToEnd, name: "more-clients", include: ["test-e2e/more-clients/**/*.test.ts"] },
+};
+
 export default defineConfig({
   test: {
     projects: [
@@ -38,6 +43,7 @@ export default defineConfig({
       { test: { ...endToEnd, name: "e2e", include: ["test-e2e/src/**/*.test.ts"] } },
       ...(process.env["RK8S_NIGHTLY"] === "1" ? [nightly] : []),
       ...(process.env["RK8S_VECTORS"] === undefined ? [] : vectors),
+      ...(process.env["RK8S_MORE_CLIENTS"] === undefined ? [] : [moreClients]),
     ],
   },
 });

@@ -82,9 +82,12 @@ function apiWith(where: Where, token: string): VaultApi {
 function exchange({ address, agent }: Where, token: string, call: VaultCall): Promise<VaultReply> {
   const { method, path, body } = call;
   const type = method === "PATCH" ? "application/merge-patch+json" : "application/json";
+  const isRead = method === "GET" || method === "HEAD" || method === "LIST" || method === "SCAN";
+  const text = body === undefined || isRead ? undefined : JSON.stringify(body);
   const headers = {
     ...(token === "" ? {} : { "x-vault-token": token }),
-    ...(body === undefined ? {} : { "content-type": type }),
+    // Node says no length of a DELETE's body by itself, and the server takes it for another request.
+    ...(text === undefined ? {} : { "content-type": type, "content-length": Buffer.byteLength(text) }),
     ...call.headers,
   };
   // Node's client knows no LIST and no SCAN.
@@ -103,14 +106,13 @@ function exchange({ address, agent }: Where, token: string, call: VaultCall): Pr
         answer.once("error", reject);
         answer.once("end", () => {
           const bytes = Buffer.concat(chunks);
-          const text = bytes.toString();
-          resolve({ status: answer.statusCode ?? 0, bytes, text, json: parsed(text) });
+          const said = bytes.toString();
+          resolve({ status: answer.statusCode ?? 0, bytes, text: said, json: parsed(said) });
         });
       },
     );
     sent.once("error", reject);
-    const isRead = asked.method === "GET" || asked.method === "HEAD";
-    sent.end(body === undefined || isRead ? undefined : JSON.stringify(body));
+    sent.end(text);
   });
 }
 

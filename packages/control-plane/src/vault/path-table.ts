@@ -176,13 +176,15 @@ export function callerOf<T>(request: { readonly caller: T | undefined }): T {
 
 /** Merge a request's fields over what was stored: null takes a member away (RFC 7396). */
 export function mergePatch(stored: JsonObject, patch: JsonObject): JsonObject {
-  const merged: Record<string, unknown> = { ...stored };
+  // A map, so that `__proto__` is a member like any other.
+  const merged = new Map(Object.entries(stored));
   for (const [name, value] of Object.entries(patch)) {
-    if (value === null) delete merged[name];
-    else if (isObject(value)) merged[name] = mergePatch(isObject(merged[name]) ? merged[name] : {}, value);
-    else merged[name] = value;
+    const before = merged.get(name);
+    if (value === null) merged.delete(name);
+    else if (isObject(value)) merged.set(name, mergePatch(isObject(before) ? before : {}, value));
+    else merged.set(name, value);
   }
-  return merged;
+  return Object.fromEntries(merged);
 }
 
 function isObject(value: unknown): value is JsonObject {

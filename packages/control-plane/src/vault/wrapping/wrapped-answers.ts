@@ -3,6 +3,7 @@ import { randomUUID } from "node:crypto";
 import { RksError } from "@rk8s/protocol";
 import { z } from "zod";
 
+import type { JsonObject } from "../backend.js";
 import { RESPONSE_WRAPPING } from "../policy/builtin-policies.js";
 import type { HandledAnswer, VaultWrapInfo } from "../request.js";
 import { toVaultAnswer } from "../request.js";
@@ -26,7 +27,8 @@ const kept = z.object({
   lease_id: z.string(),
   renewable: z.boolean(),
   lease_duration: z.number(),
-  data: z.record(z.string(), z.unknown()).nullable(),
+  // As it was: a record would lose a member `__proto__`.
+  data: z.custom<JsonObject>((value) => typeof value === "object").nullable(),
   warnings: z.array(z.string()).readonly().nullable(),
   auth: z.record(z.string(), z.unknown()).nullable(),
 });

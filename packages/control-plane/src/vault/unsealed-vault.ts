@@ -167,6 +167,9 @@ export class UnsealedVault implements AsyncDisposable {
           leaving.delete(entry.accessor);
         }
       },
+    }).catch(async (reason: unknown) => {
+      await audit[Symbol.asyncDispose]();
+      throw reason;
     });
     expirer = new Expirer([tokens, leases], { clock, logger });
     const pipeline = new RequestPipeline({

@@ -237,7 +237,7 @@ export class AuditBroker implements RequestAudit, AsyncDisposable {
 /** Whether a request may be the one that makes the audit writable again. Its policies are still to be asked. */
 function isRepair({ operation, path, token }: AuditedRequest): boolean {
   if (token === undefined) return false;
-  if (path === "sys/audit") return operation === "read" || operation === "list";
+  if (path === "sys/audit" || path === "sys/audit/") return operation === "read" || operation === "list";
   const isChange = operation === "create" || operation === "update" || operation === "delete";
   return isChange && path.startsWith("sys/audit/");
 }

@@ -1,4 +1,4 @@
-import { mkdtemp, readFile, rename, rm, symlink, unlink } from "node:fs/promises";
+import { mkdtemp, readdir, readFile, readlink, rename, rm, symlink, unlink } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 
@@ -82,6 +82,7 @@ test("with sudo a vault whose disk is lost is repaired, without it not", async (
   await fill();
   await expect(vault.delete(token, "sys/audit/file")).rejects.toMatchObject({ code: "AUDIT_UNWRITABLE" });
   expect((await vault.read(root, "sys/audit"))?.data).toHaveProperty(["file/"]);
+  expect((await vault.read(root, "sys/audit/"))?.data).toHaveProperty(["file/"]);
   const other = join(folder, "other.log");
   await vault.write(root, "sys/audit/other", { type: "file", options: { file_path: other } });
   await vault.read(root, "things/a");
@@ -110,3 +111,22 @@ test("a vault whose audit disk is gone when it is unsealed is unsealed and refus
   await unlink(path);
   expect(await vault.read(root, "things/a")).toBeDefined();
 });
+
+/** The files that this process has open. */
+async function openFiles(): Promise<readonly string[]> {
+  const names = await readdir("/proc/self/fd");
+  return Promise.all(names.map((name) => readlink(`/proc/self/fd/${name}`).catch(() => "")));
+}
+
+test.skipIf(process.platform !== "linux")(
+  "a vault that cannot be unsealed leaves no audit file open",
+  async () => {
+    const { vault, share } = aVault;
+    expect(await openFiles()).toContain(path);
+    const value = Buffer.from("no table");
+    await vault.barrier.transaction([], [{ type: "put", key: "core/mounts", value }]);
+    await vault.seal();
+    await expect(vault.unseal(share)).rejects.toMatchObject({ code: "STORAGE_CORRUPT" });
+    expect(await openFiles()).not.toContain(path);
+  },
+);

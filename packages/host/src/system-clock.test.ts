@@ -7,6 +7,20 @@ test("a sleep of nothing ends, a negative one too", async () => {
   expect(systemClock.monotonicMs()).toBeGreaterThan(0);
 });
 
+test.each([
+  { background: false, kept: 1 },
+  { background: true, kept: 0 },
+])("whether a sleep keeps the process: background $background", async ({ background, kept }) => {
+  const timers = (): number =>
+    process.getActiveResourcesInfo().filter((resource) => resource === "Timeout").length;
+  const before = timers();
+  const controller = new AbortController();
+  const sleeping = systemClock.sleep(3_000_000, { signal: controller.signal, background });
+  expect(timers() - before).toBe(kept);
+  controller.abort(new Error("enough"));
+  await expect(sleeping).rejects.toThrow("enough");
+});
+
 test("a sleep ends with the signal's own reason", async () => {
   const controller = new AbortController();
   const reason = new Error("enough");

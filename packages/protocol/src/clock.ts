@@ -8,5 +8,12 @@ export interface Clock {
    * Wait at least `ms` milliseconds.
    * @throws the signal's reason as soon as `signal` is aborted.
    */
-  sleep(ms: number, options?: { readonly signal?: AbortSignal | undefined }): Promise<void>;
+  sleep(ms: number, options?: SleepOptions): Promise<void>;
+}
+
+/** How to wait. */
+export interface SleepOptions {
+  readonly signal?: AbortSignal | undefined;
+  /** Whether a process in which nothing else is under way ends in spite of this wait: for loops that run for ever. */
+  readonly background?: boolean | undefined;
 }

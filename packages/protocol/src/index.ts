@@ -1,6 +1,6 @@
 export { decodeBase64Url, encodeBase64Url } from "./base64url.js";
 export { concatBytes, equalBytes, fromHex, fromUtf8, hex, utf8 } from "./bytes.js";
-export type { Clock } from "./clock.js";
+export type { Clock, SleepOptions } from "./clock.js";
 export { CLOSE_CODES, closeError } from "./close-codes.js";
 export type { CloseCode } from "./close-codes.js";
 export { decodeMessage, encodeMessage } from "./codec.js";

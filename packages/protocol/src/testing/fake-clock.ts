@@ -1,4 +1,4 @@
-import type { Clock } from "../clock.js";
+import type { Clock, SleepOptions } from "../clock.js";
 
 interface Sleeper {
   readonly ms: number;
@@ -35,7 +35,7 @@ export class FakeClock implements Clock {
     return this.#sleepers.size;
   }
 
-  async sleep(ms: number, options: { readonly signal?: AbortSignal | undefined } = {}): Promise<void> {
+  async sleep(ms: number, options: SleepOptions = {}): Promise<void> {
     const { signal } = options;
     signal?.throwIfAborted();
     await new Promise<void>((resolve, reject) => {

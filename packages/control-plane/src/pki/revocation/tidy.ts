@@ -210,7 +210,7 @@ export class Tidy implements AsyncDisposable {
       const leftMs = this.#lastAutoFinishedMs + this.#config.interval_duration * 1000 - now;
       if (leftMs > 0) {
         try {
-          await this.#clock.sleep(Math.min(leftMs, MAX_SLEEP_MS), { signal });
+          await this.#clock.sleep(Math.min(leftMs, MAX_SLEEP_MS), { signal, background: true });
         } catch {
           return;
         }

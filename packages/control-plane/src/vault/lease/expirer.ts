@@ -15,7 +15,7 @@ export interface ExpirerPorts {
   readonly logger: Logger;
 }
 
-/** Ends what is due, in the background, from the moment it is made until it is disposed. */
+/** Ends what is due, in the background, from the moment it is made until it is disposed. It keeps no process alive. */
 export class Expirer implements AsyncDisposable {
   readonly #kinds: readonly Expiring[];
   readonly #ports: ExpirerPorts;
@@ -71,12 +71,14 @@ export class Expirer implements AsyncDisposable {
     const { clock } = this.#ports;
     if (nextAtMs === undefined) {
       // Nothing that is noticed makes it try a failing store again at once.
-      await clock.sleep(RETRY_MS, { signal: this.#closing.signal }).catch(() => undefined);
+      const { signal } = this.#closing;
+      await clock.sleep(RETRY_MS, { signal, background: true }).catch(() => undefined);
       return;
     }
     const sleepMs = Math.min(Math.max(nextAtMs - clock.now(), 0), MAX_SLEEP_MS);
     this.#wakesAtMs = clock.now() + sleepMs;
-    await clock.sleep(sleepMs, { signal: this.#waking.signal }).catch(() => undefined);
+    const { signal } = this.#waking;
+    await clock.sleep(sleepMs, { signal, background: true }).catch(() => undefined);
   }
 
   /** When the next one is due; undefined when one could not be ended. */

@@ -1,4 +1,4 @@
-import type { Secret } from "@rk8s/protocol";
+import type { Secret, SleepOptions } from "@rk8s/protocol";
 import { FakeClock } from "@rk8s/protocol/testing";
 import { afterEach, beforeEach, expect, test } from "vitest";
 
@@ -347,4 +347,20 @@ test("a token is revoked with its leases or not at all, whatever write of it fai
       revoked: crashAt === 0 ? [] : ["a"],
     });
   }
+});
+
+test("nothing that waits in the background keeps a program alive that forgot to seal its vault", async () => {
+  const waits: (boolean | undefined)[] = [];
+  class NotingClock extends FakeClock {
+    override sleep(ms: number, options: SleepOptions = {}): Promise<void> {
+      waits.push(options.background);
+      return super.sleep(ms, options);
+    }
+  }
+  await using vault = await openVault({ storage: memoryStorage() }, { clock: new NotingClock() });
+  const { shares } = await vault.init({ shares: 1, threshold: 1 });
+  await vault.unseal(shares[0] ?? "");
+  await settle();
+  expect(waits.length).toBeGreaterThan(0);
+  expect(waits.every((background) => background === true)).toBe(true);
 });

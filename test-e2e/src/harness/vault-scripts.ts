@@ -37,12 +37,12 @@ export class ScriptedVault implements AsyncDisposable {
   }
 
   /** A PKI mount with a root, for scripts that begin there. */
-  async mountWithRoot(name: string): Promise<string> {
+  async mountWithRoot(name: string, keyType = "ec"): Promise<string> {
     await this.api.write(`sys/mounts/${name}`, { type: "pki", config: { max_lease_ttl: "8760h" } });
     await this.api.write(`${name}/root/generate/internal`, {
       common_name: `${name} root`,
       ttl: "8700h",
-      key_type: "ec",
+      key_type: keyType,
     });
     return name;
   }

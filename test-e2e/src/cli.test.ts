@@ -284,6 +284,22 @@ describe("the verbs of the vault", () => {
     expect(result.stderr).not.toContain(token);
   });
 
+  test("whoever holds a join token logs in with it once, and it is sent nowhere", async () => {
+    const socket = ["--socket", cluster.socket];
+    const { token: joinToken } = await cluster.mintToken();
+    assertDone(await cluster.rks(["auth", "enable", "join-token", ...socket]));
+    const role = ["write", "auth/join-token/role/node", "token_policies=default", "bound_token_roles=node"];
+    assertDone(await cluster.rks([...role, ...socket]));
+    const argv = ["login", "-method=join-token", "token=-", "-field=policies"];
+    const { VAULT_TOKEN: _, ...env } = overHttps;
+
+    const first = await cluster.rks(argv, { env, stdin: joinToken });
+    const again = await cluster.rks(argv, { env, stdin: joinToken });
+
+    expect(assertDone(first).stdout).toBe("[default]\n");
+    expect(again.status).toBe(77);
+  });
+
   test("a sealed vault is 75 over HTTPS, and opens there", async () => {
     const keys = join(cluster.vaultFolder, "keys.json");
     assertDone(await cluster.rks(["operator", "seal"], { env: overHttps }));

@@ -11,7 +11,7 @@ const ANSWER_TIMEOUT_MS = 60_000;
 const OK_STATUSES = { from: 200, to: 299 };
 
 /** One question to a vault. */
-export interface VaultCall {
+interface VaultCall {
   /** `LIST` is sent as a GET with `list=true`, which no proxy stops. */
   readonly method: "GET" | "LIST" | "POST" | "PATCH" | "DELETE";
   /** Without `v1/`, not encoded: `pki/cert/39:dd`. */
@@ -52,14 +52,18 @@ export interface VaultClientOptions {
 }
 
 /** A client for a socket; without a token it has every right. Nothing is opened before the first question. */
-export function vaultOverSocket(path: string, options: VaultClientOptions = {}): VaultClient {
+export function vaultOverSocket(
+  path: string,
+  options: VaultClientOptions & { readonly startCommand?: string } = {},
+): VaultClient {
+  const startCommand = options.startCommand ?? "rks start --config FILE";
   const timeoutMs = options.timeoutMs ?? ANSWER_TIMEOUT_MS;
   return client({
     base: { socketPath: path },
     isTls: false,
     options: { ...options, timeoutMs },
     timedOut: () => timedOut(path, timeoutMs),
-    failed: (cause) => unreachable(path, "rks start --config FILE", cause),
+    failed: (cause) => unreachable(path, startCommand, cause),
     check: () => assertSocketPath(path),
   });
 }

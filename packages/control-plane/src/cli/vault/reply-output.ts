@@ -65,7 +65,7 @@ export async function printDocument(
 }
 
 /** Say on stderr what the vault warns of, wherever in the answer that stands. */
-export function printWarnings(document: VaultDocument, io: CliIo): void {
+function printWarnings(document: VaultDocument, io: CliIo): void {
   const warnings = document["warnings"];
   if (!Array.isArray(warnings)) return;
   for (const warning of warnings) io.stderr(`warning: ${printable(String(warning)).replaceAll("\n", " ")}\n`);
@@ -99,7 +99,7 @@ export function keysTable(keys: readonly string[]): string {
 }
 
 /** The error for a path that has nothing. */
-export function nothingAt(subject: string): RksError {
+function nothingAt(subject: string): RksError {
   return new RksError("NOT_FOUND", `there is nothing at ${JSON.stringify(subject.slice(0, 200))}`, {
     suggestion: "List what there is with `rks list`, `rks secrets list` or `rks policy list`.",
   });

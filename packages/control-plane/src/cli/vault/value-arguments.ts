@@ -9,12 +9,12 @@ const QUERY = "name=value";
 type PathWords = VaultArguments & { path: string; data: string[] };
 
 /** Flags of `rks read`, `list` and `delete`. */
-export function pathOptions<T>(command: Argv<T>): Argv<T & PathWords> {
+function pathOptions<T>(command: Argv<T>): Argv<T & PathWords> {
   return vaultOptions(command).positional("path", required(PATH)).positional("data", words(QUERY));
 }
 
 /** Flags of `rks write`. */
-export function writeOptions<T>(command: Argv<T>): Argv<T & PathWords & { force: boolean }> {
+function writeOptions<T>(command: Argv<T>): Argv<T & PathWords & { force: boolean }> {
   return vaultOptions(command)
     .positional("path", required(PATH))
     .positional("data", words(FIELDS))
@@ -22,7 +22,7 @@ export function writeOptions<T>(command: Argv<T>): Argv<T & PathWords & { force:
 }
 
 /** Flags of `rks unwrap`. */
-export function unwrapOptions<T>(command: Argv<T>): Argv<T & VaultArguments & { token: string | undefined }> {
+function unwrapOptions<T>(command: Argv<T>): Argv<T & VaultArguments & { token: string | undefined }> {
   return vaultOptions(command).positional("token", word("The wrapping token; - reads stdin"));
 }
 

@@ -208,3 +208,10 @@ describe("wrapping", () => {
     expect((await rks(["unwrap", "-token-file", "wrapping", "-field=a"])).stdout).toBe("1\n");
   });
 });
+
+test("where no rks answers, the command that starts it is named", async () => {
+  await writeFile(join(folder, "c.yaml"), "tls_config: { vault_folder: ./none }\n");
+  const { exit, stderr } = await runRks(folder, ["read", "sys/health", "--config", "c.yaml"]);
+  expect(exit).toBe(69);
+  expect(stderr).toContain("rks start --config c.yaml");
+});

@@ -47,7 +47,12 @@ type Token = Secret<string> | undefined;
 async function overSocket(args: Chosen, token: Token, io: CliIo): Promise<VaultClient> {
   const socket = args.socket === undefined ? await socketOfConfig(args, io) : resolve(io.cwd, args.socket);
   io.stderr(`asking ${socket}\n`);
-  return vaultOverSocket(socket, { token, timeoutMs: timeoutMs(io) });
+  const config = args.socket === undefined ? (args.config ?? "config.yaml") : "FILE";
+  return vaultOverSocket(socket, {
+    token,
+    timeoutMs: timeoutMs(io),
+    startCommand: `rks start --config ${config}`,
+  });
 }
 
 async function socketOfConfig(args: Chosen, io: CliIo): Promise<string> {

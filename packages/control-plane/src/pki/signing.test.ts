@@ -16,7 +16,7 @@ import {
   type SignatureAlgorithm,
 } from "@rk8s/x509";
 import { expect, test } from "vitest";
-import { assertProofOfPossession, signatureAlgorithmOf, signBytes } from "./signing.js";
+import { assertProofOfPossession, proveKeyAside, signatureAlgorithmOf, signBytes } from "./signing.js";
 
 interface Pair {
   readonly publicKey: KeyObject;
@@ -43,9 +43,17 @@ function aCsr(pair: Pair, algorithm: SignatureAlgorithm, change?: (spki: Buffer)
   );
 }
 
-function judge(csr: Uint8Array): string {
+/** Both forms of the check; they must agree. */
+async function judge(csr: Uint8Array): Promise<string> {
+  const request = parseCertificateRequest(csr);
+  const atOnce = await outcome(() => assertProofOfPossession(request));
+  expect(await outcome(() => proveKeyAside(request))).toBe(atOnce);
+  return atOnce;
+}
+
+async function outcome(check: () => void | Promise<void>): Promise<string> {
   try {
-    assertProofOfPossession(parseCertificateRequest(csr));
+    await check();
     return "accepted";
   } catch (error) {
     return error instanceof RksError ? error.code : String(error);
@@ -73,46 +81,50 @@ test.each<{ name: string; pair: () => Pair; algorithm: SignatureAlgorithm; resul
   { name: "Ed448", pair: () => generateKeyPairSync("ed448"), algorithm: "ed25519", result: "KEY_TOO_WEAK" },
 ])(
   "a request with $name: $result",
-  ({ pair, algorithm, result }) => {
-    expect(judge(aCsr(pair(), algorithm))).toBe(result);
+  async ({ pair, algorithm, result }) => {
+    expect(await judge(aCsr(pair(), algorithm))).toBe(result);
   },
   RSA_TIMEOUT_MS,
 );
 
-test("a request with an RSA key above 4096 bits is refused before its signature is looked at", () => {
+test("a request with an RSA key above 4096 bits is refused before its signature is looked at", async () => {
   const modulus = encodeUnsignedInteger(new Uint8Array(640).fill(0xc5));
   const key = encodeBitString(encodeSequence(modulus, encodeSmallInteger(65_537)));
   const spki = encodeSequence(encodeSequence(encodeOid(OID.rsaEncryption), encodeNull()), key);
   const tbs = buildCertificateRequestInfo({ subject: encodeName([]), spki, extensions: [] });
   const csr = assembleCertificateRequest(tbs, encodeSignatureAlgorithm("rsa-sha256"), new Uint8Array(640));
-  expect(judge(csr)).toBe("KEY_TOO_WEAK");
+  expect(await judge(csr)).toBe("KEY_TOO_WEAK");
 });
 
-test("a key that is no point of its curve is refused", () => {
-  expect(judge(aCsr(p256, "ecdsa-sha256", (spki) => void spki.subarray(-64).fill(1)))).toBe("CSR_INVALID");
-  expect(judge(aCsr(p256, "ecdsa-sha256", (spki) => void spki.subarray(-64).fill(0)))).toBe("CSR_INVALID");
+test("a key that is no point of its curve is refused", async () => {
+  expect(await judge(aCsr(p256, "ecdsa-sha256", (spki) => void spki.subarray(-64).fill(1)))).toBe(
+    "CSR_INVALID",
+  );
+  expect(await judge(aCsr(p256, "ecdsa-sha256", (spki) => void spki.subarray(-64).fill(0)))).toBe(
+    "CSR_INVALID",
+  );
 });
 
-test("a request signed by another key, or said to be signed in another way, is refused", () => {
+test("a request signed by another key, or said to be signed in another way, is refused", async () => {
   const other = ec("P-256");
   const csr = aCsr({ publicKey: p256.publicKey, privateKey: other.privateKey }, "ecdsa-sha256");
-  expect(judge(csr)).toBe("CSR_INVALID");
+  expect(await judge(csr)).toBe("CSR_INVALID");
   const { tbs, signature } = parseCertificateRequest(aCsr(p256, "ecdsa-sha256"));
-  expect(judge(assembleCertificateRequest(tbs, encodeSignatureAlgorithm("ed25519"), signature))).toBe(
-    "CSR_INVALID",
-  );
-  expect(judge(assembleCertificateRequest(tbs, encodeSignatureAlgorithm("rsa-sha256"), signature))).toBe(
-    "CSR_INVALID",
-  );
-  expect(judge(assembleCertificateRequest(tbs, encodeSignatureAlgorithm("ecdsa-sha384"), signature))).toBe(
-    "CSR_INVALID",
-  );
-  const sha1 = encodeSequence(encodeOid("1.2.840.10045.4.1"));
-  expect(judge(assembleCertificateRequest(tbs, sha1, sign("sha1", tbs, p256.privateKey)))).toBe(
+  expect(await judge(assembleCertificateRequest(tbs, encodeSignatureAlgorithm("ed25519"), signature))).toBe(
     "CSR_INVALID",
   );
   expect(
-    judge(assembleCertificateRequest(tbs, encodeSignatureAlgorithm("ecdsa-sha256"), new Uint8Array())),
+    await judge(assembleCertificateRequest(tbs, encodeSignatureAlgorithm("rsa-sha256"), signature)),
+  ).toBe("CSR_INVALID");
+  expect(
+    await judge(assembleCertificateRequest(tbs, encodeSignatureAlgorithm("ecdsa-sha384"), signature)),
+  ).toBe("CSR_INVALID");
+  const sha1 = encodeSequence(encodeOid("1.2.840.10045.4.1"));
+  expect(await judge(assembleCertificateRequest(tbs, sha1, sign("sha1", tbs, p256.privateKey)))).toBe(
+    "CSR_INVALID",
+  );
+  expect(
+    await judge(assembleCertificateRequest(tbs, encodeSignatureAlgorithm("ecdsa-sha256"), new Uint8Array())),
   ).toBe("CSR_INVALID");
 });
 

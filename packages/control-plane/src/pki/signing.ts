@@ -117,22 +117,54 @@ export function assertKeyStrength(key: PublicKeyInfo): void {
 }
 
 /**
- * Check that whoever made the request holds its private key (RFC 2986 §4.2). The key's strength is checked first.
+ * Check that whoever made the request holds its private key (RFC 2986 §4.2). The key's strength is checked first. The event
+ * loop waits: see `proveKeyAside`.
  * @throws {RksError} KEY_TOO_WEAK; CSR_INVALID when the key is no point of its curve, the signature's algorithm does not fit
  * the key or is not one of SHA-2 or Ed25519, or the signature is wrong.
  */
 export function assertProofOfPossession(request: CertificateRequest): void {
-  const { publicKey, signatureAlgorithm } = request;
+  const { hash, key } = keyOfProof(request);
+  assertFits(verify(hash, request.tbs, key, request.signature));
+}
+
+/** As `assertProofOfPossession`, the signature being verified on another thread: it is the dearest part of signing a request. */
+export async function proveKeyAside(request: CertificateRequest): Promise<void> {
+  const { hash, key } = keyOfProof(request);
+  assertFits(await verifyAside(hash, request, key));
+}
+
+/** Verify a signature on one of the threads that Node has for such work. */
+export function verifyAside(
+  hash: string | null,
+  signed: Pick<CertificateRequest, "tbs" | "signature">,
+  key: VerifyingKey,
+): Promise<boolean> {
+  return new Promise((resolve, reject) => {
+    verify(hash, signed.tbs, key, signed.signature, (error, fits) => {
+      if (error === null) resolve(fits);
+      else reject(error);
+    });
+  });
+}
+
+type VerifyingKey = KeyObject | ({ readonly key: KeyObject } & typeof PSS);
+
+/** What a request's signature is to be verified with. @throws as `assertProofOfPossession`. */
+function keyOfProof({ publicKey, signatureAlgorithm }: CertificateRequest): {
+  readonly hash: string | null;
+  readonly key: VerifyingKey;
+} {
   assertKeyStrength(publicKey);
   const algorithm = signatureAlgorithm.name ?? signatureAlgorithm.rsaPss;
   if (algorithm?.startsWith(ALGORITHM_PREFIXES[publicKey.algorithm]) !== true) {
     throw csrInvalid(`its signature algorithm "${algorithm ?? signatureAlgorithm.oid}" does not fit its key`);
   }
   const key = importPublicKey(publicKey);
-  const options = signatureAlgorithm.rsaPss === undefined ? key : { key, ...PSS };
-  if (!verify(HASHES[algorithm], request.tbs, options, request.signature)) {
-    throw csrInvalid("its signature does not fit its key");
-  }
+  return { hash: HASHES[algorithm], key: signatureAlgorithm.rsaPss === undefined ? key : { key, ...PSS } };
+}
+
+function assertFits(fits: boolean): void {
+  if (!fits) throw csrInvalid("its signature does not fit its key");
 }
 
 /** Import by JWK: on Node 20 several times faster than by SPKI (OpenSSL 3.0's decoder is slow). */

@@ -12,7 +12,7 @@ import type { Answer } from "../../vault/backend.js";
 import { hasAccessUrls } from "../issuer/access-points.js";
 import type { Issuer } from "../issuer/issuer.js";
 import type { PkiMount } from "../pki-mount.js";
-import { assertProofOfPossession } from "../signing.js";
+import { proveKeyAside } from "../signing.js";
 import { signedCaData } from "./ca-answer.js";
 import {
   assertModestSize,
@@ -45,7 +45,7 @@ export async function signIntermediate(
 ): Promise<Answer> {
   const authority = await pki.issuers.authority(issuer, "issuing-certificates");
   const csr = parseCertificateRequest(requestBytes(fields.csr));
-  assertProofOfPossession(csr);
+  await proveKeyAside(csr);
   const pathLength = allowedPathLength(requestedPathLength(fields.max_path_length), issuer);
   const { notBefore, notAfter, warnings } = lifetime(pki, issuer, fields);
   const { subject, extensions } = names(csr, fields, pathLength);

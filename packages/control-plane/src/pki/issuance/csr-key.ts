@@ -1,9 +1,9 @@
-import { createPublicKey, type KeyObject, verify } from "node:crypto";
+import { createPublicKey, type KeyObject } from "node:crypto";
 import { RksError } from "@rk8s/protocol";
 import type { CertificateRequest, PublicKeyInfo } from "@rk8s/x509";
 import { keyBits, leafKeySpec } from "../key-spec.js";
 import type { PkiRole } from "../role/role-fields.js";
-import { assertProofOfPossession } from "../signing.js";
+import { proveKeyAside, verifyAside } from "../signing.js";
 
 /** The key of a request, as roles speak of keys. */
 export interface CsrKey {
@@ -21,16 +21,16 @@ const ECDSA_HASHES: ReadonlyMap<string, string> = new Map([
 
 /**
  * Check that whoever made the request holds its key, and that the key is strong enough for any certificate: as
- * `assertProofOfPossession`, and P-224, which only roles that name it let through.
+ * `proveKeyAside`, and P-224, which only roles that name it let through.
  * @throws {RksError} KEY_TOO_WEAK, CSR_INVALID.
  */
-export function proveCsrKey(csr: CertificateRequest): CsrKey {
+export async function proveCsrKey(csr: CertificateRequest): Promise<CsrKey> {
   const { publicKey } = csr;
   if (isP224(publicKey)) {
-    proveP224(csr);
+    await proveP224(csr);
     return { type: "ec", bits: 224 };
   }
-  assertProofOfPossession(csr);
+  await proveKeyAside(csr);
   if (publicKey.algorithm === "other") throw RksError.from(new Error("an unknown key proved itself"));
   return { type: publicKey.algorithm, bits: publicKey.bits };
 }
@@ -64,7 +64,8 @@ function isP224(key: PublicKeyInfo): boolean {
   return key.algorithm === "other" && key.oid === P224;
 }
 
-function proveP224({ spki, tbs, signature, signatureAlgorithm }: CertificateRequest): void {
+async function proveP224(csr: CertificateRequest): Promise<void> {
+  const { spki, signatureAlgorithm } = csr;
   const hash = ECDSA_HASHES.get(signatureAlgorithm.name ?? "");
   if (hash === undefined) {
     throw invalid(`its signature algorithm "${signatureAlgorithm.oid}" does not fit its key`);
@@ -75,7 +76,7 @@ function proveP224({ spki, tbs, signature, signatureAlgorithm }: CertificateRequ
   } catch (cause) {
     throw invalid("its public key is not on its curve", cause);
   }
-  if (!verify(hash, tbs, key, signature)) throw invalid("its signature does not fit its key");
+  if (!(await verifyAside(hash, csr, key))) throw invalid("its signature does not fit its key");
 }
 
 function invalid(problem: string, cause?: unknown): RksError {

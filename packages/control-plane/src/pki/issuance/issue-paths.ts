@@ -81,7 +81,7 @@ async function signByRole(pki: PkiMount, request: PathRequest<z.output<typeof si
   const role = await pki.roles.require(roleName);
   const issuer = chooseIssuer(pki, request, role);
   const csr = readCsr(fields.csr);
-  assertKeyAllowed(role, proveCsrKey(csr), roleName);
+  assertKeyAllowed(role, await proveCsrKey(csr), roleName);
   const { leaf, warnings } = decideLeaf(role, fields, context(pki, request, { roleName, issuer, csr }));
   return issueLeaf(pki, {
     issuer,
@@ -103,7 +103,7 @@ async function signVerbatim(
   const role = roleName === "" ? VERBATIM_ROLE : await pki.roles.require(roleName);
   const issuer = chooseIssuer(pki, request, role);
   const csr = readCsr(fields.csr);
-  proveCsrKey(csr);
+  await proveCsrKey(csr);
   const { leaf, warnings } = decideVerbatim(role, fields, {
     ...context(pki, request, { roleName, issuer }),
     csr,

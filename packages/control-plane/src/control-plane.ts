@@ -21,6 +21,7 @@ import { type VaultFolder, vaultFolderAt } from "./lifecycle/vault-folder.js";
 import type { JoinCheck } from "./join/join-check.js";
 import type { Cluster } from "./server/cluster.js";
 import { openLmdbStorage } from "./storage/lmdb-storage.js";
+import type { LineWriter } from "./vault/audit/audit-device.js";
 import type { VaultAnswer, VaultRequest } from "./vault/request.js";
 import type { Vault, VaultStatus } from "./vault/vault.js";
 
@@ -34,6 +35,8 @@ export interface ControlPlanePorts {
   readonly transport?: Transport | undefined;
   /** Conditions on who may join, beyond the token's own; all of them must be met, in this order. */
   readonly joinChecks?: readonly JoinCheck[] | undefined;
+  /** Where audit devices of type `stdout` write; none: they cannot be enabled. */
+  readonly stdout?: LineWriter | undefined;
 }
 
 /**
@@ -113,7 +116,9 @@ export class ControlPlane implements OperatorApi, AsyncDisposable {
           if (late.controlPlane !== undefined) await late.controlPlane.#stopServing();
         },
       };
-      const vault = owned.use(await openClusterVault(storage, { clock, logger }, hooks));
+      const vault = owned.use(
+        await openClusterVault(storage, { clock, logger, stdout: ports.stdout }, hooks),
+      );
       const transport = ports.transport ?? createQuicTransport({ clock, logger });
       const controlPlane = new ControlPlane({
         config,
@@ -195,6 +200,24 @@ export class ControlPlane implements OperatorApi, AsyncDisposable {
       });
     }
     return this.endpoints;
+  }
+
+  /**
+   * Read the certificate of HTTPS and open the files of all audit logs anew, as after they were replaced or moved away. What
+   * does not work is logged; what was used before stays, and is tried again later.
+   */
+  async reload(): Promise<void> {
+    const { vault, logger } = this.#parts;
+    const results = await Promise.allSettled([
+      vault.reopenAudit(),
+      this.#serving?.reopenAudit() ?? Promise.resolve(),
+      this.#https?.reload() ?? Promise.resolve(),
+    ]);
+    for (const result of results) {
+      if (result.status === "rejected")
+        logger.error("Reloading failed", { error: RksError.from(result.reason) });
+    }
+    logger.info("Reloaded");
   }
 
   /** Wait until `signal` is aborted. @throws whatever broke serving in between. */

@@ -15,6 +15,17 @@ test.each(["SIGTERM", "SIGINT", "SIGHUP"] as const)(
   },
 );
 
+test("a hang-up may mean something else than to end", () => {
+  const heard: string[] = [];
+  const watch = processIo().onTerminate((name) => heard.push(`end ${name}`), {
+    onHangUp: (name) => heard.push(`reload ${name}`),
+  });
+  process.emit("SIGHUP", "SIGHUP");
+  process.emit("SIGTERM", "SIGTERM");
+  watch[Symbol.dispose]();
+  expect(heard).toEqual(["reload SIGHUP", "end SIGTERM"]);
+});
+
 test("a watch for what nobody caught, and one for stdout, take themselves away", () => {
   const io = processIo();
   const count = (): number[] => [

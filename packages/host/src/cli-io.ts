@@ -6,10 +6,15 @@ export interface CliIo {
   readonly stdin: AsyncIterable<Uint8Array | string>;
   /** Results. */
   stdout(text: string): void;
+  /** Write to stdout; resolves when it is out of this process's hands, rejects when nobody takes it. */
+  writeStdout(text: string): Promise<void>;
   /** Talk: progress, hints, errors. */
   stderr(text: string): void;
-  /** Call `listener` when the process is asked to end (SIGTERM, SIGINT, SIGHUP); dispose to get the default back. */
-  onTerminate(listener: (signal: string) => void): Disposable;
+  /**
+   * Call `listener` when the process is asked to end (SIGTERM, SIGINT, and SIGHUP unless `onHangUp` is given and called
+   * instead); dispose to get the default back.
+   */
+  onTerminate(listener: (signal: string) => void, options?: TerminateOptions): Disposable;
   /** Call `listener` when nobody reads stdout any more (`… | head -1`). */
   onStdoutClosed(listener: () => void): Disposable;
   /** Call `listener` with an exception or rejection that nothing caught. */
@@ -18,7 +23,11 @@ export interface CliIo {
   exit(code: number): void;
 }
 
-const SIGNALS = ["SIGTERM", "SIGINT", "SIGHUP"] as const;
+export interface TerminateOptions {
+  /** For what runs on after its terminal is gone, and takes SIGHUP for "read your files again". */
+  readonly onHangUp?: ((signal: string) => void) | undefined;
+}
+
 const CRASHES = ["uncaughtException", "unhandledRejection"] as const;
 
 /** The real process. A reader that went away (`… | head -1`) is no error. */
@@ -33,11 +42,20 @@ export function processIo(): CliIo {
     env: process.env,
     stdin: process.stdin,
     stdout: (text) => void process.stdout.write(text),
+    writeStdout: (text) =>
+      new Promise((resolve, reject) => {
+        process.stdout.write(text, (error) => (error ? reject(error) : resolve()));
+      }),
     stderr: (text) => void process.stderr.write(text),
-    onTerminate(listener) {
-      for (const signal of SIGNALS) process.on(signal, listener);
+    onTerminate(listener, { onHangUp = listener } = {}) {
+      const listeners = [
+        ["SIGTERM", listener],
+        ["SIGINT", listener],
+        ["SIGHUP", onHangUp],
+      ] as const;
+      for (const [signal, own] of listeners) process.on(signal, own);
       return disposable(() => {
-        for (const signal of SIGNALS) process.off(signal, listener);
+        for (const [signal, own] of listeners) process.off(signal, own);
       });
     },
     onStdoutClosed(listener) {

@@ -54,6 +54,7 @@ function start(...flags: readonly string[]): Daemon {
       if (/Z trying again/.test(text)) begin();
     },
     onTerminate: (listener) => ((onSignal = listener), watch),
+    writeStdout: () => Promise.resolve(),
     onCrash: (listener) => ((onCrash = listener), watch),
     onStdoutClosed: () => watch,
     exit: (code) => void exits.push(code),

@@ -56,6 +56,7 @@ async function rkl(argv: readonly string[], input: Input = {}): Promise<Transcri
       listeners.add(listener);
       return { [Symbol.dispose]: () => void listeners.delete(listener) };
     },
+    writeStdout: () => Promise.resolve(),
     onCrash: () => ({ [Symbol.dispose]: () => undefined }),
     onStdoutClosed: () => ({ [Symbol.dispose]: () => undefined }),
     exit: () => undefined,
@@ -208,6 +209,7 @@ describe("without anybody to ask", () => {
       stdout: () => undefined,
       stderr: () => (seen = { ...env }),
       onTerminate: () => ({ [Symbol.dispose]: () => undefined }),
+      writeStdout: () => Promise.resolve(),
       onCrash: () => ({ [Symbol.dispose]: () => undefined }),
       onStdoutClosed: () => ({ [Symbol.dispose]: () => undefined }),
       exit: () => undefined,

@@ -19,7 +19,7 @@ export interface FileAuditPorts {
  * again, so that the file always consists of whole lines.
  * @throws {RksError} AUDIT_UNWRITABLE when the file cannot be opened.
  */
-export async function openFileAudit(path: string, ports: FileAuditPorts): Promise<AuditLog> {
+export async function openFileAudit(path: string, ports: FileAuditPorts): Promise<FileAudit> {
   const lines = new DurableLines(path, ports);
   try {
     await lines.reopen();
@@ -30,12 +30,14 @@ export async function openFileAudit(path: string, ports: FileAuditPorts): Promis
   return new FileAudit(lines, ports);
 }
 
-class FileAudit implements AuditLog {
+/** An audit log in a file. */
+export class FileAudit implements AuditLog {
   readonly #lines: DurableLines;
   readonly #clock: Clock;
   readonly #newId: () => string;
   readonly #stamp: () => AuditStamp;
 
+  /** For `openFileAudit`. */
   constructor(lines: DurableLines, ports: FileAuditPorts) {
     this.#lines = lines;
     this.#clock = ports.clock;
@@ -58,6 +60,14 @@ class FileAudit implements AuditLog {
       ...rest,
       fields: { ...event.fields, ...fields },
     });
+  }
+
+  /**
+   * Open the file at the path anew, after it was moved away.
+   * @throws {RksError} AUDIT_UNWRITABLE when that is not possible; it is tried again with the next record.
+   */
+  reopen(): Promise<void> {
+    return this.#lines.reopen();
   }
 
   [Symbol.asyncDispose](): Promise<void> {

@@ -4,6 +4,7 @@ import { loginMethods, secretsEngines } from "../mount-types.js";
 import { CLUSTER_CA_MOUNT, ClusterCa } from "../pki/cluster-ca.js";
 import { CLUSTER_KEYS } from "../pki/cluster-store.js";
 import type { Storage } from "../storage/storage.js";
+import type { LineWriter } from "../vault/audit/audit-device.js";
 import { type ClusterName, openVault, type Vault, type VaultInit } from "../vault/vault.js";
 import { VERSION } from "../version.js";
 import { CLUSTER_POLICIES } from "./cluster-policies.js";
@@ -21,6 +22,8 @@ const VAULT_VERSION = `1.14.10+rks.${VERSION}`;
 export interface ClusterVaultPorts {
   readonly clock: Clock;
   readonly logger: Logger;
+  /** Where audit devices of type `stdout` write; none: they cannot be enabled. */
+  readonly stdout?: LineWriter | undefined;
 }
 
 export interface ClusterVaultInit {

@@ -124,6 +124,24 @@ test("files are used instead, and read again when they change", async () => {
   expect(await servedBy(listener)).toBe("CN=second");
 });
 
+test("files are read again at once when that is asked for, also when they are the same", async () => {
+  await writeFiles(first);
+  const { logger, errors } = errorsOf();
+  await using listener = aListener({ logger, own: true });
+  await listener.reload();
+  await listener.open();
+  await listener.reload();
+  expect(await servedBy(listener)).toBe("CN=first");
+  await writeFiles(second);
+  await Promise.all([listener.reload(), listener.reload()]);
+  expect(await servedBy(listener)).toBe("CN=second");
+  await rm(tlsFiles().keyFile);
+  await listener.reload();
+  await listener.reload();
+  expect(errors).toEqual(["HTTPS certificate could not be read", "HTTPS certificate could not be read"]);
+  expect(await servedBy(listener)).toBe("CN=second");
+});
+
 test.each([
   { name: "not there", damage: () => rm(tlsFiles().certFile), said: "HTTPS certificate could not be read" },
   {

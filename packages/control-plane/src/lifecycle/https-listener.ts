@@ -8,6 +8,7 @@ import {
   type ServerIdentity,
   serveHttps,
 } from "../http/https-server.js";
+import { Serial } from "../vault/serial.js";
 import { readTlsFiles } from "./tls-files.js";
 
 /** Requests under way when rks stops: signing takes milliseconds, an RSA key seconds; agents get as long meanwhile. */
@@ -39,6 +40,7 @@ export class HttpsListener implements AsyncDisposable {
   /** Of the files that are used, and of those that were refused last. */
   #mark = "";
   #watching: Promise<void> | undefined;
+  readonly #looks = new Serial();
 
   constructor(init: HttpsListenerInit, ports: HttpsListenerPorts) {
     this.#init = init;
@@ -80,29 +82,45 @@ export class HttpsListener implements AsyncDisposable {
     if (tls !== undefined) this.#watching = this.#watch(tls);
   }
 
+  /**
+   * Read the files now and use what is in them, changed or not. What does not work is said, and what was used before
+   * stays. Not open yet, or the cluster's own certificate is used: nothing happens.
+   */
+  async reload(): Promise<void> {
+    const { tls } = this.#init;
+    if (tls === undefined || this.#watching === undefined) return;
+    await this.#looks.run(() => this.#look(tls, { always: true }));
+  }
+
   async [Symbol.asyncDispose](): Promise<void> {
     this.#stop.abort(new RksError("UNAVAILABLE", "rks is stopping"));
     this.#forgetOffer();
     await this.#server?.[Symbol.asyncDispose]();
     await this.#watching;
+    await this.#looks.run(() => Promise.resolve());
   }
 
   async #watch(tls: HttpTlsConfig): Promise<void> {
     const { signal } = this.#stop;
     while (!signal.aborted) {
       await this.#ports.clock.sleep(FILE_CHECK_MS, { signal }).catch(() => undefined);
-      if (signal.aborted) return;
-      const before = this.#mark;
-      try {
-        const identity = await this.#readFiles(tls);
-        if (this.#mark !== before) this.#replace(identity);
-        identity.privateKey.fill(0);
-      } catch (error) {
-        // Said once; the same again is no news.
-        if (this.#mark !== UNREADABLE)
-          this.#ports.logger.error("HTTPS certificate could not be read", { error });
-        this.#mark = UNREADABLE;
-      }
+      await this.#looks.run(() => this.#look(tls, { always: false }));
+    }
+  }
+
+  /** Use what is in the files if it is another than before, or always. */
+  async #look(tls: HttpTlsConfig, { always }: { readonly always: boolean }): Promise<void> {
+    if (this.#stop.signal.aborted) return;
+    const before = this.#mark;
+    try {
+      const identity = await this.#readFiles(tls);
+      if (always || this.#mark !== before) this.#replace(identity);
+      identity.privateKey.fill(0);
+    } catch (error) {
+      // Said once, unless somebody asked for it; the same again is no news.
+      if (always || this.#mark !== UNREADABLE)
+        this.#ports.logger.error("HTTPS certificate could not be read", { error });
+      this.#mark = UNREADABLE;
     }
   }
 

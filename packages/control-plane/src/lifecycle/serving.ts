@@ -9,7 +9,7 @@ import {
 } from "@rk8s/protocol";
 import type { AuditLog } from "../audit/audit-log.js";
 import { type AuditStamp, assertNotPutBack } from "../audit/audit-stamp.js";
-import { openFileAudit } from "../audit/file-audit.js";
+import { type FileAudit, openFileAudit } from "../audit/file-audit.js";
 import { isWildcard } from "../config/address.js";
 import type { ControlPlaneConfig } from "../config/config.js";
 import type { JoinCheck } from "../join/join-check.js";
@@ -41,6 +41,8 @@ export interface Serving extends AsyncDisposable {
   readonly address: SocketAddress;
   /** Resolves when it was ended, rejects when it broke. */
   readonly ended: Promise<void>;
+  /** Open the cluster's audit log anew, after it was moved away. @throws {RksError} AUDIT_UNWRITABLE */
+  reopenAudit(): Promise<void>;
 }
 
 /**
@@ -76,7 +78,13 @@ export async function startServing(
       stop.abort(new RksError("UNAVAILABLE", "rks is stopping"));
       await withinDrainTime(ended, clock);
     });
-    return { cluster, address, ended, [Symbol.asyncDispose]: () => owned[Symbol.asyncDispose]() };
+    return {
+      cluster,
+      address,
+      ended,
+      reopenAudit: () => audit.reopen(),
+      [Symbol.asyncDispose]: () => owned[Symbol.asyncDispose](),
+    };
   } catch (error) {
     await owned[Symbol.asyncDispose]();
     throw error;
@@ -88,7 +96,7 @@ async function openAudit(
   config: ControlPlaneConfig,
   { vault, clusterCa }: { readonly vault: Vault; readonly clusterCa: ClusterCa },
   ports: Pick<ServingPorts, "clock" | "logger">,
-): Promise<AuditLog> {
+): Promise<FileAudit> {
   const { audit } = vaultFolderAt(config.vaultFolder);
   const id = Buffer.from(clusterCa.rootSpkiSha256).toString("hex", 0, VAULT_ID_BYTES);
   await assertNotPutBack(audit, { vault: id, sequence: vault.sequence });

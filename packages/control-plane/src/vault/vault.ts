@@ -74,7 +74,7 @@ export interface VaultPorts {
   /** Default: Math.random. */
   readonly random?: () => number;
   /** Where audit devices of type `file` with the path `stdout` write. */
-  readonly stdout?: LineWriter;
+  readonly stdout?: LineWriter | undefined;
 }
 
 /** How a new vault is sealed: a key split into shares, or a key that the caller keeps (32 bytes, see key-file.ts). */

@@ -12,8 +12,9 @@ export interface RunInput {
   readonly stdin?: string;
   readonly env?: Record<string, string>;
   readonly onStdout?: (text: string) => void;
-  /** Handed what ends the command as SIGTERM does. */
-  readonly onTerminable?: (terminate: () => void) => void;
+  readonly onStderr?: (text: string) => void;
+  /** Handed what ends the command as SIGTERM does, and what does as SIGHUP does. */
+  readonly onTerminable?: (terminate: () => void, hangUp: () => void) => void;
 }
 
 /** Run a command in a folder, in this process. */
@@ -35,12 +36,22 @@ export async function runRks(
       stdout += text;
       input.onStdout?.(text);
     },
-    stderr: (text) => void (stderr += text),
+    writeStdout: (text) => {
+      io.stdout(text);
+      return Promise.resolve();
+    },
+    stderr: (text) => {
+      stderr += text;
+      input.onStderr?.(text);
+    },
     onStdoutClosed: () => ({ [Symbol.dispose]: () => undefined }),
     onCrash: () => ({ [Symbol.dispose]: () => undefined }),
     exit: () => undefined,
-    onTerminate: (listener) => {
-      input.onTerminable?.(() => listener("SIGTERM"));
+    onTerminate: (listener, { onHangUp = listener } = {}) => {
+      input.onTerminable?.(
+        () => listener("SIGTERM"),
+        () => onHangUp("SIGHUP"),
+      );
       return { [Symbol.dispose]: () => undefined };
     },
   };

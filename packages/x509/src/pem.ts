@@ -19,6 +19,8 @@ export interface PemOptions {
 const MAX_PEM_BYTES = 1_048_576;
 const MAX_BLOCKS = 256;
 const LINE_LENGTH = 64;
+const encoder = new TextEncoder();
+const decoder = new TextDecoder();
 const ALPHABET = bytesOf("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/");
 const NOT_BASE64 = -1;
 const WHITESPACE = -2;
@@ -33,7 +35,7 @@ const EQUALS = 0x3d;
 
 /** PEM text with lines of 64 characters and a newline at the end. Not for keys: see `encodePemBytes`. */
 export function encodePem(label: string, der: Uint8Array): string {
-  return new TextDecoder().decode(encodePemBytes(label, der));
+  return decoder.decode(encodePemBytes(label, der));
 }
 
 /** PEM as bytes, made without any string of the contents, so that the caller can wipe every copy of a key. */
@@ -64,7 +66,7 @@ export function encodePemBytes(label: string, der: Uint8Array): Uint8Array {
  */
 export function decodePem(pem: string | Uint8Array, options: PemOptions = {}): PemBlock[] {
   const code = options.code ?? "CERTIFICATE_INVALID";
-  const bytes = typeof pem === "string" ? new TextEncoder().encode(pem) : pem;
+  const bytes = typeof pem === "string" ? encoder.encode(pem) : pem;
   const maxBytes = options.maxBytes ?? MAX_PEM_BYTES;
   if (bytes.length > maxBytes) refuse(code, `${bytes.length} bytes are more than the limit of ${maxBytes}`);
   const blocks: PemBlock[] = [];
@@ -140,13 +142,18 @@ function indexOf(bytes: Uint8Array, pattern: Uint8Array, from: number): number {
   const [first = 0] = pattern;
   for (let at = bytes.indexOf(first, from); at !== -1; at = bytes.indexOf(first, at + 1)) {
     if (at + pattern.length > bytes.length) return -1;
-    if (pattern.every((byte, i) => bytes[at + i] === byte)) return at;
+    if (isAt(bytes, pattern, at)) return at;
   }
   return -1;
 }
 
+function isAt(bytes: Uint8Array, pattern: Uint8Array, at: number): boolean {
+  for (let i = 0; i < pattern.length; i += 1) if (bytes[at + i] !== pattern[i]) return false;
+  return true;
+}
+
 function bytesOf(ascii: string): Uint8Array {
-  return Uint8Array.from(ascii, (c) => c.charCodeAt(0));
+  return encoder.encode(ascii);
 }
 
 function refuse(code: DerErrorCode, problem: string): never {

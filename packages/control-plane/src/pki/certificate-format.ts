@@ -1,9 +1,13 @@
 import type { KeyObject } from "node:crypto";
-import { encodePem } from "@rk8s/x509";
 
-/** A DER certificate as Vault writes PEM: without a newline at the end. */
+const LINE_LENGTH = 64;
+
+/** A DER certificate as Vault writes PEM: without a newline at the end. Made by Node's base64, for it is public and of every answer. */
 export function certificatePem(der: Uint8Array): string {
-  return encodePem("CERTIFICATE", der).trimEnd();
+  const digits = Buffer.from(der.buffer, der.byteOffset, der.length).toString("base64");
+  let pem = "-----BEGIN CERTIFICATE-----\n";
+  for (let at = 0; at < digits.length; at += LINE_LENGTH) pem += `${digits.slice(at, at + LINE_LENGTH)}\n`;
+  return `${pem}-----END CERTIFICATE-----`;
 }
 
 /** A certificate as the field `format` asks for: PEM, or DER in base64. */

@@ -1,8 +1,10 @@
 import type { Comparison, Storage, TransactionResult, Write } from "../../storage/storage.js";
 import { RecentMap } from "../policy/recent-map.js";
-import { decodeTokenEntry, type TokenEntry } from "./token-entry.js";
-import { TOKEN_PREFIX } from "./token-keys.js";
+import { decodeTokenEntry, encodeTokenEntry, type TokenEntry } from "./token-entry.js";
+import { expiryWrites, TOKEN_PREFIX } from "./token-keys.js";
 
+/** A `swap` fails when another use of the same token won; so many in a row do not happen to a sane caller. */
+export const MAX_CONFLICTS = 200;
 /** Entries that are kept at hand, and how large they are at most. */
 const MAX_KEPT = 4096;
 const MAX_KEPT_BYTES = 4096;
@@ -53,6 +55,25 @@ export class StoredTokens {
     }
   }
 
+  /** Replace a token's entry, unless it was changed since it was read: then false. */
+  async swap(
+    hash: string,
+    stored: StoredToken,
+    entry: TokenEntry,
+    besides: readonly Write[] = [],
+  ): Promise<boolean> {
+    const { succeeded } = await this.write(
+      hash,
+      [comparisonOf(stored)],
+      [
+        { type: "put", key: stored.key, value: encodeTokenEntry(entry) },
+        ...expiryWrites(hash, stored.entry.expiresAtMs, entry.expiresAtMs),
+        ...besides,
+      ],
+    );
+    return succeeded;
+  }
+
   async #load(hash: string): Promise<StoredToken | undefined> {
     const generation = this.#generation;
     const key = TOKEN_PREFIX + hash;
@@ -64,4 +85,9 @@ export class StoredTokens {
     if (isCurrent && value.byteLength <= MAX_KEPT_BYTES) this.#kept.set(hash, token);
     return token;
   }
+}
+
+/** What a transaction compares so that it succeeds only while the token is as it was read. */
+export function comparisonOf({ key, modRevision }: StoredToken): Comparison {
+  return { key, modRevision };
 }

@@ -3,6 +3,8 @@ import { leaseIdOfToken, leaseKey, timeKey } from "../lease/lease-keys.js";
 import type { TokenEntry } from "./token-entry.js";
 
 /** Where tokens live in the barrier. */
+/** Where a token that is to be removed stands in the index by time: first. */
+export const AT_ONCE_MS = 0;
 export const TOKEN_PREFIX = "token/id/";
 export const ACCESSOR_PREFIX = "token/accessor/";
 export const CHILD_PREFIX = "token/child/";

@@ -9,16 +9,17 @@ import { type Due, type DuePage, type Expiring, readDue } from "../lease/expiry-
 import { BATCH_PREFIX, openBatchToken, sealBatchToken } from "./batch-token.js";
 import { OPERATOR_TOKEN } from "./operator-token.js";
 import { parentGone, tokenExists, tooBusy } from "./token-errors.js";
-import { type StoredToken, StoredTokens } from "./stored-tokens.js";
+import { comparisonOf, MAX_CONFLICTS, StoredTokens } from "./stored-tokens.js";
 import { encodeTokenEntry, isUsable, SPENT, type TokenEntry, UNLIMITED_USES } from "./token-entry.js";
 import {
   ACCESSOR_PREFIX,
-  CHILD_PREFIX,
+  AT_ONCE_MS,
   expiryWrites,
   TOKEN_EXPIRY_PREFIX,
   TOKEN_PREFIX,
   tokenIndex,
 } from "./token-keys.js";
+import { TokenRevocation } from "./token-revocation.js";
 
 const SALT_KEY = "token/salt";
 const SALT_BYTES = 32;
@@ -28,12 +29,6 @@ const ACCESSOR_BYTES = 18;
 const MAX_TOKEN_CHARACTERS = 256;
 /** How deep tokens may descend from one another; each authentication looks at every ancestor. */
 const MAX_TOKEN_DEPTH = 16;
-/** A conflict means that another use of the same token won; so many in a row do not happen to a sane caller. */
-const MAX_CONFLICTS = 200;
-/** Descendants removed at once: the store makes their transactions durable together. */
-const REVOKED_AT_ONCE = 32;
-/** Where a token that is to be removed stands in the index by time: first. */
-const AT_ONCE_MS = 0;
 const NOTHING_BESIDES: Commit = { comparisons: [], writes: [] };
 
 /** A token that may be used, as it was found. */
@@ -80,6 +75,7 @@ export class TokenStore implements Expiring {
   readonly #salt: Uint8Array;
   readonly #batchSecret: Uint8Array;
   readonly #entries: StoredTokens;
+  readonly #revocation: TokenRevocation;
 
   private constructor(storage: Storage, salt: Uint8Array, ports: TokenStorePorts) {
     this.#storage = storage;
@@ -87,6 +83,12 @@ export class TokenStore implements Expiring {
     this.#salt = salt;
     this.#batchSecret = new Uint8Array(hkdfSync("sha256", salt, "", "rk8s batch tokens", SALT_BYTES));
     this.#ports = ports;
+    this.#revocation = new TokenRevocation({
+      storage,
+      entries: this.#entries,
+      hash: (text) => this.#hash(text),
+      cleanUp: async (hash) => ports.cleanUp?.(hash),
+    });
   }
 
   /** @throws {RksError} STORAGE_CORRUPT when the salt is missing. */
@@ -132,7 +134,7 @@ export class TokenStore implements Expiring {
       const made = this.#make(token, above, options);
       const { comparisons, writes } = (await options.commit?.()) ?? NOTHING_BESIDES;
       const absent = { key: TOKEN_PREFIX + made.hash, modRevision: 0 };
-      const present = stored === undefined ? [] : [comparison(stored)];
+      const present = stored === undefined ? [] : [comparisonOf(stored)];
       const { succeeded } = await this.#entries.write(
         made.hash,
         [absent, ...present, ...comparisons],
@@ -193,33 +195,20 @@ export class TokenStore implements Expiring {
   async hold(hash: string): Promise<Comparison | undefined> {
     const stored = await this.#entries.read(hash);
     if (stored === undefined || !isUsable(stored.entry, this.#ports.clock.now())) return undefined;
-    return comparison(stored);
+    return comparisonOf(stored);
   }
 
   /**
    * Revoke a token and all that descend from it. Nothing of the line is alive once the first write is done; what a
-   * crash leaves is found by `revokeExpired` later.
+   * crash leaves is found when it is due.
    */
-  async revoke(hash: string): Promise<void> {
-    await this.#condemn(hash);
-    for (let level: readonly string[] = [hash]; level.length > 0;) {
-      const below: string[] = [];
-      for (let start = 0; start < level.length; start += REVOKED_AT_ONCE) {
-        const some = level.slice(start, start + REVOKED_AT_ONCE);
-        const children = await Promise.all(some.map((next) => this.#removeOne(next)));
-        below.push(...children.flat());
-      }
-      level = below;
-    }
+  revoke(hash: string): Promise<void> {
+    return this.#revocation.revoke(hash);
   }
 
   /** Revoke a token and make its children orphans. */
-  async revokeOrphaning(hash: string): Promise<void> {
-    await this.#orphanChildren(hash);
-    await this.#condemn(hash);
-    // Those that were made meanwhile; from now on there are no more.
-    await this.#orphanChildren(hash);
-    await this.#remove(hash);
+  revokeOrphaning(hash: string): Promise<void> {
+    return this.#revocation.revokeOrphaning(hash);
   }
 
   /** Whether a token is alive as far as its own entry says, whatever became of its ancestors. */
@@ -319,110 +308,12 @@ export class TokenStore implements Expiring {
       if (stored === undefined || !isUsable(stored.entry, this.#ports.clock.now())) return undefined;
       const entry = change(stored.entry);
       const kept = entry.usesLeft === SPENT ? { ...entry, expiresAtMs: AT_ONCE_MS } : entry;
-      if (await this.#swap(hash, stored, kept)) return { hash, entry };
+      if (await this.#entries.swap(hash, stored, kept)) return { hash, entry };
     }
     throw tooBusy();
-  }
-
-  /** Make a token dead for good; it is first in line for removal. Not there: nothing happens. */
-  async #condemn(hash: string): Promise<void> {
-    for (let conflicts = 0; conflicts < MAX_CONFLICTS; conflicts += 1) {
-      const stored = await this.#entries.read(hash);
-      if (stored === undefined || stored.entry.usesLeft === SPENT) return;
-      if (await this.#swap(hash, stored, { ...stored.entry, usesLeft: SPENT, expiresAtMs: AT_ONCE_MS }))
-        return;
-    }
-    throw tooBusy();
-  }
-
-  async #orphanChildren(hash: string): Promise<void> {
-    for (let more = true; more;) {
-      const page = await this.#children(hash, undefined);
-      for (const child of page.children) await this.#orphan(hash, child);
-      more = page.more;
-    }
-  }
-
-  async #orphan(parent: string, child: string): Promise<void> {
-    const link = { type: "delete", key: `${CHILD_PREFIX}${parent}/${child}` } as const;
-    for (let conflicts = 0; conflicts < MAX_CONFLICTS; conflicts += 1) {
-      const stored = await this.#entries.read(child);
-      if (stored === undefined) {
-        await this.#storage.transaction([], [link]);
-        return;
-      }
-      const { parent: _parent, ...entry } = stored.entry;
-      if (await this.#swap(child, stored, entry, [link])) return;
-    }
-    throw tooBusy();
-  }
-
-  async #swap(
-    hash: string,
-    stored: StoredToken,
-    entry: TokenEntry,
-    besides: readonly Write[] = [],
-  ): Promise<boolean> {
-    const { succeeded } = await this.#entries.write(
-      hash,
-      [comparison(stored)],
-      [
-        { type: "put", key: stored.key, value: encodeTokenEntry(entry) },
-        ...expiryWrites(hash, stored.entry.expiresAtMs, entry.expiresAtMs),
-        ...besides,
-      ],
-    );
-    return succeeded;
-  }
-
-  async #children(
-    hash: string,
-    after: string | undefined,
-  ): Promise<{ children: readonly string[]; last: string | undefined; more: boolean }> {
-    const page = await this.#storage.list(`${CHILD_PREFIX}${hash}/`, { limit: 100, ...afterKey(after) });
-    const children = page.entries.map(({ key }) => key.slice(key.lastIndexOf("/") + 1));
-    const last = page.entries.at(-1)?.key;
-    return { children, last, more: page.more && last !== undefined };
-  }
-
-  /** Remove a condemned token; gives its children, which are condemned then. */
-  async #removeOne(hash: string): Promise<readonly string[]> {
-    const all: string[] = [];
-    for (let after: string | undefined, more = true; more;) {
-      const page = await this.#children(hash, after);
-      await Promise.all(page.children.map((child) => this.#condemn(child)));
-      all.push(...page.children);
-      after = page.last;
-      more = page.more;
-    }
-    await this.#remove(hash);
-    return all;
-  }
-
-  /** Delete a condemned token's own entries, after all that hangs on it. */
-  async #remove(hash: string): Promise<void> {
-    await this.#ports.cleanUp?.(hash);
-    const stored = await this.#entries.read(hash);
-    if (stored === undefined) return;
-    const { entry } = stored;
-    const index = tokenIndex(entry, hash, this.#hash(entry.accessor));
-    const writes: Write[] = [
-      { type: "delete", key: stored.key },
-      ...index.map(({ key }) => ({ type: "delete", key }) as const),
-      ...expiryWrites(hash, entry.expiresAtMs, undefined),
-    ];
-    await this.#entries.write(hash, [], writes);
   }
 
   #hash(token: string): string {
     return createHmac("sha256", this.#salt).update(token).digest("hex");
   }
-}
-
-function comparison({ key, modRevision }: StoredToken): Comparison {
-  return { key, modRevision };
-}
-
-function afterKey(after: string | undefined): { readonly after?: string } {
-  return after === undefined ? {} : { after };
 }

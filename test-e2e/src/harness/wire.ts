@@ -1,6 +1,6 @@
 import { readFile } from "node:fs/promises";
 import { Agent, request as httpsRequest, type RequestOptions } from "node:https";
-import type { ClientRequest } from "node:http";
+import { type ClientRequest, request as socketRequest } from "node:http";
 import type { Cluster } from "./cluster.js";
 
 /** A request as it stands on the wire: the path is sent as it is written, the verb may be LIST or SCAN. */
@@ -42,6 +42,12 @@ export async function wireTo(cluster: Cluster, options: WireOptions = {}): Promi
     send: (asked) => exchange(asked, (init) => httpsRequest({ host: hostname, port, agent, ...init })),
     [Symbol.dispose]: () => agent.destroy(),
   };
+}
+
+/** The same over the unix socket of its host, where a request without a token has every right. */
+export function socketWireTo(cluster: Cluster): Pick<Wire, "send"> {
+  const socketPath = cluster.socket;
+  return { send: (asked) => exchange(asked, (init) => socketRequest({ socketPath, ...init })) };
 }
 
 function exchange(

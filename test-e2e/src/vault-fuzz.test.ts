@@ -228,7 +228,7 @@ interface Prepared {
 async function prepare(root: VaultApi): Promise<Prepared> {
   await root.write("sys/mounts/pki", { type: "pki" });
   const made = await root.write("pki/root/generate/internal", { common_name: "fuzz", key_type: "ec" });
-  const role = { allow_any_name: true, key_type: "ec", require_cn: false };
+  const role = { allow_any_name: true, key_type: "ec", require_cn: false, ttl: "1h" };
   for (const name of ["web", "kept"]) await root.write(`pki/roles/${name}`, role);
   const leaf = await root.write("pki/issue/kept", { common_name: "www.example.com" });
   await root.write("sys/mounts/kv", { type: "kv", options: { version: "2" } });
@@ -267,7 +267,6 @@ async function prepare(root: VaultApi): Promise<Prepared> {
       rules: [`path "a" { capabilities = ["read"] }`],
       token: [await tokenWith(root, []), "hvs.nobody"],
       path: ["a", "kv", "pki", "approle"],
-      data: ["{}"],
       role_id: [String(role_id)],
       secret_id: [String(secret_id)],
       alias_name_source: ["serviceaccount_uid"],

@@ -54,6 +54,8 @@ export interface RawRequest {
   readonly commonNames?: readonly string[];
   readonly dnsNames?: readonly string[];
   readonly uris?: readonly string[];
+  /** IPv4. */
+  readonly ipAddresses?: readonly string[];
   readonly isCa?: boolean;
   /** Pad the request to about this many bytes. */
   readonly bytes?: number;
@@ -63,13 +65,14 @@ export interface RawRequest {
 
 /** A PKCS#10 request in DER that is as right or wrong as it is asked to be. */
 export function aRequest(request: RawRequest): Uint8Array {
-  const { key, signer = key, commonNames = [], dnsNames = [], uris = [] } = request;
+  const { key, signer = key, commonNames = [], dnsNames = [], uris = [], ipAddresses = [] } = request;
   const extensions: Uint8Array[] = [];
-  if (dnsNames.length + uris.length > 0) {
+  if (dnsNames.length + uris.length + ipAddresses.length > 0) {
     // By hand: our own encoder refuses names that no certificate carries.
     const value = encodeSequence(
       ...dnsNames.map((name) => encodeContextPrimitive(2, Buffer.from(name))),
       ...uris.map((uri) => encodeContextPrimitive(6, Buffer.from(uri))),
+      ...ipAddresses.map((address) => encodeContextPrimitive(7, Buffer.from(address.split(".").map(Number)))),
     );
     extensions.push(encodeExtension({ oid: OID.subjectAltName, critical: false, value }));
   }

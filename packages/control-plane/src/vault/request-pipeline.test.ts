@@ -90,18 +90,22 @@ test("every request is recorded before and after, what is refused as well", asyn
   expect(JSON.stringify(lines)).not.toContain(root.reveal());
 });
 
-test("a trailing slash counts for policies and the record, and leads to the same thing", async () => {
+test("a trailing slash counts for policies and the record, and leads to what may be had without it", async () => {
   const { vault, root } = subject;
   await enableAudit();
-  const policy = `path "e/one" { capabilities = ["read"] } path "e/+/" { capabilities = ["read"] }`;
+  const policy = `path "e/one" { capabilities = ["read"] } path "e/+/" { capabilities = ["read"] }
+path "e/team/*" { capabilities = ["read"] }`;
   await vault.write(root, "sys/policies/acl/slash", { policy });
   const token = await subject.tokenWith({ policies: ["slash"] });
-  expect((await vault.read(token, "e/two/"))?.data).toMatchObject({ path: "two" });
+  const nothing = { code: "NOT_FOUND" };
+  await expect(vault.read(token, "e/two/")).rejects.toMatchObject(nothing);
+  await expect(vault.read(token, "e/team/")).rejects.toMatchObject(nothing);
+  expect((await vault.read(token, "e/team/a/"))?.data).toMatchObject({ path: "team/a" });
   expect((await vault.read(token, "e/one/"))?.data).toMatchObject({ path: "one" });
   await expect(vault.read(token, "e/two")).rejects.toMatchObject(denied);
   await expect(vault.read(token, "e/two/more/")).rejects.toMatchObject(denied);
   const paths = (await audited()).map(({ request }) => request.path).filter((path) => path.startsWith("e/"));
-  expect([...new Set(paths)]).toEqual(["e/two/", "e/one/", "e/two", "e/two/more/"]);
+  expect([...new Set(paths)]).toEqual(["e/two/", "e/team/", "e/team/a/", "e/one/", "e/two", "e/two/more/"]);
 });
 
 test("where nothing can be recorded nothing is done and nothing answered", async () => {

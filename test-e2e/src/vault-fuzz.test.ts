@@ -13,8 +13,11 @@ const CASES = Math.floor(Number(process.env["FUZZ_CASES"] ?? 100_000) / 10);
 const SEED = Number(process.env["FUZZ_SEED"] ?? Date.now() % 0x7fffffff);
 const AT_ONCE = 32;
 
-/** What would end the run, or leave nothing to ask: other tests ask these one by one. */
+/** What would end the run, leave nothing to ask, or interrupt the rest: other tests ask these one by one. */
 const EXCLUDED = [
+  // A mount whose lifetimes change is closed and opened again; requests that run meanwhile are told to come again.
+  "POST /sys/mounts/{path}/tune",
+  "POST /sys/auth/{path}/tune",
   "POST /sys/seal",
   "POST /sys/step-down",
   "POST /sys/rekey/",
@@ -187,6 +190,8 @@ function inItsPlace(made: Case): Case {
 }
 
 const errors = z.object({ errors: z.array(z.string()) });
+/** What a version of a secret that was deleted is answered with, beside 404. */
+const deleted = z.object({ data: z.object({ metadata: z.object({ version: z.int() }) }) });
 /** Documents that are not JSON, and of what type they are. */
 const RAW_TYPES = [
   "application/pkix-cert",
@@ -203,13 +208,15 @@ function problemOf({ operation, who, path }: Case, reply: WireReply): string | u
   const { status, headers, text, json } = reply;
   const type = String(headers["content-type"]);
   if (status >= 500) return "a fault of the server";
+  const mayAsk = who === "root" || operation.isOpen || mayLimited(who, operation, path);
+  // What is no request to the vault is told so before anybody looks for a right.
+  if (!mayAsk && status !== 403 && status !== 400) return "more than a refusal, to who may not ask";
   if (status >= 400)
-    return errors.safeParse(json).success && type === "application/json"
+    return (errors.safeParse(json).success || (status === 404 && deleted.safeParse(json).success)) &&
+      type === "application/json"
       ? undefined
       : "an error that is no JSON";
   if (![200, 204].includes(status)) return "a status that clients do not know";
-  if (who !== "root" && !operation.isOpen && !mayLimited(who, operation, path))
-    return "an answer to who may not ask";
   if (status === 204) return text === "" ? undefined : "204 with a body";
   if (type === "application/json") return typeof json === "object" && json !== null ? undefined : "no JSON";
   return RAW_TYPES.includes(type) ? undefined : "a type that is not declared";

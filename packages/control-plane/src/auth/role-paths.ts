@@ -43,12 +43,12 @@ export function rolePaths<Role extends object, Schema extends z.ZodObject>(
     { pattern: folder, operations: { list: listing(records) } },
     {
       pattern: `${folder}/:name`,
-      exists: async ({ name = "" }) => (await records.find(name)) !== undefined,
+      exists: async ({ name = "" }) => (await records.read(name)) !== undefined,
       operations: {
         read: operation({
           summary: "Read a role.",
           handle: async (request) => {
-            const stored = await records.find(roleName(parameter(request, "name")));
+            const stored = await records.read(roleName(parameter(request, "name")));
             return stored === undefined ? undefined : { data: describe(stored.record) };
           },
         }),

@@ -13,7 +13,7 @@ import { parseCertificateRequest } from "@rk8s/x509";
 import type { AuditEvent, AuditFields, AuditLog } from "../audit/audit-log.js";
 import { audited } from "../audit/audited.js";
 import { type NodeRecord, nodeRecords } from "../nodes/node-record.js";
-import type { RecordCollection } from "../nodes/record-collection.js";
+import type { RecordCollection } from "../storage/record-collection.js";
 import { proveClusterRequest, type ProvenRequest } from "../pki/cluster-request.js";
 import type { Comparison, Storage, Write } from "../storage/storage.js";
 import type { CertificateIssuer, PreparedCertificate } from "./certificate-issuer.js";

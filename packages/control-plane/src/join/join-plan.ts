@@ -2,7 +2,7 @@ import type { Clock, Message, SocketAddress } from "@rk8s/protocol";
 import { RksError } from "@rk8s/protocol";
 import type { CertificateRequest } from "@rk8s/x509";
 import { type NodeRecord, nodeRecords } from "../nodes/node-record.js";
-import type { RecordCollection, Stored } from "../nodes/record-collection.js";
+import type { RecordCollection, Stored } from "../storage/record-collection.js";
 import type { ProvenRequest } from "../pki/cluster-request.js";
 import type { Storage } from "../storage/storage.js";
 import { cidrJoinCheck } from "./cidr-join-check.js";

@@ -1,5 +1,5 @@
 import { z } from "zod";
-import { RecordCollection } from "../nodes/record-collection.js";
+import { RecordCollection } from "../storage/record-collection.js";
 import type { Storage } from "../storage/storage.js";
 
 const joinTokenRecord = z.object({

@@ -2,7 +2,7 @@ import { randomBytes } from "node:crypto";
 import { assertNodeName, type Clock, formatJoinToken, hex, RksError, Secret } from "@rk8s/protocol";
 import type { AuditLog } from "../audit/audit-log.js";
 import { audited } from "../audit/audited.js";
-import type { RecordCollection } from "../nodes/record-collection.js";
+import type { RecordCollection } from "../storage/record-collection.js";
 import type { Storage } from "../storage/storage.js";
 import { normalizeCidr } from "../vault/cidr.js";
 import { ed25519PublicKey } from "./ed25519-key.js";

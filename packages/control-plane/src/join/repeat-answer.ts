@@ -1,6 +1,6 @@
 import { z } from "zod";
 import { LIMITS } from "@rk8s/protocol";
-import { RecordCollection } from "../nodes/record-collection.js";
+import { RecordCollection } from "../storage/record-collection.js";
 import type { Storage } from "../storage/storage.js";
 
 const repeatAnswer = z.object({

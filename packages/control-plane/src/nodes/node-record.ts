@@ -1,6 +1,6 @@
 import { z } from "zod";
 import type { Storage } from "../storage/storage.js";
-import { RecordCollection } from "./record-collection.js";
+import { RecordCollection } from "../storage/record-collection.js";
 
 const nodeRecord = z.object({
   name: z.string(),

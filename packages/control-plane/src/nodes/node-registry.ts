@@ -13,7 +13,7 @@ import {
   type NodeSummary,
   summarizeNode,
 } from "./node-view.js";
-import type { RecordCollection, Stored } from "./record-collection.js";
+import type { RecordCollection, Stored } from "../storage/record-collection.js";
 
 /**
  * How often liveness is looked at: changes are seen at most this much too late, and at most a tenth of the

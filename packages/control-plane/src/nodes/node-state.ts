@@ -1,7 +1,7 @@
 import { MESSAGE_SCHEMAS, type NodeStatus } from "@rk8s/protocol";
 import { z } from "zod";
 import type { Storage } from "../storage/storage.js";
-import { RecordCollection } from "./record-collection.js";
+import { RecordCollection } from "../storage/record-collection.js";
 
 const nodeState = z.object({
   /** Of the agent. */

@@ -1,6 +1,6 @@
 import { pod as podSchema, type Pod, type PodManifest } from "@rk8s/protocol";
 import { z } from "zod";
-import { RecordCollection } from "../nodes/record-collection.js";
+import { RecordCollection } from "../storage/record-collection.js";
 import type { Storage } from "../storage/storage.js";
 
 const podRecord = z.object({

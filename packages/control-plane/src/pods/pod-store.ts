@@ -1,6 +1,6 @@
 import { isDeepStrictEqual } from "node:util";
 import { type Clock, LIMITS, type Pod, type PodManifest, type PodStatus, RksError } from "@rk8s/protocol";
-import type { RecordCollection, Stored } from "../nodes/record-collection.js";
+import type { RecordCollection, Stored } from "../storage/record-collection.js";
 import type { Storage } from "../storage/storage.js";
 import { PodIndex } from "./pod-index.js";
 import { manifestOf, type PodKey, type PodRecord, podRecordName, podRecords } from "./pod-record.js";

@@ -31,7 +31,7 @@ export function approleLoginPath(store: ApproleStore): BackendPath {
 /** @throws {RksError} PERMISSION_DENIED when the role of a login is gone. */
 export async function renewApproleLogin(store: ApproleStore, renewal: JsonObject): Promise<void> {
   const { role, uid } = z.object({ role: z.string(), uid: z.string() }).parse(renewal);
-  if ((await store.roles.find(role))?.record.uid === uid) return;
+  if ((await store.roles.read(role))?.record.uid === uid) return;
   throw new RksError("PERMISSION_DENIED", `role "${role}" of this login does not exist any more`, {
     suggestion: "Log in again with another role.",
   });

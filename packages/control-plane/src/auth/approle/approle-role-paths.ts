@@ -43,7 +43,7 @@ function roleIdPath(store: ApproleStore): BackendPath {
       read: operation({
         summary: "Read the id that names the role in a login.",
         handle: async (request) => {
-          const stored = await store.roles.find(parameter(request, "name"));
+          const stored = await store.roles.read(parameter(request, "name"));
           return stored === undefined ? undefined : { data: { role_id: stored.record.roleId } };
         },
       }),

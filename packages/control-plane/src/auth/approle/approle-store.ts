@@ -3,29 +3,28 @@ import { createHmac, randomBytes } from "node:crypto";
 import { type Clock, RksError } from "@rk8s/protocol";
 import { z } from "zod";
 
+import { deletePrefix } from "../../storage/pages.js";
+import type { Stored } from "../../storage/record-collection.js";
 import type { Storage, Write } from "../../storage/storage.js";
 import type { Commit, MountInit } from "../../vault/backend.js";
-import { type StoredRecord, StoredRecords } from "../stored-records.js";
+import { StoredRecords } from "../stored-records.js";
 import { type ApproleRole, approleRole } from "./approle-role.js";
 import { isExpired, type SecretId, secretId } from "./secret-id.js";
 
 const SALT_BYTES = 32;
-const PAGE_ENTRIES = 50;
 
 const roleOfId = z.object({ role: z.string() });
 const secretOfAccessor = z.object({ hash: z.string() });
 const deletedRole = z.object({ deletedTime: z.iso.datetime() });
 
 /** A secret id with where it is kept. */
-export interface FoundSecretId extends StoredRecord<SecretId> {
+export interface FoundSecretId extends Stored<SecretId> {
   /** Of its role. */
   readonly uid: string;
   readonly hash: string;
 }
 
-export interface FoundRole extends StoredRecord<ApproleRole> {
-  readonly name: string;
-}
+export type FoundRole = Stored<ApproleRole>;
 
 /**
  * Keeps roles and secret ids. Role ids, secret ids and accessors are looked up by their HMAC under a key of the mount: what
@@ -69,19 +68,18 @@ export class ApproleStore {
 
   /** @throws {RksError} INPUT_INVALID when there is no such role. */
   async requireRole(name: string): Promise<FoundRole> {
-    const stored = await this.roles.find(name);
-    if (stored !== undefined) return { name, ...stored };
+    const stored = await this.roles.read(name);
+    if (stored !== undefined) return stored;
     throw new RksError("INPUT_INVALID", `role "${name.slice(0, 128)}" does not exist`, {
       suggestion: "Write the role first.",
     });
   }
 
   async findRoleById(roleId: string): Promise<FoundRole | undefined> {
-    const name = (await this.#roleIds.find(this.#hash(roleId)))?.record.role;
-    const stored = name === undefined ? undefined : await this.roles.find(name);
+    const name = (await this.#roleIds.read(this.#hash(roleId)))?.record.role;
+    const stored = name === undefined ? undefined : await this.roles.read(name);
     // Between the two reads the role may have got another id.
-    if (name === undefined || stored?.record.roleId !== roleId) return undefined;
-    return { name, ...stored };
+    return stored?.record.roleId === roleId ? stored : undefined;
   }
 
   /**
@@ -98,7 +96,7 @@ export class ApproleStore {
   }> {
     if (role.roleId === before?.roleId) return { comparisons: [], writes: [] };
     const hash = this.#hash(role.roleId);
-    if ((await this.#roleIds.find(hash)) !== undefined) {
+    if ((await this.#roleIds.read(hash)) !== undefined) {
       throw new RksError("INPUT_INVALID", "the role id is in use by another role", {
         suggestion: "Choose another one, or leave it to the vault.",
       });
@@ -137,7 +135,7 @@ export class ApproleStore {
       ],
     );
     if (succeeded) return;
-    if ((await this.#secrets.find(`${uid}/${hash}`)) !== undefined) {
+    if ((await this.#secrets.read(`${uid}/${hash}`)) !== undefined) {
       throw new RksError("INPUT_INVALID", "the secret id is already registered", {
         suggestion: "Choose another one, or leave it to the vault.",
       });
@@ -152,7 +150,7 @@ export class ApproleStore {
   }
 
   async findByAccessor(uid: string, accessor: string): Promise<FoundSecretId | undefined> {
-    const found = await this.#accessors.find(`${uid}/${this.#hash(accessor)}`);
+    const found = await this.#accessors.read(`${uid}/${this.#hash(accessor)}`);
     return found === undefined ? undefined : this.#secretByHash(uid, found.record.hash);
   }
 
@@ -160,7 +158,7 @@ export class ApproleStore {
   async accessors(uid: string): Promise<readonly string[]> {
     const accessors: string[] = [];
     for (const hash of await this.#secrets.names(`${uid}/`)) {
-      const secret = await this.#secrets.find(`${uid}/${hash}`);
+      const secret = await this.#secrets.read(`${uid}/${hash}`);
       if (secret !== undefined) accessors.push(secret.record.accessor);
     }
     return accessors.toSorted();
@@ -212,25 +210,15 @@ export class ApproleStore {
   }
 
   async #secretByHash(uid: string, hash: string): Promise<FoundSecretId | undefined> {
-    const stored = await this.#secrets.find(`${uid}/${hash}`);
+    const stored = await this.#secrets.read(`${uid}/${hash}`);
     return stored === undefined ? undefined : { ...stored, uid, hash };
   }
 
   /** Delete the secret ids of a deleted role, then the mark that they are to be deleted. */
   async #purge(uid: string): Promise<number> {
     const { storagePrefix } = this.mount;
-    let count = 0;
-    for (const folder of ["accessor", "secret"]) {
-      for (let more = true; more;) {
-        const page = await this.storage.list(`${storagePrefix}${folder}/${uid}/`, { limit: PAGE_ENTRIES });
-        await this.storage.transaction(
-          [],
-          page.entries.map(({ key }) => ({ type: "delete", key })),
-        );
-        if (folder === "secret") count += page.entries.length;
-        more = page.more;
-      }
-    }
+    await deletePrefix(this.storage, `${storagePrefix}accessor/${uid}/`);
+    const count = await deletePrefix(this.storage, `${storagePrefix}secret/${uid}/`);
     await this.storage.transaction([], [this.#deleted.delete(uid)]);
     return count;
   }

@@ -155,7 +155,7 @@ class CertBackend implements Backend {
     try {
       const ready: ReadyRole[] = [];
       for (const name of await this.#records.names()) {
-        const role = (await this.#records.find(name))?.record;
+        const role = (await this.#records.read(name))?.record;
         if (role !== undefined) ready.push({ name, role, anchors: trustedCertificates(role.certificate) });
       }
       return ready;

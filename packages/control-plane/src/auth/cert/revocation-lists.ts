@@ -62,7 +62,7 @@ export class RevocationLists {
           read: operation({
             summary: "Read the serial numbers of a revocation list.",
             handle: async (request) => {
-              const stored = await records.find(roleName(parameter(request, "name")));
+              const stored = await records.read(roleName(parameter(request, "name")));
               if (stored === undefined) return undefined;
               const crl = parseCrl(Buffer.from(stored.record.der, "base64"));
               const serials = [...revokedCertificates(crl)].map(({ serialNumber }) => [
@@ -119,7 +119,7 @@ export class RevocationLists {
     try {
       const lists: ReadonlyMap<string, ReadonlySet<string>>[] = [];
       for (const name of await this.#records.names()) {
-        const stored = await this.#records.find(name);
+        const stored = await this.#records.read(name);
         if (stored === undefined) continue;
         const crl = parseCrl(Buffer.from(stored.record.der, "base64"));
         const serials = new Set([...revokedCertificates(crl)].map(({ serialNumber }) => serialNumber));

@@ -102,7 +102,7 @@ class JoinTokenBackend implements Backend {
         },
       );
     }
-    assertBound(kept.role, (await this.#roles.find(kept.role))?.record, token);
+    assertBound(kept.role, (await this.#roles.read(kept.role))?.record, token);
   }
 
   [Symbol.asyncDispose](): Promise<void> {
@@ -137,7 +137,7 @@ class JoinTokenBackend implements Backend {
     if (token === undefined) throw invalid(tokenId);
     this.#nonces.take(nonce);
     const name = roleName(askedRole === "" ? token.role : askedRole);
-    const role = (await this.#roles.find(name))?.record;
+    const role = (await this.#roles.read(name))?.record;
     assertBound(name, role, token);
     assertFrom(token, role, connection);
     const use = (): Promise<Commit> => this.#keys.use(tokenId, `vault login at ${this.#mount.path}`);

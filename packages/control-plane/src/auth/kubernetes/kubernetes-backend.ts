@@ -63,7 +63,7 @@ class KubernetesBackend {
 
   async renewLogin(renewal: JsonObject): Promise<void> {
     const kept = z.object({ role: z.string(), name: z.string(), namespace: z.string() }).parse(renewal);
-    const role = await this.#roles.find(kept.role);
+    const role = await this.#roles.read(kept.role);
     if (role === undefined) {
       throw new RksError("PERMISSION_DENIED", `role "${kept.role}" of this login does not exist any more`, {
         suggestion: "Log in again with another role.",
@@ -83,7 +83,7 @@ class KubernetesBackend {
         read: operation({
           summary: "Read how tokens of service accounts are checked.",
           handle: async () => {
-            const stored = await this.#configs.find(CONFIG);
+            const stored = await this.#configs.read(CONFIG);
             return stored === undefined ? undefined : { data: describeConfig(stored.record) };
           },
         }),
@@ -116,13 +116,13 @@ class KubernetesBackend {
 
   /** What costs little comes first; the API server is asked only about tokens that it could make good. */
   async #logIn(name: string, jwt: string): Promise<Answer> {
-    const role = (await this.#roles.find(roleName(name)))?.record;
+    const role = (await this.#roles.read(roleName(name)))?.record;
     if (role === undefined) {
       throw new RksError("INPUT_INVALID", `invalid role name "${name}"`, {
         suggestion: "Name a role that exists.",
       });
     }
-    const config = (await this.#configs.find(CONFIG))?.record;
+    const config = (await this.#configs.read(CONFIG))?.record;
     if (config === undefined) {
       throw new RksError("INPUT_INVALID", "could not load backend configuration", {
         suggestion: "Write config with pem_keys or kubernetes_host first.",

@@ -2,7 +2,8 @@ import { type KeyObject } from "node:crypto";
 import { RksError } from "@rk8s/protocol";
 import { parseCertificate, parsePublicKey } from "@rk8s/x509";
 import { z } from "zod";
-import { MAX_LIST_LIMIT, type Storage, type Write } from "../../storage/storage.js";
+import { pagesOf } from "../../storage/pages.js";
+import type { Storage, Write } from "../../storage/storage.js";
 import { exportPkcs8 } from "../key-pair.js";
 import {
   type Issuer,
@@ -180,16 +181,10 @@ function defaultsRecord(state: IssuerState): z.input<typeof defaultsSchema> {
 
 async function readFolder(storage: Storage, folder: string): Promise<[string, Uint8Array][]> {
   const found: [string, Uint8Array][] = [];
-  let after: string | undefined;
-  for (;;) {
-    const page = await storage.list(folder, {
-      limit: MAX_LIST_LIMIT,
-      ...(after === undefined ? {} : { after }),
-    });
-    for (const { key, value } of page.entries) found.push([key.slice(folder.length), value]);
-    after = page.entries.at(-1)?.key;
-    if (!page.more || after === undefined) return found;
+  for await (const entries of pagesOf(storage, folder)) {
+    for (const { key, value } of entries) found.push([key.slice(folder.length), value]);
   }
+  return found;
 }
 
 function decode<T>(schema: z.ZodType<T>, value: Uint8Array, key: string): T {

@@ -1,5 +1,6 @@
 import { RksError } from "@rk8s/protocol";
 import { z } from "zod";
+import { pagesOf } from "../../storage/pages.js";
 import type { Storage, Write } from "../../storage/storage.js";
 import { listFolder } from "../../vault/list-folder.js";
 import type { CrlShard } from "./crl-entries.js";
@@ -45,15 +46,12 @@ export class CrlRecords {
   async read(crlId: string): Promise<readonly CrlShard[]> {
     const folder = this.#folder(crlId, (await this.#state(crlId)).generation);
     const shards: CrlShard[] = [];
-    for (let after: string | undefined, more = true; more;) {
-      const page = await this.#storage.list(folder, after === undefined ? {} : { after });
-      for (const { key, value } of page.entries) {
+    for await (const entries of pagesOf(this.#storage, folder)) {
+      for (const { key, value } of entries) {
         const number = Number(key.slice(folder.length));
         if (!Number.isSafeInteger(number) || !isWhole(value)) throw corrupt(key);
         shards.push({ number, bytes: value });
       }
-      after = page.entries.at(-1)?.key;
-      more = page.more && after !== undefined;
     }
     return shards;
   }

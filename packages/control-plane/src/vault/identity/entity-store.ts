@@ -3,6 +3,7 @@ import { createHash, randomBytes, randomUUID } from "node:crypto";
 import { RksError } from "@rk8s/protocol";
 import type { Clock } from "@rk8s/protocol";
 
+import { pagesOf } from "../../storage/pages.js";
 import type { Comparison, Storage, Write } from "../../storage/storage.js";
 import { RecentMap } from "../policy/recent-map.js";
 import { decodeEntity, encodeEntity, type Entity, type EntityAlias } from "./entity.js";
@@ -137,14 +138,8 @@ export class EntityStore {
 
   /** All entities, a page at a time. */
   async *all(): AsyncGenerator<Entity, void, void> {
-    for (let after: string | undefined, more = true; more;) {
-      const page = await this.#storage.list(ENTITY_PREFIX, {
-        limit: PAGE,
-        ...(after === undefined ? {} : { after }),
-      });
-      for (const { value } of page.entries) yield decodeEntity(value);
-      after = page.entries.at(-1)?.key;
-      more = page.more && after !== undefined;
+    for await (const entries of pagesOf(this.#storage, ENTITY_PREFIX, { limit: PAGE })) {
+      for (const { value } of entries) yield decodeEntity(value);
     }
   }
 

@@ -3,6 +3,7 @@ import { randomBytes } from "node:crypto";
 import { RksError } from "@rk8s/protocol";
 import type { Clock, Logger } from "@rk8s/protocol";
 
+import { pagesOf } from "../../storage/pages.js";
 import type { Comparison, Storage, Write } from "../../storage/storage.js";
 import type { LeaseGrant } from "../backend.js";
 import { type Due, type DuePage, type Expiring, readDue } from "./expiry-index.js";
@@ -151,21 +152,15 @@ export class LeaseStore implements Expiring {
   /** End all leases of a token; they are undone in the background. */
   async endOfToken(token: string): Promise<void> {
     const prefix = `${TOKEN_LEASE_PREFIX}${token}/`;
-    for (let after: string | undefined, more = true; more;) {
-      const page = await this.#storage.list(prefix, { limit: PAGE, ...afterKey(after) });
-      await this.#markAll(page.entries.map(({ key }) => key.slice(prefix.length)));
-      after = page.entries.at(-1)?.key;
-      more = page.more && after !== undefined;
+    for await (const entries of pagesOf(this.#storage, prefix, { limit: PAGE })) {
+      await this.#markAll(entries.map(({ key }) => key.slice(prefix.length)));
     }
   }
 
   /** The ids of what begins with `prefix`, leases and tokens, a page at a time. */
   async *ids(prefix: string): AsyncGenerator<readonly string[], void, void> {
-    for (let after: string | undefined, more = true; more;) {
-      const page = await this.#storage.list(LEASE_PREFIX + prefix, { limit: PAGE, ...afterKey(after) });
-      yield page.entries.map(({ key }) => key.slice(LEASE_PREFIX.length));
-      after = page.entries.at(-1)?.key;
-      more = page.more && after !== undefined;
+    for await (const entries of pagesOf(this.#storage, LEASE_PREFIX + prefix, { limit: PAGE })) {
+      yield entries.map(({ key }) => key.slice(LEASE_PREFIX.length));
     }
   }
 
@@ -194,9 +189,8 @@ export class LeaseStore implements Expiring {
   async tidy(signal: AbortSignal): Promise<number> {
     let removed = 0;
     for (const prefix of [LEASE_EXPIRY_PREFIX, TOKEN_LEASE_PREFIX]) {
-      for (let after: string | undefined, more = true; more;) {
-        const page = await this.#storage.list(prefix, { limit: PAGE, ...afterKey(after) });
-        for (const { key, modRevision } of page.entries) {
+      for await (const entries of pagesOf(this.#storage, prefix, { limit: PAGE })) {
+        for (const { key, modRevision } of entries) {
           signal.throwIfAborted();
           const id = key.slice(key.indexOf("/", prefix.length) + 1);
           if ((await this.#storage.get(leaseKey(id))) !== undefined) continue;
@@ -204,8 +198,6 @@ export class LeaseStore implements Expiring {
           await this.#storage.transaction([absent, { key, modRevision }], [{ type: "delete", key }]);
           removed += 1;
         }
-        after = page.entries.at(-1)?.key;
-        more = page.more && after !== undefined;
       }
     }
     return removed;
@@ -377,8 +369,4 @@ function swapWrites(id: string, from: LeaseEntry, to: LeaseEntry): Write[] {
     { type: "delete", key: leaseExpiryKey(from.dueAtMs, id) },
     { type: "put", key: leaseExpiryKey(to.dueAtMs, id), value: EMPTY },
   ];
-}
-
-function afterKey(after: string | undefined): { readonly after?: string } {
-  return after === undefined ? {} : { after };
 }

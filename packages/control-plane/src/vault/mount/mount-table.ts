@@ -77,15 +77,3 @@ export function assertTableSize(mounts: readonly MountEntry[]): void {
 function encodeTable(mounts: readonly MountEntry[]): Buffer {
   return Buffer.from(JSON.stringify({ version: 1, mounts }));
 }
-
-/** Delete everything under a prefix, page by page. */
-export async function deletePrefix(storage: Storage, prefix: string): Promise<void> {
-  for (let more = true; more;) {
-    const page = await storage.list(prefix, { limit: 100 });
-    await storage.transaction(
-      [],
-      page.entries.map(({ key }) => ({ type: "delete", key })),
-    );
-    more = page.more;
-  }
-}

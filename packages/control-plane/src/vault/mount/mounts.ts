@@ -3,6 +3,7 @@ import { randomUUID } from "node:crypto";
 import { RksError } from "@rk8s/protocol";
 import type { Logger } from "@rk8s/protocol";
 
+import { deletePrefix } from "../../storage/pages.js";
 import type { Storage } from "../../storage/storage.js";
 import type { Backend, BackendFactory } from "../backend.js";
 import { Serial } from "../serial.js";
@@ -20,7 +21,7 @@ import {
 import { isAuthPath, looksLike, mountPath, overlaps } from "./mount-path.js";
 import { effectiveTtls, mountInit, newMountEntry, storagePrefix, tuned } from "./mount-settings.js";
 import type { MountOptions, MountTuning } from "./mount-settings.js";
-import { assertTableSize, deletePrefix, readMountTable, writeMountTable } from "./mount-table.js";
+import { assertTableSize, readMountTable, writeMountTable } from "./mount-table.js";
 import type { MountEntry } from "./mount-table.js";
 
 /** Moves whose outcome is remembered; they are over when they are answered. */

@@ -1,5 +1,6 @@
 import { RksError } from "@rk8s/protocol";
 
+import { pagesOf } from "../../storage/pages.js";
 import type { Storage, Write } from "../../storage/storage.js";
 import { Acl } from "./acl.js";
 import { DEFAULT, DEFAULT_POLICY_TEXT, FIXED_POLICIES, RESPONSE_WRAPPING } from "./builtin-policies.js";
@@ -41,12 +42,10 @@ export class PolicyStore {
   /** The names that a token can be given: in order, `root` last. */
   async list(): Promise<string[]> {
     const names = new Set([DEFAULT]);
-    for (let after: string | undefined; ;) {
-      const page = await this.#storage.list(PREFIX, after === undefined ? {} : { after });
-      for (const { key } of page.entries) names.add(key.slice(PREFIX.length));
-      after = page.entries.at(-1)?.key;
-      if (!page.more || after === undefined) return [...[...names].toSorted(), ROOT];
+    for await (const entries of pagesOf(this.#storage, PREFIX)) {
+      for (const { key } of entries) names.add(key.slice(PREFIX.length));
     }
+    return [...[...names].toSorted(), ROOT];
   }
 
   /** The document as it was written; undefined when there is no such policy. `root` has an empty one. */

@@ -1,6 +1,7 @@
 import { RksError } from "@rk8s/protocol";
 import { z } from "zod";
 
+import { pagesOf } from "../../storage/pages.js";
 import type { Storage } from "../../storage/storage.js";
 import type { JsonObject } from "../backend.js";
 import { count, duration, flag, list, text } from "../field-types.js";
@@ -10,7 +11,6 @@ import { readCidrs, readTokenType } from "./token-parameters.js";
 const ROLE_PREFIX = "token/role/";
 const ROLE_NAME = /^[A-Za-z0-9][\w.@-]{0,127}$/;
 const PATH_SUFFIX = /^[\w-]{1,64}$/;
-const PAGE = 1000;
 
 const tokenRole = z.object({
   allowedPolicies: z.array(z.string()).readonly(),
@@ -114,12 +114,8 @@ export class TokenRoles {
   /** The names, in order. */
   async list(): Promise<readonly string[]> {
     const names: string[] = [];
-    for (let after: string | undefined, more = true; more;) {
-      const range = after === undefined ? {} : { after };
-      const page = await this.#storage.list(ROLE_PREFIX, { limit: PAGE, ...range });
-      names.push(...page.entries.map(({ key }) => key.slice(ROLE_PREFIX.length)));
-      after = page.entries.at(-1)?.key;
-      more = page.more && after !== undefined;
+    for await (const entries of pagesOf(this.#storage, ROLE_PREFIX)) {
+      names.push(...entries.map(({ key }) => key.slice(ROLE_PREFIX.length)));
     }
     return names;
   }

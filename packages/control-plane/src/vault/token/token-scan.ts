@@ -1,3 +1,4 @@
+import { pagesOf } from "../../storage/pages.js";
 import type { Storage } from "../../storage/storage.js";
 import { decodeTokenEntry } from "./token-entry.js";
 import { ACCESSOR_PREFIX, CHILD_PREFIX, TOKEN_PREFIX } from "./token-keys.js";
@@ -7,8 +8,10 @@ const PAGE = 250;
 
 /** Read all service tokens, a page at a time; dead ones that were not removed yet as well. */
 export async function* scanTokens(storage: Storage): AsyncGenerator<LiveToken, void, void> {
-  for await (const { key, value } of scan(storage, TOKEN_PREFIX)) {
-    yield { hash: key.slice(TOKEN_PREFIX.length), entry: decodeTokenEntry(value) };
+  for await (const entries of pagesOf(storage, TOKEN_PREFIX, { limit: PAGE })) {
+    for (const { key, value } of entries) {
+      yield { hash: key.slice(TOKEN_PREFIX.length), entry: decodeTokenEntry(value) };
+    }
   }
 }
 
@@ -16,30 +19,20 @@ export async function* scanTokens(storage: Storage): AsyncGenerator<LiveToken, v
 export async function tidyTokenIndex(storage: Storage, signal: AbortSignal): Promise<number> {
   let removed = 0;
   for (const prefix of [ACCESSOR_PREFIX, CHILD_PREFIX]) {
-    for await (const { key, value, modRevision } of scan(storage, prefix)) {
-      signal.throwIfAborted();
-      const isChild = prefix === CHILD_PREFIX;
-      const hash = isChild ? key.slice(key.lastIndexOf("/") + 1) : Buffer.from(value).toString();
-      if ((await storage.get(TOKEN_PREFIX + hash)) !== undefined) continue;
-      const absent = { key: TOKEN_PREFIX + hash, modRevision: 0 };
-      const { succeeded } = await storage.transaction(
-        [absent, { key, modRevision }],
-        [{ type: "delete", key }],
-      );
-      if (succeeded) removed += 1;
+    for await (const entries of pagesOf(storage, prefix, { limit: PAGE })) {
+      for (const { key, value, modRevision } of entries) {
+        signal.throwIfAborted();
+        const isChild = prefix === CHILD_PREFIX;
+        const hash = isChild ? key.slice(key.lastIndexOf("/") + 1) : Buffer.from(value).toString();
+        if ((await storage.get(TOKEN_PREFIX + hash)) !== undefined) continue;
+        const absent = { key: TOKEN_PREFIX + hash, modRevision: 0 };
+        const { succeeded } = await storage.transaction(
+          [absent, { key, modRevision }],
+          [{ type: "delete", key }],
+        );
+        if (succeeded) removed += 1;
+      }
     }
   }
   return removed;
-}
-
-async function* scan(
-  storage: Storage,
-  prefix: string,
-): AsyncGenerator<{ key: string; value: Uint8Array; modRevision: number }, void, void> {
-  for (let after: string | undefined, more = true; more;) {
-    const page = await storage.list(prefix, { limit: PAGE, ...(after === undefined ? {} : { after }) });
-    yield* page.entries;
-    after = page.entries.at(-1)?.key;
-    more = page.more && after !== undefined;
-  }
 }

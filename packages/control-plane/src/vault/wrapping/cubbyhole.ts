@@ -1,9 +1,9 @@
 import { RksError } from "@rk8s/protocol";
 
+import { deletePrefix } from "../../storage/pages.js";
 import type { Storage, Write } from "../../storage/storage.js";
 import type { JsonObject } from "../backend.js";
 import { listFolder } from "../list-folder.js";
-import { deletePrefix } from "../mount/mount-table.js";
 
 const PREFIX = "cubbyhole/";
 const MAX_VALUE_BYTES = 1_000_000;

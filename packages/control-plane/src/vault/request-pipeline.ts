@@ -176,15 +176,11 @@ export class RequestPipeline {
       if (identity === "refused" || !isInPlace) throw denied(request);
       operation = await resolveOperation(request.operation, route?.match);
       const acl = await this.#parts.policies.acl(token.entry.policies, identity);
-      const { path, askedPath, data, wrapTtlSeconds = 0 } = request;
+      const { askedPath: path, data, wrapTtlSeconds = 0 } = request;
       const wrapping = wrapTtlSeconds > 0 ? { wrapTtlSeconds } : {};
-      const decision = acl.decide({ operation, path: askedPath, data, ...wrapping });
+      const decision = acl.decide({ operation, path, data, ...wrapping });
       if (!decision.allowed) throw denied(request, denialSuggestion(decision.denial));
-      // A slash at the end leads to what is there without it, for those who may have that: `a/*` does not give `a`.
-      const isOtherSpelling = path !== askedPath && operation !== "list" && operation !== "scan";
-      if (isOtherSpelling && !acl.decide({ operation, path, data, ...wrapping }).allowed) {
-        throw noHandler(request, false);
-      }
+      if (decision.onlyWithSlash === true) throw noHandler(request, false);
       if (route?.operation?.access === "sudo" && !decision.sudo) throw denied(request);
       const secret = new Secret(tokenText(request.clientToken));
       const caller = { token, secret, hasSudo: decision.sudo, identity };

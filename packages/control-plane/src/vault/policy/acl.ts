@@ -20,7 +20,12 @@ export interface AclRequest {
 
 /** Whether a request may go on, and whether it may also use paths that need `sudo`. */
 export type Decision =
-  | { readonly allowed: true; readonly sudo: boolean }
+  | {
+      readonly allowed: true;
+      readonly sudo: boolean;
+      /** No rule speaks of the path without its trailing slash: what is there is not given. */
+      readonly onlyWithSlash?: true;
+    }
   | { readonly allowed: false; readonly sudo: boolean; readonly denial: Denial };
 
 export interface AclOptions {
@@ -64,8 +69,8 @@ export class Acl {
    * fields of a list or delete never.
    *
    * Other than for lists, a path with a trailing slash is judged with it. Since it leads to the same thing as without,
-   * the rule for the path without it, where there is one, must allow the request too: nobody gets around a narrower rule
-   * by adding a slash.
+   * the rule for the path without it must allow the request too: nobody gets around a narrower rule by adding a slash,
+   * and a rule for `a/*` does not give `a`. Where there is no such rule the decision says so.
    */
   decide({ operation, path, data = NO_DATA, wrapTtlSeconds }: AclRequest): Decision {
     if (this.#isRoot) return EVERYTHING;
@@ -75,7 +80,7 @@ export class Acl {
     const decision = judge(this.#forPath(path), asked);
     if (!decision.allowed || !path.endsWith("/")) return decision;
     const plain = this.#forPath(path.slice(0, -1));
-    if (plain === undefined) return decision;
+    if (plain === undefined) return { ...decision, onlyWithSlash: true };
     const other = judge(plain, asked);
     return { ...other, sudo: decision.sudo && other.sudo };
   }

@@ -19,6 +19,7 @@ import { rekeyWarnings, type UnattendedStart, unattendedStart } from "./lifecycl
 import { readUnsealMaterial } from "./lifecycle/unseal-material.js";
 import { type VaultFolder, vaultFolderAt } from "./lifecycle/vault-folder.js";
 import type { JoinCheck } from "./join/join-check.js";
+import type { ClusterFigures } from "./server/cluster-figures.js";
 import type { Cluster } from "./server/cluster.js";
 import { openLmdbStorage } from "./storage/lmdb-storage.js";
 import type { LineWriter } from "./vault/audit/audit-device.js";
@@ -104,6 +105,8 @@ export class ControlPlane implements OperatorApi, AsyncDisposable {
       const metrics = new Metrics({
         isSealed: () => late.controlPlane?.sealed ?? true,
         isServing: () => late.controlPlane?.isServing ?? false,
+        figures: () => late.controlPlane?.figures(),
+        now: () => clock.now(),
       });
       const hooks = {
         sysPaths: [metricsPath(metrics)],
@@ -182,6 +185,11 @@ export class ControlPlane implements OperatorApi, AsyncDisposable {
     return this.#assertServing().cluster;
   }
 
+  /** How the cluster is; undefined while it is not served. */
+  figures(): ClusterFigures | undefined {
+    return this.#serving?.cluster.figures();
+  }
+
   get isServing(): boolean {
     return this.#serving !== undefined;
   }
@@ -257,12 +265,13 @@ export class ControlPlane implements OperatorApi, AsyncDisposable {
   /** Called by the vault, which seals itself again when it fails: an open one that cannot serve helps nobody. */
   async #startServing(): Promise<void> {
     if (this.#serving !== undefined) return;
-    const { config, vault, clock, logger, transport, joinChecks } = this.#parts;
+    const { config, vault, clock, logger, transport, joinChecks, metrics } = this.#parts;
     const serving = await startServing({ ...config, quicAddress: this.#address }, vault, {
       clock,
       logger,
       transport,
       joinChecks,
+      meter: metrics.meter,
       onCertificate: (credentials) => this.#https?.offer(credentials),
     });
     this.#serving = serving;

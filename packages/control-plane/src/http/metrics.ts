@@ -1,4 +1,7 @@
 import { Counter, Gauge, Histogram, Registry } from "prom-client";
+import type { ClusterFigures } from "../server/cluster-figures.js";
+import type { ClusterMeter } from "../server/cluster-meter.js";
+import { clusterMeter, registerFigures } from "./cluster-metrics.js";
 
 /** From a cached read to an RSA key. */
 const DURATION_BUCKETS_SECONDS = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1, 2.5, 10];
@@ -16,6 +19,10 @@ export interface MetricsPorts {
   /** Whether the vault is sealed and whether agents are served, asked at each scrape. */
   readonly isSealed: () => boolean;
   readonly isServing: () => boolean;
+  /** How the cluster is; undefined while it is not served. */
+  readonly figures: () => ClusterFigures | undefined;
+  /** The wall clock, milliseconds. */
+  readonly now: () => number;
 }
 
 const NAMES = ["listener", "route", "method", "status"] as const;
@@ -24,6 +31,8 @@ const NAMES = ["listener", "route", "method", "status"] as const;
 export class Metrics {
   /** For gauges and counters of others; their labels must be bounded. */
   readonly registry = new Registry();
+  /** Counts what the cluster does. */
+  readonly meter: ClusterMeter = clusterMeter(this.registry);
   readonly #requests = new Counter({
     name: "rks_http_requests_total",
     help: "Requests answered over HTTP.",
@@ -53,6 +62,7 @@ export class Metrics {
     this.registry.registerMetric(connections);
     this.#gauge("rks_vault_sealed", "1 while the vault is sealed.", () => Number(ports.isSealed()));
     this.#gauge("rks_serving", "1 while agents are served.", () => Number(ports.isServing()));
+    registerFigures(this.registry, ports);
     this.#gauge("process_resident_memory_bytes", "Resident memory of the process.", () =>
       process.memoryUsage.rss(),
     );

@@ -28,7 +28,12 @@ afterEach(async () => {
   await rm(folder, { recursive: true });
 });
 
-const metrics = new Metrics({ isSealed: () => false, isServing: () => true });
+const metrics = new Metrics({
+  isSealed: () => false,
+  isServing: () => true,
+  figures: () => undefined,
+  now: Date.now,
+});
 const tlsFiles = (): { readonly certFile: string; readonly keyFile: string } => ({
   certFile: join(folder, "https.pem"),
   keyFile: join(folder, "https.key"),

@@ -14,6 +14,7 @@ import { isWildcard } from "../config/address.js";
 import type { ControlPlaneConfig } from "../config/config.js";
 import type { JoinCheck } from "../join/join-check.js";
 import { type Cluster, type ClusterConfig, createCluster, type ServeOptions } from "../server/cluster.js";
+import type { ClusterMeter } from "../server/cluster-meter.js";
 import type { ClusterCa } from "../pki/cluster-ca.js";
 import type { Vault } from "../vault/vault.js";
 import { clusterCaOf } from "./cluster-vault.js";
@@ -30,6 +31,7 @@ export interface ServingPorts {
   readonly logger: Logger;
   readonly transport: Transport;
   readonly joinChecks: readonly JoinCheck[];
+  readonly meter: ClusterMeter;
   /** Called with each server certificate, the first one included; the key is wiped afterwards. */
   readonly onCertificate: (credentials: Credentials) => void;
 }
@@ -54,7 +56,7 @@ export async function startServing(
   vault: Vault,
   ports: ServingPorts,
 ): Promise<Serving> {
-  const { clock, logger, transport, joinChecks, onCertificate } = ports;
+  const { clock, logger, transport, joinChecks, meter, onCertificate } = ports;
   const owned = new Disposables({ logger });
   try {
     const clusterCa = clusterCaOf(vault);
@@ -70,6 +72,7 @@ export async function startServing(
       clock,
       logger,
       joinChecks,
+      meter,
     });
     const stop = new AbortController();
     const where = { ...config.quicAddress, ...namesOf(config), onCertificate };

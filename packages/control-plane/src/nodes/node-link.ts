@@ -4,6 +4,8 @@ import type { CloseCode, SocketAddress, StreamOpener } from "@rk8s/protocol";
 export interface NodeLink extends StreamOpener {
   readonly nodeName: string;
   readonly remoteAddress: SocketAddress;
+  /** End of the certificate that it presented, milliseconds. */
+  readonly certificateNotAfter: number;
   /** Aborted when the connection has ended. */
   readonly ended: AbortSignal;
   /** End it; the node is told why. Never fails, may be called twice. */
@@ -25,6 +27,20 @@ interface LinksOfNode {
 /** The live connections of nodes by name, and which one of each is in use. */
 export class NodeLinks {
   readonly #links = new Map<string, LinksOfNode>();
+
+  /** How many connections there are. */
+  get size(): number {
+    return [...this.#links.values()].reduce((sum, { all }) => sum + all.length, 0);
+  }
+
+  /** The first end of a certificate among the connections in use, milliseconds; undefined without any. */
+  firstCertificateNotAfter(): number | undefined {
+    let first: number | undefined;
+    for (const { current } of this.#links.values()) {
+      if (current !== undefined) first = Math.min(first ?? Infinity, current.certificateNotAfter);
+    }
+    return first;
+  }
 
   /** Keep track of a connection until it ends, so that whoever ends the node's connections finds it. */
   add(link: NodeLink): void {

@@ -15,6 +15,7 @@ function aLink(nodeName = "worker-1"): NodeLink & { readonly closedWith: string[
   const end = new AbortController();
   const closedWith: string[] = [];
   return {
+    certificateNotAfter: 0,
     nodeName,
     remoteAddress: { host: "192.0.2.9", port: 1 },
     ended: end.signal,

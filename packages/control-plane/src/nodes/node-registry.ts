@@ -121,6 +121,13 @@ export class NodeRegistry {
     this.#look(link.nodeName);
   }
 
+  /** How many of the nodes that were heard of since this process started are how. */
+  tally(): Readonly<Record<Liveness, number>> {
+    const tally = { Ready: 0, NotReady: 0, Unknown: 0 };
+    for (const { liveness } of this.#present.values()) tally[liveness] += 1;
+    return tally;
+  }
+
   /** Every node, or those that follow the name `after`, in the order of their names. */
   async *known(after?: string): AsyncGenerator<KnownNode, void, void> {
     for await (const { record } of this.#records.list("", after)) yield await this.#know(record);

@@ -77,6 +77,11 @@ export class ClusterCa implements Backend {
     return this.#open().issuer.certificate.der;
   }
 
+  /** End of the root's life, milliseconds. @throws {RksError} VAULT_NOT_INITIALIZED. */
+  get rootNotAfter(): number {
+    return this.#open().issuer.certificate.notAfter;
+  }
+
   /** SHA-256 of the root's SubjectPublicKeyInfo: what join tokens pin. @throws {RksError} VAULT_NOT_INITIALIZED. */
   get rootSpkiSha256(): Uint8Array {
     return this.#open().spkiSha256;

@@ -17,6 +17,11 @@ export class BootstrapRoom {
     this.#max = init.maxConnections ?? MAX_CONNECTIONS;
   }
 
+  /** How many there are. */
+  get size(): number {
+    return this.#connections.size;
+  }
+
   /** Take a connection in until it ends. */
   enter(connection: Connection, ended: AbortSignal): void {
     const [oldest] = this.#connections;

@@ -18,6 +18,8 @@ import { PodController } from "../pods/pod-controller.js";
 import type { ClusterCa } from "../pki/cluster-ca.js";
 import type { Storage } from "../storage/storage.js";
 import { BootstrapRoom } from "./bootstrap-room.js";
+import type { ClusterFigures } from "./cluster-figures.js";
+import { type ClusterMeter, UNCOUNTED } from "./cluster-meter.js";
 import type { Conversation, Services } from "./exchange.js";
 import { Greetings } from "./greeting.js";
 import { OperatorConnections } from "./operator-connections.js";
@@ -46,6 +48,8 @@ export interface ClusterInit {
   readonly logger: Logger;
   /** Default: node:crypto's. */
   readonly random?: (bytes: number) => Uint8Array;
+  /** Default: nothing is counted. */
+  readonly meter?: ClusterMeter;
   /** Conditions on who may join, beyond the token's own. */
   readonly joinChecks?: readonly JoinCheck[];
 }
@@ -77,6 +81,8 @@ export interface Cluster {
    * @throws {RksError} UNREACHABLE when the address cannot be used, AUDIT_UNWRITABLE, and as the storage does.
    */
   serve(transport: Transport, options: ServeOptions, signal: AbortSignal): Promise<Serving>;
+  /** How the cluster is at this moment. */
+  figures(): ClusterFigures;
   /** Answer the one request of a stream as an operator's, for the unix socket. Never rejects. */
   serveStream(stream: Stream, signal: AbortSignal): Promise<void>;
 }
@@ -119,7 +125,9 @@ export function createCluster(init: ClusterInit): Cluster {
   const { heartbeatIntervalSeconds, heartbeatGraceSeconds } = config;
   const heartbeat = { heartbeatIntervalSeconds, heartbeatGraceSeconds };
   const logs = new LogRelay({ clock });
-  const services: Services = { enrolment, nodes, pods, logs, clock, logger, random, ...heartbeat };
+  const { meter = UNCOUNTED } = init;
+  const services: Services = { enrolment, nodes, pods, logs, clock, logger, meter, random, ...heartbeat };
+  let served: ServerCertificate | undefined;
 
   return {
     joinTokens,
@@ -134,6 +142,7 @@ export function createCluster(init: ClusterInit): Cluster {
       await pods.open();
       const names = { dnsNames, ipAddresses, ttlSeconds: config.serverTtlSeconds };
       const certificate = new ServerCertificate(names, { ...shared, clusterCa });
+      served = certificate;
       const { trustDomain } = config;
       const ports = {
         services,
@@ -158,6 +167,13 @@ export function createCluster(init: ClusterInit): Cluster {
       );
       return { address: serving.address, ended: ended.then(() => undefined) };
     },
+    figures: () => ({
+      nodes: nodes.tally(),
+      connections: { node: nodes.links.size, operator: operators.size, bootstrapping: bootstraps.size },
+      firstNodeCertificateNotAfter: nodes.links.firstCertificateNotAfter(),
+      serverCertificateNotAfter: served?.notAfter,
+      rootNotAfter: clusterCa.rootNotAfter,
+    }),
     async serveStream(stream, signal) {
       await serveStream(stream, socketConversation(), services, {
         maxMessageBytes: LIMITS.maxMessageBytes,

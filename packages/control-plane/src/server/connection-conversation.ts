@@ -44,7 +44,7 @@ export class ConnectionConversation implements Conversation {
   identify(identity: PeerIdentity, ended: AbortSignal, ports: { readonly clock: Clock }): void {
     this.#identity = identity;
     if (identity.kind === "node") {
-      this.#session = new NodeSession(identity.name, this.connection, ended, ports);
+      this.#session = new NodeSession(identity, this.connection, ended, ports);
     }
   }
 

@@ -51,6 +51,7 @@ export async function serveConnection(connection: Connection, ports: ConnectionP
   } catch (reason) {
     refusal = RksError.from(reason);
     const { code, message } = refusal;
+    services.meter.refused(code);
     services.logger.warn("Connection refused", {
       remoteHost: connection.remoteAddress.host,
       code,

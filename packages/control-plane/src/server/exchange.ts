@@ -5,6 +5,7 @@ import type { LogRelay } from "../pods/log-relay.js";
 import type { PodController } from "../pods/pod-controller.js";
 import type { Clock, Logger } from "@rk8s/protocol";
 import type { Greetings } from "./greeting.js";
+import type { ClusterMeter } from "./cluster-meter.js";
 import type { NodeSession } from "./node-session.js";
 
 /**
@@ -22,6 +23,7 @@ export interface Services {
   readonly logs: LogRelay;
   readonly clock: Clock;
   readonly logger: Logger;
+  readonly meter: ClusterMeter;
   readonly random: (bytes: number) => Uint8Array;
   readonly heartbeatIntervalSeconds: number;
   readonly heartbeatGraceSeconds: number;

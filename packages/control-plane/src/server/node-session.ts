@@ -18,20 +18,22 @@ const CHANGES = { capacity: 2 * LIMITS.maxPodsPerNode, perSecond: 50 };
 /** A node's connection as the rest of the control plane uses it: to ask the node, and to end it. */
 export class NodeSession implements NodeLink {
   readonly nodeName: string;
+  readonly certificateNotAfter: number;
   readonly ended: AbortSignal;
   readonly #connection: Connection;
   readonly #clock: Clock;
   readonly #changes: TokenBucket;
 
   constructor(
-    nodeName: string,
+    certificate: { readonly name: string; readonly notAfter: number },
     connection: Connection,
     ended: AbortSignal,
     ports: { readonly clock: Clock },
   ) {
     this.#clock = ports.clock;
     this.#changes = new TokenBucket(CHANGES, ports);
-    this.nodeName = nodeName;
+    this.nodeName = certificate.name;
+    this.certificateNotAfter = certificate.notAfter;
     this.ended = ended;
     this.#connection = connection;
   }

@@ -18,6 +18,11 @@ export class OperatorConnections {
     if (ended.aborted) forget();
   }
 
+  /** How many there are. */
+  get size(): number {
+    return [...this.#byToken.values()].reduce((sum, { size }) => sum + size, 0);
+  }
+
   /** End every connection of the token, because it was revoked. */
   revoke(tokenId: string): void {
     for (const connection of this.#byToken.get(tokenId) ?? []) {

@@ -31,10 +31,12 @@ export async function serveStream(
 ): Promise<void> {
   const messages = new MessageStream(stream, { maxFrameBytes: options.maxMessageBytes });
   let afterAnswer: (() => void) | undefined;
+  let type: MessageType | "unreadable" = "unreadable";
   try {
     const { message, body } = await timed(services, options, "the request did not arrive", (signal) =>
       messages.receiveMessage({ signal }),
     );
+    type = message.type;
     const answer = await dispatch(services, {
       ...options,
       message,
@@ -46,7 +48,9 @@ export async function serveStream(
       },
     });
     if (answer !== undefined) await send(answer, messages, services, options);
+    services.meter.answered(type, "done");
   } catch (reason) {
+    services.meter.answered(type, RksError.from(reason).code);
     await refuse(RksError.from(reason), messages, conversation, services, options);
   }
   messages.end();

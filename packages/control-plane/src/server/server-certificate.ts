@@ -36,10 +36,16 @@ export interface IssuedServerConfig {
 export class ServerCertificate {
   readonly #init: ServerCertificateInit;
   readonly #ports: ServerCertificatePorts;
+  #notAfter: number | undefined;
 
   constructor(init: ServerCertificateInit, ports: ServerCertificatePorts) {
     this.#init = init;
     this.#ports = ports;
+  }
+
+  /** Of the newest certificate, milliseconds; undefined before the first. */
+  get notAfter(): number | undefined {
+    return this.#notAfter;
   }
 
   /**
@@ -61,6 +67,7 @@ export class ServerCertificate {
       privateKey.fill(0);
       throw error;
     }
+    this.#notAfter = notAfter;
     const credentials: Credentials = {
       certificateChain: [prepared.certificate, ...prepared.chain],
       privateKey,

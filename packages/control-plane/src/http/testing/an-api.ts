@@ -41,6 +41,11 @@ export function anApi(parts: Partial<OperatorApi> = {}): OperatorApi {
 export function listenerPorts(): HttpListenerPorts {
   return {
     logger: silentLogger,
-    metrics: new Metrics({ isSealed: () => false, isServing: () => true }),
+    metrics: new Metrics({
+      isSealed: () => false,
+      isServing: () => true,
+      figures: () => undefined,
+      now: Date.now,
+    }),
   };
 }

@@ -1,0 +1,47 @@
+import { Registry } from "prom-client";
+import { expect, test } from "vitest";
+import type { ClusterFigures } from "../server/cluster-figures.js";
+import { clusterMeter, registerFigures } from "./cluster-metrics.js";
+
+const FIGURES: ClusterFigures = {
+  nodes: { Ready: 3, NotReady: 1, Unknown: 0 },
+  connections: { node: 4, operator: 1, bootstrapping: 2 },
+  firstNodeCertificateNotAfter: 61_000,
+  serverCertificateNotAfter: 1_000,
+  rootNotAfter: 3_601_000,
+};
+
+test("joins and renewals are counted by type and result", async () => {
+  const registry = new Registry();
+  const meter = clusterMeter(registry);
+  meter.answered("CertificateSign", "done");
+  meter.answered("CertificateSign", "JOIN_TOKEN_USED");
+  meter.answered("CertificateSign", "JOIN_TOKEN_USED");
+  meter.refused("NODE_BANNED");
+  const text = await registry.metrics();
+  expect(text).toContain('rks_messages_total{type="CertificateSign",result="done"} 1');
+  expect(text).toContain('rks_messages_total{type="CertificateSign",result="JOIN_TOKEN_USED"} 2');
+  expect(text).toContain('rks_connections_refused_total{code="NODE_BANNED"} 1');
+});
+
+test("a scrape reads how the cluster is at that moment", async () => {
+  const registry = new Registry();
+  registerFigures(registry, { figures: () => FIGURES, now: () => 1_000 });
+  const text = await registry.metrics();
+  expect(text).toContain('rks_nodes{status="Ready"} 3');
+  expect(text).toContain('rks_connections{peer="bootstrapping"} 2');
+  expect(text).toContain("rks_node_certificate_first_expiry_seconds 60\n");
+  expect(text).toContain("rks_server_certificate_expiry_seconds 0\n");
+  expect(text).toContain("rks_root_certificate_expiry_seconds 3600\n");
+});
+
+test("what is not known is left out: a zero would read as a certificate that expires now", async () => {
+  const registry = new Registry();
+  let figures: ClusterFigures | undefined = FIGURES;
+  registerFigures(registry, { figures: () => figures, now: () => 1_000 });
+  await registry.metrics();
+  figures = { ...FIGURES, firstNodeCertificateNotAfter: undefined };
+  expect(await registry.metrics()).not.toMatch(/^rks_node_certificate_first_expiry_seconds/m);
+  figures = undefined;
+  expect(await registry.metrics()).not.toMatch(/^rks_/m);
+});

@@ -1,0 +1,15 @@
+import type { Liveness } from "../nodes/liveness.js";
+
+/** How a cluster is at this moment, from memory alone: reading it costs nothing that grows with what is stored. */
+export interface ClusterFigures {
+  /** Nodes that were heard of since this process started, by liveness. */
+  readonly nodes: Readonly<Record<Liveness, number>>;
+  /** Open connections by who is at the other end. `bootstrapping`: nobody, or refused and not closed yet. */
+  readonly connections: Readonly<Record<"node" | "operator" | "bootstrapping", number>>;
+  /** Of the certificates that connected nodes present; milliseconds. Undefined when none is connected. */
+  readonly firstNodeCertificateNotAfter: number | undefined;
+  /** Of the certificate that is served now; milliseconds. Undefined while nothing is served. */
+  readonly serverCertificateNotAfter: number | undefined;
+  /** Of the cluster's root; milliseconds. */
+  readonly rootNotAfter: number;
+}

@@ -31,6 +31,8 @@ export const ERROR_CODES = {
   SERVER_UNTRUSTED: { retryable: false, http: 502, exit: 77 },
   SERVER_NAME_MISMATCH: { retryable: false, http: 502, exit: 77 },
   CA_PIN_MISMATCH: { retryable: false, http: 502, exit: 77 },
+  CA_PIN_RETIRED: { retryable: false, http: 403, exit: 77 },
+  CA_UNTRUSTED: { retryable: false, http: 502, exit: 77 },
   CLIENT_CERTIFICATE_REFUSED: { retryable: false, http: 403, exit: 77 },
   CLOCK_SKEW: { retryable: true, http: 400, exit: 75 },
   // — the wire
@@ -62,6 +64,8 @@ export const ERROR_CODES = {
   CERTIFICATE_EXPIRED: { retryable: false, http: 403, exit: 77 },
   CERTIFICATE_REVOKED: { retryable: false, http: 403, exit: 77 },
   ROLE_REFUSED: { retryable: false, http: 400, exit: 77 },
+  // — the cluster's CA
+  CA_PHASE_INVALID: { retryable: false, http: 409, exit: 65 },
   // — vault
   VAULT_NOT_INITIALIZED: { retryable: false, http: 503, exit: 78 },
   VAULT_SEALED: { retryable: true, http: 503, exit: 75 },

@@ -8,6 +8,8 @@ import { bytes, label, list, text, timestamp } from "./schema.js";
 const nonce = bytes({ min: LIMITS.nonceBytes, max: LIMITS.nonceBytes });
 const features = list(text(64), 32);
 const certificate = bytes({ min: 1, max: 16_384 });
+/** Counts how often the roots of the cluster, or the one that signs, have changed. */
+const trustGeneration = z.number().int().min(0);
 const ed25519Signature = bytes({ min: 64, max: 64 });
 /** Where a list goes on; only its sender knows what it means. */
 const cursor = text(256);
@@ -78,6 +80,8 @@ export const MESSAGE_SCHEMAS = {
     renewAfter: timestamp,
     notAfter: timestamp,
     serialNumber: text(64),
+    /** Generation of `trustBundle`; see TrustBundle. */
+    trustGeneration: trustGeneration.optional(),
   }),
 
   // — a node's session
@@ -89,6 +93,8 @@ export const MESSAGE_SCHEMAS = {
     status: nodeStatus,
     /** What runs here already, from before a restart of either side. */
     pods: list(z.object({ ...podKey, uid: text(64), status: podStatus }), LIMITS.maxPodsPerNode),
+    /** Generation of the roots that the agent trusts now. */
+    trustGeneration: trustGeneration.optional(),
   }),
 
   /** rks → node. `CreatePod` and `DeletePod` follow for what the node should and should not run. */
@@ -106,6 +112,18 @@ export const MESSAGE_SCHEMAS = {
 
   /** Node → rks: the agent ends on purpose and leaves its pods running. Answered by `Ack`. */
   NodeStopping: z.object({ reason: z.string().max(256) }),
+
+  /**
+   * rks → node: trust these roots from now on, and no others. Answered by `Ack`: the node has them. A generation that is
+   * not newer than the node's changes nothing and is acknowledged too.
+   */
+  TrustBundle: z.object({
+    generation: trustGeneration,
+    /** DER. */
+    bundle: list(certificate, 8, 1),
+    /** Renew at once: the node's certificate is of a root that is going away. */
+    renew: z.boolean(),
+  }),
 
   /** rks → node: run this. Answered by `Ack`; doing it twice is the same as once. Operators send `ApplyPod`. */
   CreatePod: z.object({ pod }),

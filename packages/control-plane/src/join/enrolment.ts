@@ -15,6 +15,7 @@ import { audited } from "../audit/audited.js";
 import { type NodeRecord, nodeRecords } from "../nodes/node-record.js";
 import type { RecordCollection } from "../storage/record-collection.js";
 import { proveClusterRequest, type ProvenRequest } from "../pki/cluster-request.js";
+import type { TrustState } from "../pki/cluster-certificate.js";
 import type { Comparison, Storage, Write } from "../storage/storage.js";
 import type { CertificateIssuer, PreparedCertificate } from "./certificate-issuer.js";
 import { importEd25519PublicKey, verifyEd25519 } from "./ed25519-key.js";
@@ -183,7 +184,7 @@ export class Enrolment {
   async #commit(applicant: Applicant, plan: JoinPlan): Promise<Message<"Certificate"> | undefined> {
     const now = this.#ports.clock.now();
     const prepared = this.#prepare(applicant, plan, now);
-    const answer = certificateMessage(prepared, plan.nodeName, this.#ports.issuer.root, now);
+    const answer = certificateMessage(prepared, plan.nodeName, this.#ports.issuer.trust(), now);
     const { comparisons, writes } = this.#transaction(applicant, plan, { prepared, answer, now });
     const { serialNumber } = prepared;
     const event = eventOf(applicant, plan.nodeName, { serialNumber, rejoin: plan.node !== undefined });
@@ -291,7 +292,7 @@ function eventOf(applicant: Applicant, nodeName: string, fields: AuditFields = {
 function certificateMessage(
   prepared: PreparedCertificate,
   nodeName: string,
-  root: Uint8Array,
+  trust: TrustState,
   now: number,
 ): Message<"Certificate"> {
   const renewAfter = now + Math.floor(((prepared.notAfter - now) * 2) / 3);
@@ -300,9 +301,10 @@ function certificateMessage(
     nodeName,
     leaf: prepared.certificate,
     chain: [...prepared.chain],
-    trustBundle: [root],
+    trustBundle: [...trust.bundle],
     renewAfter: new Date(renewAfter).toISOString(),
     notAfter: new Date(prepared.notAfter).toISOString(),
     serialNumber: prepared.serialNumber,
+    trustGeneration: trust.generation,
   };
 }

@@ -19,6 +19,8 @@ const joinTokenRecord = z.object({
   cidr: z.string().nullable(),
   /** Uid of the node that may come back with it under another key. */
   rejoins: z.string().nullable(),
+  /** SHA-256 of the root's SubjectPublicKeyInfo that the token's text pins; hexadecimal digits. Older records have none: the first root's. */
+  pin: z.string().optional(),
   createdAt: z.iso.datetime(),
   expiresAt: z.iso.datetime(),
   revokedAt: z.iso.datetime().nullable(),

@@ -15,6 +15,8 @@ const nodeRecord = z.object({
   /** The join token that the current certificate was issued for. */
   tokenId: z.string(),
   labels: z.record(z.string(), z.string()),
+  /** Highest generation of the cluster's roots that the node has acknowledged; see TrustBundle. */
+  trustGeneration: z.int().min(0).optional(),
   /** Reason, while the node is refused. */
   banned: z.string().optional(),
 });

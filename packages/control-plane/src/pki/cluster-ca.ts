@@ -14,6 +14,7 @@ import type {
   PreparedRoot,
   PreparedServerCertificate,
   ServerCertificateRequest,
+  TrustState,
 } from "./cluster-certificate.js";
 import { CLUSTER_ROLE_NAMES, CLUSTER_ROLES, type ClusterRoleName } from "./cluster-roles.js";
 import { clusterCertificateWrite, clusterIssuerWrites, readClusterIssuer } from "./cluster-store.js";
@@ -80,6 +81,11 @@ export class ClusterCa implements Backend {
   /** End of the root's life, milliseconds. @throws {RksError} VAULT_NOT_INITIALIZED. */
   get rootNotAfter(): number {
     return this.#open().issuer.certificate.notAfter;
+  }
+
+  /** The roots that members are to trust now. @throws {RksError} VAULT_NOT_INITIALIZED. */
+  trust(): TrustState {
+    return { generation: 0, bundle: [this.root] };
   }
 
   /** SHA-256 of the root's SubjectPublicKeyInfo: what join tokens pin. @throws {RksError} VAULT_NOT_INITIALIZED. */

@@ -11,6 +11,14 @@ export interface ClusterCaInit {
   readonly now?: number;
 }
 
+/** Which roots the cluster's members trust. */
+export interface TrustState {
+  /** Grows with every change of the roots or of the one that signs; 0 before the first. */
+  readonly generation: number;
+  /** DER, the root that signs first. */
+  readonly bundle: readonly Uint8Array[];
+}
+
 /** A new root, not committed yet. */
 export interface PreparedRoot {
   /** DER. */

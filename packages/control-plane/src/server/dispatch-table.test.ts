@@ -49,6 +49,7 @@ const EXAMPLES: { readonly [T in MessageType]: Extract<RksMessage, { type: T }> 
   Heartbeat: { type: "Heartbeat", status: aNodeStatus() },
   UpdatePodStatus: { type: "UpdatePodStatus", ...web, uid: "1", status },
   NodeStopping: { type: "NodeStopping", reason: "" },
+  TrustBundle: { type: "TrustBundle", generation: 1, bundle: [new Uint8Array(1)], renew: false },
   CreatePod: { type: "CreatePod", pod: aPod() },
   DeletePod: { type: "DeletePod", ...web },
   GetPodLogs: { type: "GetPodLogs", ...web, follow: false },

@@ -46,6 +46,7 @@ export const DISPATCH_TABLE: { readonly [T in MessageType]: Rule<T> } = {
   UpdatePodStatus: { who: ["registered node"], handle: answerUpdatePodStatus },
   NodeStopping: { who: ["registered node"], handle: answerNodeStopping },
 
+  TrustBundle: NOBODY,
   CreatePod: NOBODY,
   DeletePod: { who: ["operator"], handle: answerDeletePod },
   GetPodLogs: { who: ["operator"], handle: answerGetPodLogs },

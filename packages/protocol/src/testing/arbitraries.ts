@@ -22,6 +22,7 @@ const version = fc.integer({ min: 1, max: 65_535 });
 const nonce = anyBytes(32, 32);
 const features = fc.array(anyText(1, 64), { maxLength: 4 });
 const certificates = fc.array(anyBytes(1, 600), { minLength: 1, maxLength: 3 });
+const trustGeneration = fc.nat();
 const tokenId = fc.stringMatching(/^[0-9a-f]{16}$/);
 const podKey = { namespace: anyLabel, name: anyLabel };
 const podReport = { ...podKey, uid: anyText(1, 64), status: anyPodStatus };
@@ -58,21 +59,29 @@ export const arbitraryMessageOf: { readonly [T in MessageType]: fc.Arbitrary<Mes
     { nodeName: anyText(1, 253) },
   ),
   CertificateRenew: message("CertificateRenew", { csr: anyBytes(1, 2048), proof: anyBytes(1, 1024) }),
-  Certificate: message("Certificate", {
-    nodeName: anyText(0, 63),
-    leaf: anyBytes(1, 600),
-    chain: certificates,
-    trustBundle: certificates,
-    renewAfter: anyTimestamp,
-    notAfter: anyTimestamp,
-    serialNumber: anyText(1, 64),
-  }),
-  RegisterNode: message("RegisterNode", {
-    nodeName: anyLabel,
-    version: anyText(1, 64),
-    status: anyNodeStatus,
-    pods: fc.array(objectOf(podReport), { maxLength: 3 }),
-  }),
+  Certificate: message(
+    "Certificate",
+    {
+      nodeName: anyText(0, 63),
+      leaf: anyBytes(1, 600),
+      chain: certificates,
+      trustBundle: certificates,
+      renewAfter: anyTimestamp,
+      notAfter: anyTimestamp,
+      serialNumber: anyText(1, 64),
+    },
+    { trustGeneration },
+  ),
+  RegisterNode: message(
+    "RegisterNode",
+    {
+      nodeName: anyLabel,
+      version: anyText(1, 64),
+      status: anyNodeStatus,
+      pods: fc.array(objectOf(podReport), { maxLength: 3 }),
+    },
+    { trustGeneration },
+  ),
   Registered: message("Registered", {
     heartbeatIntervalSeconds: seconds,
     heartbeatGraceSeconds: seconds,
@@ -81,6 +90,11 @@ export const arbitraryMessageOf: { readonly [T in MessageType]: fc.Arbitrary<Mes
   Heartbeat: message("Heartbeat", { status: anyNodeStatus }),
   UpdatePodStatus: message("UpdatePodStatus", podReport),
   NodeStopping: message("NodeStopping", { reason: anyText(0, 256) }),
+  TrustBundle: message("TrustBundle", {
+    generation: trustGeneration,
+    bundle: certificates,
+    renew: fc.boolean(),
+  }),
   CreatePod: message("CreatePod", { pod: anyPod }),
   DeletePod: message("DeletePod", podKey, {
     uid: anyText(1, 64),

@@ -38,8 +38,14 @@ export type {
 export { assertAnswer, request } from "./request.js";
 export type { Answer, RequestOptions, StreamOpener } from "./request.js";
 export { Secret } from "./secret.js";
-export { joinProofTranscript, loginProofTranscript, renewProofTranscript } from "./transcript.js";
-export type { JoinProofFields } from "./transcript.js";
+export {
+  enrolRecoveryTranscript,
+  joinProofTranscript,
+  loginProofTranscript,
+  recoverProofTranscript,
+  renewProofTranscript,
+} from "./transcript.js";
+export type { JoinProofFields, RecoverProofFields } from "./transcript.js";
 export type {
   CloseOptions,
   Connection,

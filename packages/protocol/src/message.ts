@@ -11,6 +11,11 @@ const certificate = bytes({ min: 1, max: 16_384 });
 /** Counts how often the roots of the cluster, or the one that signs, have changed. */
 const trustGeneration = z.number().int().min(0);
 const ed25519Signature = bytes({ min: 64, max: 64 });
+/** By a key that survives a reboot: DER (ECDSA), or an SSH signature in its binary form. */
+const recoveryProof = bytes({ min: 1, max: 4096 });
+const sha256 = bytes({ min: 32, max: 32 });
+/** How often a node was brought back; the next recovery must name it. */
+const sequence = z.number().int().min(0);
 /** Where a list goes on; only its sender knows what it means. */
 const cursor = text(256);
 const podKey = { namespace: label, name: label };
@@ -66,6 +71,27 @@ export const MESSAGE_SCHEMAS = {
     proof: bytes({ min: 1, max: 1024 }),
   }),
 
+  /** Node → rks: the key by which this host proves who it is after a reboot. Answered by `Ack` or `Error`. */
+  EnrolRecovery: z.object({
+    kind: z.enum(["tpm", "ssh-host-key"]),
+    /** `tpm`: SubjectPublicKeyInfo (DER); `ssh-host-key`: the SSH public key blob (RFC 4253 §6.6). */
+    publicKey: bytes({ min: 1, max: 2048 }),
+    /** By that key over the enrol-recovery transcript. */
+    proof: recoveryProof,
+  }),
+
+  /** Bootstrapping agent → rks: a node whose key was lost with a reboot. Answered by `Certificate` or `Error`. */
+  CertificateRecover: z.object({
+    nodeName: label,
+    csr: bytes({ min: 1, max: LIMITS.maxCsrBytes }),
+    kind: z.enum(["tpm", "ssh-host-key", "grant"]),
+    /** As the last `Certificate` said it. */
+    sequence,
+    machineIdSha256: sha256,
+    /** By the enrolled key over the recover transcript; with `grant` by the new key, as in `CertificateRenew`. */
+    proof: recoveryProof,
+  }),
+
   /** rks → agent. */
   Certificate: z.object({
     /** The name that the server gave; empty for an operator. */
@@ -82,6 +108,8 @@ export const MESSAGE_SCHEMAS = {
     serialNumber: text(64),
     /** Generation of `trustBundle`; see TrustBundle. */
     trustGeneration: trustGeneration.optional(),
+    /** Of a node: what its next recovery has to name, and how many its grant still allows. */
+    recovery: z.object({ sequence, grantsLeft: z.number().int().min(0) }).optional(),
   }),
 
   // — a node's session
@@ -95,6 +123,8 @@ export const MESSAGE_SCHEMAS = {
     pods: list(z.object({ ...podKey, uid: text(64), status: podStatus }), LIMITS.maxPodsPerNode),
     /** Generation of the roots that the agent trusts now. */
     trustGeneration: trustGeneration.optional(),
+    /** A hash of the machine's id that only recovery uses; see SPEC.md §20. */
+    machineIdSha256: sha256.optional(),
   }),
 
   /** rks → node. `CreatePod` and `DeletePod` follow for what the node should and should not run. */

@@ -7,7 +7,13 @@ import { RksError } from "./errors.js";
 import { FrameDecoder } from "./frame.js";
 import { parseJoinToken } from "./join-token.js";
 import { MESSAGE_SCHEMAS } from "./message.js";
-import { joinProofTranscript, type JoinProofFields, renewProofTranscript } from "./transcript.js";
+import {
+  enrolRecoveryTranscript,
+  joinProofTranscript,
+  type JoinProofFields,
+  recoverProofTranscript,
+  renewProofTranscript,
+} from "./transcript.js";
 
 /** Cases that any implementation can run; spec/vectors/README.md says how. */
 type Vector =
@@ -15,7 +21,32 @@ type Vector =
   | MessageVector
   | JoinTokenVector
   | ({ readonly run: "join-proof"; readonly fields: Record<keyof JoinProofFields, string> } & ProofVector)
-  | ({ readonly run: "renew-proof"; readonly fields: { welcome: string; csr: string } } & ProofVector);
+  | ({ readonly run: "renew-proof"; readonly fields: { welcome: string; csr: string } } & ProofVector)
+  | EnrolRecoveryVector
+  | RecoverVector;
+
+interface ConnectionFields {
+  readonly alpn: string;
+  readonly hello: string;
+  readonly welcome: string;
+  readonly serverLeafSpki: string;
+}
+
+type EnrolRecoveryVector = ProofVector & {
+  readonly run: "enrol-recovery-proof";
+  readonly fields: ConnectionFields & { nodeName: string; kind: string; publicKey: string };
+};
+
+type RecoverVector = ProofVector & {
+  readonly run: "recover-proof";
+  readonly fields: ConnectionFields & {
+    csr: string;
+    nodeName: string;
+    kind: string;
+    sequence: number;
+    machineIdSha256: string;
+  };
+};
 
 interface FramesVector {
   readonly run: "frames";
@@ -87,6 +118,19 @@ function run(vector: Vector): Outcome {
     const { welcome, csr } = vector.fields;
     return runProof(vector, renewProofTranscript({ welcome: fromHex(welcome)!, csr: fromHex(csr)! }));
   }
+  if (vector.run === "enrol-recovery-proof") {
+    const publicKey = fromHex(vector.fields.publicKey)!;
+    return runProof(
+      vector,
+      enrolRecoveryTranscript({ ...vector.fields, ...bytesOf(vector.fields), publicKey }),
+    );
+  }
+  if (vector.run === "recover-proof") {
+    const csr = fromHex(vector.fields.csr)!;
+    const machineIdSha256 = fromHex(vector.fields.machineIdSha256)!;
+    const fields = { ...vector.fields, ...bytesOf(vector.fields), csr, machineIdSha256 };
+    return runProof(vector, recoverProofTranscript(fields));
+  }
   const { alpn, hello, welcome, tokenId, serverLeafSpki, csr, nodeName, role } = vector.fields;
   const transcript = joinProofTranscript({
     alpn,
@@ -99,6 +143,14 @@ function run(vector: Vector): Outcome {
     role: role as "node" | "operator",
   });
   return runProof(vector, transcript);
+}
+
+function bytesOf({ hello, welcome, serverLeafSpki }: ConnectionFields): {
+  readonly hello: Uint8Array;
+  readonly welcome: Uint8Array;
+  readonly serverLeafSpki: Uint8Array;
+} {
+  return { hello: fromHex(hello)!, welcome: fromHex(welcome)!, serverLeafSpki: fromHex(serverLeafSpki)! };
 }
 
 function runFrames({ input, maxFrameBytes, frames, error }: FramesVector): Outcome {

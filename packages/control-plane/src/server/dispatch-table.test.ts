@@ -23,6 +23,21 @@ const EXAMPLES: { readonly [T in MessageType]: Extract<RksMessage, { type: T }> 
     proof: new Uint8Array(64),
   },
   CertificateRenew: { type: "CertificateRenew", csr: new Uint8Array(1), proof: new Uint8Array(64) },
+  EnrolRecovery: {
+    type: "EnrolRecovery",
+    kind: "tpm",
+    publicKey: new Uint8Array(1),
+    proof: new Uint8Array(1),
+  },
+  CertificateRecover: {
+    type: "CertificateRecover",
+    nodeName: "worker-1",
+    csr: new Uint8Array([0x30, 0]),
+    kind: "grant",
+    sequence: 0,
+    machineIdSha256: new Uint8Array(32),
+    proof: new Uint8Array(1),
+  },
   Certificate: {
     type: "Certificate",
     nodeName: "worker-1",

@@ -38,6 +38,9 @@ export const DISPATCH_TABLE: { readonly [T in MessageType]: Rule<T> } = {
   CertificateSign: { who: ["bootstrapping"], handle: answerCertificateSign },
   // Renewal inside the session comes with issue 4.
   CertificateRenew: NOBODY,
+  // Answered once control-plane/src/recovery serves them.
+  EnrolRecovery: NOBODY,
+  CertificateRecover: NOBODY,
   Certificate: NOBODY,
 
   RegisterNode: { who: ["node", "registered node"], handle: answerRegisterNode },

@@ -59,6 +59,19 @@ export const arbitraryMessageOf: { readonly [T in MessageType]: fc.Arbitrary<Mes
     { nodeName: anyText(1, 253) },
   ),
   CertificateRenew: message("CertificateRenew", { csr: anyBytes(1, 2048), proof: anyBytes(1, 1024) }),
+  EnrolRecovery: message("EnrolRecovery", {
+    kind: fc.constantFrom("tpm", "ssh-host-key"),
+    publicKey: anyBytes(1, 2048),
+    proof: anyBytes(1, 4096),
+  }),
+  CertificateRecover: message("CertificateRecover", {
+    nodeName: anyLabel,
+    csr: anyBytes(1, 2048),
+    kind: fc.constantFrom("tpm", "ssh-host-key", "grant"),
+    sequence: fc.nat(),
+    machineIdSha256: anyBytes(32, 32),
+    proof: anyBytes(1, 4096),
+  }),
   Certificate: message(
     "Certificate",
     {
@@ -70,7 +83,7 @@ export const arbitraryMessageOf: { readonly [T in MessageType]: fc.Arbitrary<Mes
       notAfter: anyTimestamp,
       serialNumber: anyText(1, 64),
     },
-    { trustGeneration },
+    { trustGeneration, recovery: objectOf({ sequence: fc.nat(), grantsLeft: fc.nat() }) },
   ),
   RegisterNode: message(
     "RegisterNode",
@@ -80,7 +93,7 @@ export const arbitraryMessageOf: { readonly [T in MessageType]: fc.Arbitrary<Mes
       status: anyNodeStatus,
       pods: fc.array(objectOf(podReport), { maxLength: 3 }),
     },
-    { trustGeneration },
+    { trustGeneration, machineIdSha256: anyBytes(32, 32) },
   ),
   Registered: message("Registered", {
     heartbeatIntervalSeconds: seconds,

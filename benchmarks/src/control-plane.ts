@@ -20,6 +20,15 @@ interface Ready {
   readonly socket: string;
 }
 
+export interface StartOptions {
+  /** Leave the root token in the folder. */
+  readonly keepSecrets?: boolean;
+  /** Further lines of config.yaml. */
+  readonly config?: string;
+  /** Called with every line of its log. */
+  readonly onLog?: (line: string) => void;
+}
+
 /** A real `rks` in a folder of its own. */
 export class ControlPlane implements AsyncDisposable {
   readonly address: string;
@@ -29,24 +38,25 @@ export class ControlPlane implements AsyncDisposable {
   readonly #folder: string;
   readonly #socket: string;
   readonly #process: ChildProcess;
+  readonly #onLog: ((line: string) => void) | undefined;
 
-  private constructor(folder: string, child: ChildProcess, ready: Ready) {
+  private constructor(folder: string, child: ChildProcess, ready: Ready, onLog: StartOptions["onLog"]) {
     this.#folder = folder;
     this.#process = child;
+    this.#onLog = onLog;
     this.address = ready.quic;
     this.httpAddress = ready.http;
     this.#socket = ready.socket;
     this.rootCertPath = join(folder, "data", "root.pem");
   }
 
-  /** `keepSecrets` leaves the root token in the folder. */
-  static async start(options: { readonly keepSecrets?: boolean } = {}): Promise<ControlPlane> {
+  static async start(options: StartOptions = {}): Promise<ControlPlane> {
     const folder = mkdtempSync(join(tmpdir(), "rk8s-bench-"));
-    const { keepSecrets = false } = options;
+    const { keepSecrets = false, config = "", onLog } = options;
     const tls = `{ vault_folder: ./data, keep_dangerous_files: ${keepSecrets} }`;
     writeFileSync(
       join(folder, "config.yaml"),
-      `addr: "127.0.0.1:0"\nhttp_addr: "127.0.0.1:0"\ntls_config: ${tls}\n`,
+      `addr: "127.0.0.1:0"\nhttp_addr: "127.0.0.1:0"\ntls_config: ${tls}\n${config}\n`,
     );
     await promisify(execFile)(process.execPath, [
       RKS,
@@ -55,22 +65,25 @@ export class ControlPlane implements AsyncDisposable {
       "--config",
       join(folder, "config.yaml"),
     ]);
-    return ControlPlane.#run(folder);
+    return ControlPlane.#run(folder, onLog);
   }
 
-  static async #run(folder: string): Promise<ControlPlane> {
+  static async #run(folder: string, onLog: StartOptions["onLog"]): Promise<ControlPlane> {
     const child = spawn(process.execPath, [RKS, "start", "--config", join(folder, "config.yaml"), "--json"], {
-      stdio: ["ignore", "pipe", "ignore"],
+      stdio: ["ignore", "pipe", onLog === undefined ? "ignore" : "pipe"],
     });
-    const [line] = (await once(createInterface({ input: child.stdout }), "line")) as [string];
-    return new ControlPlane(folder, child, JSON.parse(line) as Ready);
+    if (onLog !== undefined) createInterface({ input: child.stderr! }).on("line", onLog);
+    const [line] = (await once(createInterface({ input: child.stdout! }), "line")) as [string];
+    return new ControlPlane(folder, child, JSON.parse(line) as Ready, onLog);
   }
 
-  /** Kill the process and start another one on the same folder; this one must not be used any more. */
+  /** Kill the process and start another one on the same folder and port; this one must not be used any more. */
   async restart(): Promise<ControlPlane> {
     this.#process.kill("SIGKILL");
     await once(this.#process, "exit");
-    return ControlPlane.#run(this.#folder);
+    const file = join(this.#folder, "config.yaml");
+    writeFileSync(file, readFileSync(file, "utf8").replace(/^addr: .*$/m, `addr: "${this.address}"`));
+    return ControlPlane.#run(this.#folder, this.#onLog);
   }
 
   /** With `keepSecrets`. */
@@ -83,10 +96,16 @@ export class ControlPlane implements AsyncDisposable {
     return join(this.#folder, name);
   }
 
-  /** A new token for one node. */
-  async mintToken(): Promise<string> {
-    const answer = await this.#post("/v1/rk8s/join-tokens", {});
+  /** A new token, by default for one node. */
+  async mintToken(options: { readonly uses?: number; readonly ttlSeconds?: number } = {}): Promise<string> {
+    const answer = await this.#ask("POST", "/v1/rk8s/join-tokens", options);
     return (JSON.parse(answer) as { data: { token: string } }).data.token;
+  }
+
+  /** When the node sent its last heartbeat, as rks has it. */
+  async lastHeartbeat(nodeName: string): Promise<number> {
+    const answer = await this.#ask("GET", `/v1/rk8s/nodes/${nodeName}`);
+    return Date.parse((JSON.parse(answer) as { data: { lastHeartbeat: string } }).data.lastHeartbeat);
   }
 
   /** CPU time of the process so far. Linux only. */
@@ -105,16 +124,16 @@ export class ControlPlane implements AsyncDisposable {
     rmSync(this.#folder, { recursive: true, force: true });
   }
 
-  async #post(path: string, body: object): Promise<string> {
+  async #ask(method: "GET" | "POST", path: string, body?: object): Promise<string> {
     return new Promise((resolve, reject) => {
-      const call = request({ socketPath: this.#socket, path, method: "POST" }, (response) => {
+      const call = request({ socketPath: this.#socket, path, method }, (response) => {
         let text = "";
         response.setEncoding("utf8").on("data", (chunk: string) => (text += chunk));
         response.on("end", () => resolve(text));
       });
       call.on("error", reject);
-      call.setHeader("content-type", "application/json");
-      call.end(JSON.stringify(body));
+      if (body !== undefined) call.setHeader("content-type", "application/json");
+      call.end(body === undefined ? undefined : JSON.stringify(body));
     });
   }
 }

@@ -1,4 +1,7 @@
-/** `npm run bench [-- NAME] [--json]`: measure, and print tables or one JSON array of figures. */
+/**
+ * `npm run bench [-- NAME …] [--json] [--agents N] [--minutes N]`: measure, and print tables or one JSON array of figures.
+ */
+import { parseArgs } from "node:util";
 import { type Figure, table } from "./report.js";
 
 interface Benchmark {
@@ -31,13 +34,21 @@ const BENCHMARKS: Readonly<Record<string, Benchmark>> = {
     title: "The vault with many certificates",
     run: async () => (await import("./vault-certificates.js")).manyCertificates(),
   },
+  fleet: {
+    title: "A fleet of agents against one rks",
+    run: async () =>
+      (await import("./fleet.js")).fleet({ agents: number("agents"), minutes: number("minutes") }),
+  },
   programs: {
     title: "Start-up and memory of the programs",
     run: async () => (await import("./programs.js")).programs(),
   },
 };
 
-const names = process.argv.slice(2).filter((word) => !word.startsWith("-"));
+const { positionals: names, values } = parseArgs({
+  allowPositionals: true,
+  options: { json: { type: "boolean" }, agents: { type: "string" }, minutes: { type: "string" } },
+});
 const unknown = names.find((name) => !Object.hasOwn(BENCHMARKS, name));
 if (unknown === undefined) await main();
 else {
@@ -47,6 +58,15 @@ else {
   process.exitCode = 64;
 }
 
+function number(option: "agents" | "minutes"): number | undefined {
+  const text = values[option];
+  if (text === undefined) return undefined;
+  const value = Number(text);
+  if (value > 0) return value;
+  process.stderr.write(`bench: --${option} is "${text}", expected a number above 0\n`);
+  return process.exit(64);
+}
+
 async function main(): Promise<void> {
   const all: Figure[] = [];
   for (const [name, { title, run }] of Object.entries(BENCHMARKS)) {
@@ -54,9 +74,9 @@ async function main(): Promise<void> {
     process.stderr.write(`• ${name}\n`);
     const figures = await run();
     all.push(...figures);
-    if (!process.argv.includes("--json")) process.stdout.write(table(title, figures));
+    if (values.json !== true) process.stdout.write(table(title, figures));
   }
-  if (process.argv.includes("--json")) process.stdout.write(`${JSON.stringify(all, undefined, 2)}\n`);
+  if (values.json === true) process.stdout.write(`${JSON.stringify(all, undefined, 2)}\n`);
   // The classes keep handles open after their clients are gone.
   process.exit();
 }

@@ -171,7 +171,7 @@ export const MESSAGE_SCHEMAS = {
 
   /**
    * Operator → rks, relayed rks → node. Answered by `PodLogs` and then frames of raw bytes until the end of the
-   * stream; an `Error` may come instead of any of them.
+   * stream; an `Error` or `LogsMoved` may come instead of any of them.
    */
   GetPodLogs: z.object({
     ...podKey,
@@ -179,8 +179,16 @@ export const MESSAGE_SCHEMAS = {
     follow: z.boolean(),
     /** Only the last lines; all when absent. */
     tailLines: z.number().int().min(0).max(1_000_000).optional(),
+    /** rks → node: go on where the answer stopped that ended with this `LogsMoved`. */
+    resume: text(64).optional(),
   }),
   PodLogs: z.object({ container: label }),
+
+  /**
+   * Node → rks, last of an answer to `GetPodLogs`: this connection is being replaced. The rest comes when the node is
+   * asked with `resume` over the connection on which it registered last, within a minute.
+   */
+  LogsMoved: z.object({ resume: text(64) }),
 
   // — operators
 

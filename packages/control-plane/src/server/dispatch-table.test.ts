@@ -69,6 +69,7 @@ const EXAMPLES: { readonly [T in MessageType]: Extract<RksMessage, { type: T }> 
   DeletePod: { type: "DeletePod", ...web },
   GetPodLogs: { type: "GetPodLogs", ...web, follow: false },
   PodLogs: { type: "PodLogs", container: "main" },
+  LogsMoved: { type: "LogsMoved", resume: "1" },
   ApplyPod: { type: "ApplyPod", manifest: aPodManifest() },
   GetPod: { type: "GetPod", ...web },
   Pod: { type: "Pod", pod: aPod() },

@@ -54,6 +54,7 @@ export const DISPATCH_TABLE: { readonly [T in MessageType]: Rule<T> } = {
   DeletePod: { who: ["operator"], handle: answerDeletePod },
   GetPodLogs: { who: ["operator"], handle: answerGetPodLogs },
   PodLogs: NOBODY,
+  LogsMoved: NOBODY,
 
   ApplyPod: { who: ["operator"], handle: answerApplyPod },
   GetPod: { who: ["operator"], handle: answerGetPod },

@@ -56,6 +56,6 @@ export const answerGetPodLogs: Handler<"GetPodLogs"> = async (
   { pods, logs },
   { message, stream, signal },
 ) => {
-  await logs.relay(await pods.linkOf(message), message, stream, { signal });
+  await logs.relay(async () => pods.linkOf(message), message, stream, { signal });
   return undefined;
 };

@@ -116,9 +116,10 @@ export const arbitraryMessageOf: { readonly [T in MessageType]: fc.Arbitrary<Mes
   GetPodLogs: message(
     "GetPodLogs",
     { ...podKey, follow: fc.boolean() },
-    { container: anyLabel, tailLines: fc.integer({ min: 0, max: 1_000_000 }) },
+    { container: anyLabel, tailLines: fc.integer({ min: 0, max: 1_000_000 }), resume: anyText(1, 64) },
   ),
   PodLogs: message("PodLogs", { container: anyLabel }),
+  LogsMoved: message("LogsMoved", { resume: anyText(1, 64) }),
   ApplyPod: message("ApplyPod", { manifest: anyPodManifest }),
   GetPod: message("GetPod", podKey),
   Pod: message("Pod", { pod: anyPod }),

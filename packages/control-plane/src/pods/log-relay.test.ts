@@ -34,6 +34,7 @@ async function aNode() {
   const link: NodeLink = {
     nodeName: "worker-1",
     remoteAddress: connection.remoteAddress,
+    certificateNotAfter: Infinity,
     ended: ended.signal,
     openStream: async (options) => connection.openStream(options),
     close: () => ended.abort(),

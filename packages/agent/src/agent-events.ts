@@ -6,6 +6,8 @@ export type AgentEvent = { readonly time: string } & AgentEventBody;
 export type AgentEventBody =
   /** The control plane issued a certificate. */
   | { readonly event: "joined"; readonly node: string; readonly serial: string; readonly notAfter: string }
+  /** The agent goes on with the identity that a process before it had; no token was used. */
+  | { readonly event: "resumed"; readonly node: string; readonly serial: string; readonly notAfter: string }
   /** A connection by mutual TLS is up. */
   | { readonly event: "connected"; readonly rksAddress: string }
   /** The control plane counts this node in. */

@@ -2,9 +2,9 @@ import { RksError, type JoinToken } from "@rk8s/protocol";
 import { AGENT_VERSION } from "./version.js";
 import { errorEvent, EventLog, type AgentEvent, type AgentEventBody } from "./agent-events.js";
 import { formatAddress } from "./bootstrap/address.js";
-import { backoffMs } from "./bootstrap/backoff.js";
-import { prepareEnrolment, type Enrolment } from "./bootstrap/enrolment.js";
+import { prepareNodeJoin, type NodeJoin } from "./bootstrap/node-join.js";
 import type { Identity } from "./identity/identity.js";
+import type { IdentityStash } from "./identity/identity-stash.js";
 import type { KeyPair } from "./identity/key-pair.js";
 import type { TrustOptions } from "./identity/trust.js";
 import type { PodHost, PodReport } from "./pods/pod-host.js";
@@ -19,8 +19,8 @@ import { runSession, type SessionState } from "./session/session.js";
 export interface CreateAgentOptions extends TrustOptions, PortOptions {
   /** `host:port` of the control plane. */
   readonly rksAddress: string;
-  /** As `rks gen join-token` printed it, or parsed. */
-  readonly joinToken: string | JoinToken;
+  /** As `rks gen join-token` printed it, or parsed. Not needed when `stash` holds an identity. */
+  readonly joinToken?: string | JoinToken | undefined;
   /** Default: the name bound to the token, else the common name of `csr`, else this host's name in lower case. */
   readonly nodeName?: string | undefined;
   /** Default: a new P-256 key pair. The agent owns and wipes it once it has joined; before that it stays the caller's. */
@@ -35,6 +35,8 @@ export interface CreateAgentOptions extends TrustOptions, PortOptions {
   readonly handlers?: Handlers | undefined;
   /** What the node says of itself; default: what the operating system says. */
   readonly facts?: NodeFacts | undefined;
+  /** Keeps the identity when this process dies. What it holds is gone on with, and the token is left alone. */
+  readonly stash?: IdentityStash | undefined;
   /** Ends the agent like `stop`. */
   readonly signal?: AbortSignal | undefined;
 }
@@ -70,22 +72,21 @@ const POD_CAPACITY = 110;
 export async function createAgent(options: CreateAgentOptions): Promise<Agent> {
   const { runtime, pods } = options;
   if (runtime !== undefined && pods !== undefined) throw new TypeError("give a runtime or pods, not both");
-  const enrolment = await prepareEnrolment({ ...options, role: "node" });
   const ports = await completePorts(options);
-  return new RunningAgent(enrolment, ports, options);
+  return new RunningAgent(await prepareNodeJoin(options, ports), ports, options);
 }
 
 class RunningAgent implements Agent {
   readonly finished: Promise<void>;
-  readonly #enrolment: Enrolment;
+  readonly #join: NodeJoin;
   readonly #ports: AgentPorts;
   readonly #options: CreateAgentOptions;
   readonly #events = new EventLog();
   readonly #stop = new AbortController();
   #identity: Identity | undefined;
 
-  constructor(enrolment: Enrolment, ports: AgentPorts, options: CreateAgentOptions) {
-    this.#enrolment = enrolment;
+  constructor(join: NodeJoin, ports: AgentPorts, options: CreateAgentOptions) {
+    this.#join = join;
     this.#ports = ports;
     this.#options = options;
     this.finished = this.#run();
@@ -123,7 +124,7 @@ class RunningAgent implements Agent {
     } finally {
       this.#events.end();
       this.#identity?.[Symbol.dispose]();
-      this.#enrolment[Symbol.dispose]();
+      this.#join[Symbol.dispose]();
     }
   }
 
@@ -138,13 +139,17 @@ class RunningAgent implements Agent {
 
   async #serve(pods: PodHost | undefined, signal: AbortSignal): Promise<void> {
     const facts = this.#options.facts ?? (await this.#hostFacts(pods));
-    const identity = await this.#join(signal);
-    if (identity === undefined) return;
+    const joined = await this.#join.obtain(this.#ports, {
+      signal,
+      onRetry: (attempt, delayMs, error) => this.#emitReconnecting(attempt, delayMs, error),
+    });
+    if (joined === undefined) return;
+    const { identity } = joined;
     this.#identity = identity;
-    this.#emit({ event: "joined", ...describe(identity) });
+    this.#emit({ event: joined.isResumed ? "resumed" : "joined", ...describe(identity) });
     const init = {
       identity,
-      rksAddress: formatAddress(this.#enrolment.address),
+      rksAddress: formatAddress(this.#join.address),
       handlers: {
         ...(pods === undefined ? NO_POD_HANDLERS : createPodHandlers(pods)),
         ...this.#options.handlers,
@@ -160,24 +165,6 @@ class RunningAgent implements Agent {
         onPodStatus: (report) => this.#emit(podEvent(report)),
       },
     );
-  }
-
-  /** Ask for a certificate until there is one; always with the same key. Undefined when stopped. */
-  async #join(signal: AbortSignal): Promise<Identity | undefined> {
-    const { clock, random } = this.#ports;
-    for (let attempt = 1; ; attempt++) {
-      try {
-        return await this.#enrolment.enrol(this.#ports, { signal });
-      } catch (reason) {
-        if (signal.aborted) return undefined;
-        const error = RksError.from(reason);
-        if (!error.retryable) throw error;
-        const delayMs = backoffMs(attempt - 1, random);
-        this.#emitReconnecting(attempt, delayMs, error);
-        await clock.sleep(delayMs, { signal }).catch(() => undefined);
-        if (signal.aborted) return undefined;
-      }
-    }
   }
 
   #onState(state: SessionState, identity: Identity): void {

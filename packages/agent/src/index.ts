@@ -7,7 +7,7 @@ export type { EnrolmentOptions } from "./bootstrap/enrolment.js";
 export { createCertificateRequest } from "./identity/csr.js";
 export type { CertificateRequestInit } from "./identity/csr.js";
 export { Identity } from "./identity/identity.js";
-export type { IdentityInit } from "./identity/identity.js";
+export type { CertificateExchange, IdentityInit } from "./identity/identity.js";
 export { wipeStashed } from "./identity/identity-stash.js";
 export type { IdentityStash, StashedIdentity, StashedKey } from "./identity/identity-stash.js";
 export { importKeyPair, KeyPair } from "./identity/key-pair.js";

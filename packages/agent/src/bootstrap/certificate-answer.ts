@@ -1,7 +1,7 @@
 import { X509Certificate } from "node:crypto";
 import { equalBytes, RksError, type Message } from "@rk8s/protocol";
 import { parseCertificate, parseClientLeaf, type Certificate, type ClientIdentity } from "@rk8s/x509";
-import { Identity } from "../identity/identity.js";
+import { type CertificateExchange, Identity } from "../identity/identity.js";
 import type { KeyPair } from "../identity/key-pair.js";
 
 export interface CertificateExpectation {
@@ -13,6 +13,8 @@ export interface CertificateExpectation {
   /** DER, the roots trusted so far. */
   readonly roots: readonly Uint8Array[];
   readonly nowMs: number;
+  /** What the identity remembers of the exchange, so that it can be stashed. */
+  readonly exchange?: CertificateExchange | undefined;
 }
 
 /**
@@ -37,17 +39,41 @@ export function readCertificateAnswer(
   for (const root of answer.trustBundle) {
     if (!parseOr(root).isCa) throw refused("its trust bundle holds a certificate that is no authority's");
   }
+  const { role, keyPair, exchange } = expected;
+  return identityOf(answer, { role, keyPair, exchange, trustBundle: answer.trustBundle });
+}
+
+/**
+ * Make an identity of an answer that was checked when it came, with the roots that are trusted now. Only that the
+ * certificate is for this key is checked again: its time may be over, which is for its user to find.
+ * @throws {RksError} CERTIFICATE_INVALID when it is for another key.
+ */
+export function restoreIdentity(
+  answer: Message<"Certificate">,
+  known: Pick<CertificateExpectation, "role" | "keyPair" | "roots" | "exchange">,
+): Identity {
+  if (!equalBytes(parseOr(answer.leaf).spki, known.keyPair.spki)) throw refused("it is for another key");
+  return identityOf(answer, { ...known, trustBundle: known.roots });
+}
+
+function identityOf(
+  answer: Message<"Certificate">,
+  known: Pick<CertificateExpectation, "role" | "keyPair" | "exchange"> & {
+    readonly trustBundle: readonly Uint8Array[];
+  },
+): Identity {
   return new Identity(
     {
-      role: expected.role,
+      role: known.role,
       nodeName: answer.nodeName,
       certificateChain: [answer.leaf, ...answer.chain.filter((der) => !isSelfIssued(parseOr(der)))],
-      trustBundle: answer.trustBundle,
+      trustBundle: known.trustBundle,
       serialNumber: answer.serialNumber,
-      notAfter: new Date(leaf.notAfter),
+      notAfter: new Date(parseOr(answer.leaf).notAfter),
       renewAfter: new Date(answer.renewAfter),
+      exchange: known.exchange,
     },
-    expected.keyPair,
+    known.keyPair,
   );
 }
 

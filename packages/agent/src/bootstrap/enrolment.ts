@@ -63,6 +63,11 @@ export class Enrolment implements Disposable {
     return this.#init.address;
   }
 
+  /** What is sent for a certificate, and the token that entitles to it. They stay the enrolment's. */
+  get request(): Pick<EnrolmentInit, "token" | "keyPair" | "csr" | "nodeName"> {
+    return this.#init;
+  }
+
   /**
    * Make the request once, on a connection and with nonces of its own. The identity owns the key pair.
    * @throws {RksError} as `requestCertificate`.
@@ -84,7 +89,7 @@ export class Enrolment implements Disposable {
       nodeName: nodeName ?? "",
       role,
     });
-    const { message } = await request(
+    const { message, body } = await request(
       connection,
       {
         type: "CertificateSign",
@@ -104,6 +109,7 @@ export class Enrolment implements Disposable {
       nodeName,
       roots,
       nowMs: ports.clock.now(),
+      exchange: { csr, answer: body },
     });
     this.#keyPairIsOurs = false;
     return identity;
@@ -122,10 +128,14 @@ export class Enrolment implements Disposable {
 }
 
 /**
- * Check the options and make what they leave out. Nothing is sent.
+ * Check the options and make what they leave out. Nothing is sent. A key pair of the caller's stays so, unless
+ * `keyPairIsOurs`.
  * @throws {RksError} USAGE_INVALID, JOIN_TOKEN_MALFORMED, NODE_NAME_INVALID, CONFIG_INVALID, CA_PIN_MISMATCH, CSR_INVALID.
  */
-export async function prepareEnrolment(options: EnrolmentOptions): Promise<Enrolment> {
+export async function prepareEnrolment(
+  options: EnrolmentOptions,
+  { keyPairIsOurs = options.keyPair === undefined }: { readonly keyPairIsOurs?: boolean } = {},
+): Promise<Enrolment> {
   const { nodeName, role = "node" } = options;
   if (role === "operator" && nodeName !== undefined) throw new TypeError("an operator has no node name");
   if (options.csr !== undefined && options.keyPair === undefined) {
@@ -138,7 +148,6 @@ export async function prepareEnrolment(options: EnrolmentOptions): Promise<Enrol
   if (roots !== undefined) assertPinnedRoot(roots, token.rootSpkiSha256);
 
   const keyPair = options.keyPair ?? KeyPair.create();
-  const keyPairIsOurs = options.keyPair === undefined;
   try {
     const commonName = role === "node" ? (nodeName ?? ownHostName()) : undefined;
     const csr = options.csr ?? (await createCertificateRequest(keyPair, { commonName }));

@@ -21,9 +21,15 @@ export type AgentStatus = z.output<typeof agentStatus>;
 
 /** The status after an event. */
 export function afterEvent(status: AgentStatus, event: AgentEvent): AgentStatus {
-  if (event.event === "joined" || event.event === "registered") {
+  if (event.event === "joined" || event.event === "resumed" || event.event === "registered") {
     const { node, serial, notAfter } = event;
-    return { ...status, state: event.event === "joined" ? "connecting" : "ready", node, serial, notAfter };
+    return {
+      ...status,
+      state: event.event === "registered" ? "ready" : "connecting",
+      node,
+      serial,
+      notAfter,
+    };
   }
   if (event.event === "disconnected" || event.event === "reconnecting" || event.event === "error") {
     const { code, message, time } = event;

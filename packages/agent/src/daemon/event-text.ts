@@ -9,6 +9,8 @@ type Texts = { readonly [E in AgentEvent["event"]]: (event: Extract<AgentEvent, 
 
 const TEXTS: Texts = {
   joined: ({ node, serial, notAfter }) => `joined as ${node}, certificate ${serial} valid until ${notAfter}`,
+  resumed: ({ node, serial, notAfter }) =>
+    `resumed as ${node}, certificate ${serial} valid until ${notAfter}; no token was needed`,
   connected: ({ rksAddress }) => `connected to ${rksAddress} by mutual TLS`,
   registered: ({ node }) => `registered as ${node}: the node is in service`,
   disconnected: ({ message, code }) => `disconnected: ${message} (${code})`,

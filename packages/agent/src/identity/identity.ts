@@ -1,4 +1,5 @@
 import type { Credentials } from "@rk8s/protocol";
+import type { StashedKey } from "./identity-stash.js";
 import type { KeyPair } from "./key-pair.js";
 
 /** What the control plane issued; checked by `readCertificateAnswer`. */
@@ -10,6 +11,16 @@ export interface IdentityInit {
   readonly serialNumber: string;
   readonly notAfter: Date;
   readonly renewAfter: Date;
+  /** What was exchanged for the certificate; an identity without it cannot be stashed. */
+  readonly exchange?: CertificateExchange | undefined;
+}
+
+/** A request for a certificate and its answer, as they were on the wire. */
+export interface CertificateExchange {
+  /** DER (RFC 2986). */
+  readonly csr: Uint8Array;
+  /** The body of the `Certificate` message. */
+  readonly answer: Uint8Array;
 }
 
 /**
@@ -29,6 +40,7 @@ export class Identity implements Disposable {
   /** When two thirds of the lifetime are over. */
   readonly renewAfter: Date;
   readonly #keyPair: KeyPair;
+  readonly #exchange: CertificateExchange | undefined;
 
   /** The identity owns the key pair from now on. */
   constructor(init: IdentityInit, keyPair: KeyPair) {
@@ -40,6 +52,7 @@ export class Identity implements Disposable {
     this.notAfter = init.notAfter;
     this.renewAfter = init.renewAfter;
     this.#keyPair = keyPair;
+    this.#exchange = init.exchange;
   }
 
   /** SubjectPublicKeyInfo (DER). */
@@ -53,6 +66,16 @@ export class Identity implements Disposable {
    */
   credentials(): Credentials {
     return { certificateChain: this.certificateChain, privateKey: this.#keyPair.exportPrivateKey() };
+  }
+
+  /**
+   * What a stash keeps of this identity; undefined for one whose exchange is not known. Each call copies the private
+   * key; the caller overwrites the copy.
+   * @throws TypeError after disposal.
+   */
+  stashedKey(): StashedKey | undefined {
+    if (this.#exchange === undefined) return undefined;
+    return { pkcs8: this.#keyPair.exportPrivateKey(), ...this.#exchange };
   }
 
   /** Whether the certificate's time is over. */

@@ -28,13 +28,18 @@ export class MemoryStash implements IdentityStash {
 function copyOf(state: StashedIdentity): StashedIdentity {
   return {
     ...state,
-    trust: { ...state.trust, roots: state.trust.roots.map((root) => root.slice()) },
-    joinToken: state.joinToken?.slice(),
-    current: copyOfKey(state.current),
-    pending: copyOfKey(state.pending),
+    trust: { ...state.trust, roots: state.trust.roots.map((root) => bytesOf(root)) },
+    joinToken: state.joinToken && bytesOf(state.joinToken),
+    current: state.current && copyOfKey(state.current),
+    pending: state.pending && copyOfKey(state.pending),
   };
 }
 
-function copyOfKey(key: StashedKey | undefined): StashedKey | undefined {
-  return key && { pkcs8: key.pkcs8.slice(), csr: key.csr.slice(), answer: key.answer?.slice() };
+function copyOfKey({ pkcs8, csr, answer }: StashedKey): StashedKey {
+  return { pkcs8: bytesOf(pkcs8), csr: bytesOf(csr), answer: answer && bytesOf(answer) };
+}
+
+/** A copy; `slice` of a Buffer is none. */
+function bytesOf(bytes: Uint8Array): Uint8Array {
+  return Uint8Array.from(bytes);
 }

@@ -1,0 +1,98 @@
+import { decodeMessage, parseJoinToken, RksError, type JoinToken } from "@rk8s/protocol";
+import type { Identity } from "../identity/identity.js";
+import {
+  wipeStashed,
+  type IdentityStash,
+  type StashedIdentity,
+  type StashedKey,
+} from "../identity/identity-stash.js";
+import { KeyPair } from "../identity/key-pair.js";
+import { restoreIdentity } from "./certificate-answer.js";
+
+/** Who asks for what a stash holds: it is given to the same node of the same control plane only. */
+export interface ResumeOptions {
+  readonly stash?: IdentityStash | undefined;
+  /** `host:port` of the control plane. */
+  readonly rksAddress: string;
+  readonly nodeName?: string | undefined;
+}
+
+/** What an agent goes on with after its process has died. The receiver owns the keys. */
+export type Resumed = { readonly instanceId: string } & (
+  | { readonly kind: "identity"; readonly identity: Identity }
+  /** The join was under way: its answer may have been lost. The same request gets the same answer. */
+  | {
+      readonly kind: "join";
+      readonly joinToken: JoinToken;
+      readonly keyPair: KeyPair;
+      readonly csr: Uint8Array;
+      readonly nodeName: string | undefined;
+    }
+);
+
+/** Whether the stash holds something to go on with, so that no join token is needed. */
+export async function canResume(options: ResumeOptions): Promise<boolean> {
+  const state = await loadFor(options);
+  if (state === undefined) return false;
+  wipeStashed(state);
+  return newestAnswered(state) !== undefined || isJoin(state);
+}
+
+/**
+ * Take out of the stash what this agent was. A renewal that had its answer goes on with the new certificate, which
+ * the control plane takes as well as the old one; one without an answer is begun anew.
+ * @throws {RksError} INPUT_INVALID, CERTIFICATE_INVALID, MESSAGE_INVALID when the stash holds what no agent put there.
+ */
+export async function resume(options: ResumeOptions): Promise<Resumed | undefined> {
+  const state = await loadFor(options);
+  if (state === undefined) return undefined;
+  try {
+    const { instanceId } = state;
+    const answered = newestAnswered(state);
+    if (answered !== undefined) {
+      return { kind: "identity", instanceId, identity: restore(answered, state) };
+    }
+    if (!isJoin(state)) return undefined;
+    const { pkcs8, csr } = state.pending;
+    const joinToken = parseJoinToken(Buffer.from(state.joinToken).toString("latin1"));
+    const keyPair = KeyPair.fromPkcs8(pkcs8);
+    return { kind: "join", instanceId, joinToken, keyPair, csr, nodeName: state.nodeName };
+  } finally {
+    wipeStashed(state);
+  }
+}
+
+async function loadFor(options: ResumeOptions): Promise<StashedIdentity | undefined> {
+  const state = await options.stash?.load();
+  if (state === undefined) return undefined;
+  const { nodeName = state.nodeName, rksAddress } = options;
+  if (state.rksAddress === rksAddress && (state.nodeName ?? nodeName) === nodeName) return state;
+  wipeStashed(state);
+  return undefined;
+}
+
+type Answered = StashedKey & { readonly answer: Uint8Array };
+
+function newestAnswered({ pending, current }: StashedIdentity): Answered | undefined {
+  return [pending, current].find((key): key is Answered => key?.answer !== undefined);
+}
+
+type StashedJoin = StashedIdentity & { readonly pending: StashedKey; readonly joinToken: Uint8Array };
+
+function isJoin(state: StashedIdentity): state is StashedJoin {
+  return state.pending !== undefined && state.joinToken !== undefined;
+}
+
+function restore({ pkcs8, csr, answer }: Answered, { trust }: StashedIdentity): Identity {
+  const message = decodeMessage(answer);
+  if (message.type !== "Certificate") {
+    throw new RksError("MESSAGE_INVALID", `the kept identity has a "${message.type}" for a certificate`);
+  }
+  const keyPair = KeyPair.fromPkcs8(pkcs8);
+  try {
+    return restoreIdentity(message, { role: "node", keyPair, roots: trust.roots, exchange: { csr, answer } });
+  } catch (error) {
+    keyPair[Symbol.dispose]();
+    throw error;
+  }
+}

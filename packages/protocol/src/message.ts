@@ -18,6 +18,16 @@ const sha256 = bytes({ min: 32, max: 32 });
 const sequence = z.number().int().min(0);
 /** Where a list goes on; only its sender knows what it means. */
 const cursor = text(256);
+/** A request for a certificate with the proof of a join token. */
+const joinRequest = {
+  tokenId: z.string().regex(/^[0-9a-f]{16}$/, "expected 16 hexadecimal digits"),
+  role: z.enum(["node", "operator"]),
+  /** DER (RFC 2986). */
+  csr: bytes({ min: 1, max: LIMITS.maxCsrBytes }),
+  nodeName: z.string().min(1).max(253).optional(),
+  /** Ed25519 over the join transcript; see transcript.ts. */
+  proof: ed25519Signature,
+};
 const podKey = { namespace: label, name: label };
 
 /**
@@ -54,15 +64,13 @@ export const MESSAGE_SCHEMAS = {
   // — joining
 
   /** Bootstrapping agent → rks, once a `Welcome`. Answered by `Certificate` or `Error`. */
-  CertificateSign: z.object({
-    tokenId: z.string().regex(/^[0-9a-f]{16}$/, "expected 16 hexadecimal digits"),
-    role: z.enum(["node", "operator"]),
-    /** DER (RFC 2986). */
-    csr: bytes({ min: 1, max: LIMITS.maxCsrBytes }),
-    nodeName: z.string().min(1).max(253).optional(),
-    /** Ed25519 over the join transcript; see transcript.ts. */
-    proof: ed25519Signature,
-  }),
+  CertificateSign: z.object(joinRequest),
+
+  /**
+   * Bootstrapping agent → rks: would `CertificateSign` with the same body be granted now? Answered by `Ack`, or by the
+   * `Error` that it would get. Nothing is issued or used up.
+   */
+  CheckJoin: z.object(joinRequest),
 
   /** Node → rks inside its session: a certificate for a new key. Answered by `Certificate` or `Error`. */
   CertificateRenew: z.object({

@@ -444,3 +444,19 @@ describe("further checks", () => {
     expect(await outcome).toBe("TIMED_OUT");
   });
 });
+
+describe("checking only", () => {
+  test("says what a join would be told, and uses up nothing", async () => {
+    const desk = await aJoinDesk();
+    const token = await desk.token();
+    const key = aKey();
+    await desk.enrolment.check(aRequest({ token, key, nodeName: "worker-1" }));
+    expect(await desk.nodeNames()).toEqual([]);
+    expect((await desk.tokens.list()).map(({ status }) => status)).toEqual(["usable"]);
+    await desk.join({ token, key, nodeName: "worker-1" });
+    await desk.enrolment.check(aRequest({ token, key, nodeName: "worker-1" }));
+    const other = desk.enrolment.check(aRequest({ token, nodeName: "worker-1" }));
+    expect(await desk.outcome(other)).toBe("JOIN_TOKEN_USED");
+    expect(desk.audit.lines.at(-1)).toMatchObject({ operation: "join", outcome: "refused" });
+  });
+});

@@ -96,6 +96,25 @@ export class Enrolment {
     request: SignRequest,
     options: { readonly signal?: AbortSignal } = {},
   ): Promise<Message<"Certificate">> {
+    return this.#receive(request, options, (applicant) =>
+      this.#queue.run(request.message.tokenId, () => this.#enrol(applicant)),
+    );
+  }
+
+  /**
+   * Say whether `sign` would grant the same request now. Nothing is issued or used up.
+   * @throws {RksError} as `sign`.
+   */
+  async check(request: SignRequest, options: { readonly signal?: AbortSignal } = {}): Promise<void> {
+    await this.#receive(request, options, (applicant) => this.#planner.plan(applicant));
+  }
+
+  /** Find out who asks, within what unproven peers may cost; a refusal of the token's holder is recorded. */
+  async #receive<T>(
+    request: SignRequest,
+    options: { readonly signal?: AbortSignal },
+    work: (applicant: Applicant) => Promise<T>,
+  ): Promise<T> {
     return this.#budget.admit(async () => {
       const csr = parseCertificateRequest(request.message.csr);
       await this.#assertProof(request);
@@ -106,7 +125,7 @@ export class Enrolment {
       const applicant = { ...request, csr, prove, spkiSha256, signal };
       try {
         await this.#runJoinChecks(applicant);
-        return await this.#queue.run(request.message.tokenId, () => this.#enrol(applicant));
+        return await work(applicant);
       } catch (reason) {
         throw await this.#refused(applicant, RksError.from(reason));
       }

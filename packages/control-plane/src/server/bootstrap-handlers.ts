@@ -1,6 +1,7 @@
-import { LIMITS, RksError } from "@rk8s/protocol";
+import { LIMITS, type Message, RksError } from "@rk8s/protocol";
 import { parseCertificate } from "@rk8s/x509";
-import type { Handler } from "./exchange.js";
+import type { SignRequest } from "../join/join-plan.js";
+import type { Exchange, Handler, Services } from "./exchange.js";
 
 /** Say who is there and give a nonce to sign. Tells nothing of the cluster. */
 export const answerHello: Handler<"Hello"> = (
@@ -15,10 +16,22 @@ export const answerHello: Handler<"Hello"> = (
   });
 
 /** Exchange the proof of a join token for a certificate. */
-export const answerCertificateSign: Handler<"CertificateSign"> = async (
-  { enrolment, clock },
-  { message, conversation, signal },
-) => {
+export const answerCertificateSign: Handler<"CertificateSign"> = async (services, exchange) =>
+  services.enrolment.sign(signRequest(services, exchange, exchange.message), exchange);
+
+/** Say whether the proof of a join token would be exchanged for a certificate. */
+export const answerCheckJoin: Handler<"CheckJoin"> = async (services, exchange) => {
+  const message: Message<"CertificateSign"> = { ...exchange.message, type: "CertificateSign" };
+  await services.enrolment.check(signRequest(services, exchange, message), exchange);
+  return { type: "Ack" };
+};
+
+/** The request with what its proof covers of this connection. Spends the nonce. */
+function signRequest(
+  { clock }: Services,
+  { conversation }: Pick<Exchange<"CertificateSign">, "conversation">,
+  message: Message<"CertificateSign">,
+): SignRequest {
   const { connection, greetings } = conversation;
   const [leaf] = connection?.localCertificates ?? [];
   if (connection === undefined || leaf === undefined) {
@@ -27,5 +40,5 @@ export const answerCertificateSign: Handler<"CertificateSign"> = async (
   const { hello, welcome } = greetings.spend(clock.monotonicMs());
   const { alpn, remoteAddress } = connection;
   const serverLeafSpki = parseCertificate(leaf).spki;
-  return enrolment.sign({ message, hello, welcome, serverLeafSpki, alpn, remoteAddress }, { signal });
-};
+  return { message, hello, welcome, serverLeafSpki, alpn, remoteAddress };
+}

@@ -1,5 +1,5 @@
 import type { MessageType } from "@rk8s/protocol";
-import { answerCertificateSign, answerHello } from "./bootstrap-handlers.js";
+import { answerCertificateSign, answerCheckJoin, answerHello } from "./bootstrap-handlers.js";
 import type { CallerKind, Handler } from "./exchange.js";
 import {
   answerHeartbeat,
@@ -36,6 +36,7 @@ export const DISPATCH_TABLE: { readonly [T in MessageType]: Rule<T> } = {
   Ack: NOBODY,
 
   CertificateSign: { who: ["bootstrapping"], handle: answerCertificateSign },
+  CheckJoin: { who: ["bootstrapping"], handle: answerCheckJoin },
   // Renewal inside the session comes with issue 4.
   CertificateRenew: NOBODY,
   // Answered once control-plane/src/recovery serves them.

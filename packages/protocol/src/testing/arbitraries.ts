@@ -29,6 +29,11 @@ const podReport = { ...podKey, uid: anyText(1, 64), status: anyPodStatus };
 const seconds = fc.integer({ min: 1, max: 3600 });
 const cursor = anyText(1, 256);
 
+const joinRequest: [FieldArbitraries, FieldArbitraries] = [
+  { tokenId, role: fc.constantFrom("node", "operator"), csr: anyBytes(1, 2048), proof: anyBytes(64, 64) },
+  { nodeName: anyText(1, 253) },
+];
+
 /** For every type of message, every message of it that a peer may send. Needs fast-check. */
 export const arbitraryMessageOf: { readonly [T in MessageType]: fc.Arbitrary<Message<T>> } = {
   Hello: message("Hello", {
@@ -53,11 +58,8 @@ export const arbitraryMessageOf: { readonly [T in MessageType]: fc.Arbitrary<Mes
     { suggestion: anyText(0, MAX_WIRE_TEXT) },
   ),
   Ack: fc.constant({ type: "Ack" }),
-  CertificateSign: message(
-    "CertificateSign",
-    { tokenId, role: fc.constantFrom("node", "operator"), csr: anyBytes(1, 2048), proof: anyBytes(64, 64) },
-    { nodeName: anyText(1, 253) },
-  ),
+  CertificateSign: message("CertificateSign", ...joinRequest),
+  CheckJoin: message("CheckJoin", ...joinRequest),
   CertificateRenew: message("CertificateRenew", { csr: anyBytes(1, 2048), proof: anyBytes(1, 1024) }),
   EnrolRecovery: message("EnrolRecovery", {
     kind: fc.constantFrom("tpm", "ssh-host-key"),

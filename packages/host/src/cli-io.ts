@@ -28,6 +28,17 @@ export interface TerminateOptions {
   readonly onHangUp?: ((signal: string) => void) | undefined;
 }
 
+/** A command has already said what is wrong; only its exit code is left to give. */
+export class ReportedFailure extends Error {
+  override readonly name = "ReportedFailure";
+  readonly exitCode: number;
+
+  constructor(exitCode: number) {
+    super("the failure was reported");
+    this.exitCode = exitCode;
+  }
+}
+
 const CRASHES = ["uncaughtException", "unhandledRejection"] as const;
 
 /** The real process. A reader that went away (`… | head -1`) is no error. */

@@ -149,7 +149,7 @@ export async function prepareEnrolment(
 
   const keyPair = options.keyPair ?? KeyPair.create();
   try {
-    const commonName = role === "node" ? (nodeName ?? ownHostName()) : undefined;
+    const commonName = role === "node" ? (nodeName ?? ownNodeName()) : undefined;
     const csr = options.csr ?? (await createCertificateRequest(keyPair, { commonName }));
     assertRequestFor(csr, keyPair);
     return new Enrolment({ address, token, role, roots, keyPair, csr, nodeName }, { keyPairIsOurs });
@@ -160,6 +160,6 @@ export async function prepareEnrolment(
 }
 
 /** This host's name as a node may have it: the first label, in lower case. Undefined for a host without a name. */
-function ownHostName(): string | undefined {
+export function ownNodeName(): string | undefined {
   return hostname().split(".", 1)[0]!.toLowerCase() || undefined;
 }

@@ -107,6 +107,12 @@ function define(choose: Choose): Argv {
     .command("status", "Say how this host's agent is", localOptions, (args) =>
       choose(async (io) => (await import("./status-command.js")).status(args, io)),
     )
+    .command(
+      "doctor",
+      "Walk a join step by step, using up nothing, and say what to mend",
+      doctorOptions,
+      (args) => choose(async (io) => (await import("./doctor-command.js")).doctor(args, io)),
+    )
     .demandCommand(1, INCOMPLETE)
     .epilogue(
       "Exit codes: 0 done, 64 usage, 65 bad data, 69 nothing answers, 70 internal, 75 try again, 77 refused, 78 configuration.",
@@ -213,6 +219,22 @@ function daemonOptions<T>(command: Argv<T>): Argv<
       choices: LOG_LEVELS,
       default: "warn" as const,
       describe: "What to say on stderr besides events",
+    });
+}
+
+function doctorOptions<T>(command: Argv<T>): Argv<
+  T &
+    Omit<PeerArguments, "socket"> & { "node-name": string | undefined; "data-dir": string | undefined } & {
+      role: "node" | "operator";
+    }
+> {
+  return tokenOptions(command)
+    .option("node-name", { ...text, describe: "Name that the node would ask for" })
+    .option("data-dir", { ...text, describe: "Data folder of this host's agent" })
+    .option("role", {
+      choices: ["node", "operator"] as const,
+      default: "node" as const,
+      describe: "What the join token is for",
     });
 }
 

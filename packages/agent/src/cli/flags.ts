@@ -31,6 +31,7 @@ export const FLAGS: readonly string[] = [
   "node-name",
   "output",
   "rks-address",
+  "role",
   "root-cert-path",
   "runtime",
   "socket",

@@ -1,4 +1,4 @@
-import { type CliIo, processIo } from "@rk8s/host/cli-io";
+import { type CliIo, processIo, ReportedFailure } from "@rk8s/host/cli-io";
 import { parseArguments } from "./arguments.js";
 
 /** Exit code of wrong usage (EX_USAGE of sysexits(3)). */
@@ -22,6 +22,7 @@ export async function main(argv: readonly string[], io: CliIo = processIo()): Pr
     io.stderr(invocation.help);
     return USAGE;
   } catch (reason) {
+    if (reason instanceof ReportedFailure) return reason.exitCode;
     const { reportError } = await import("./report-error.js");
     return reportError(reason, io, {
       json: argv.includes("--json"),

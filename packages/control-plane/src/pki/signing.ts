@@ -7,6 +7,7 @@ import type {
   SignatureAlgorithm,
   SignatureAlgorithmIdentifier,
 } from "@rk8s/x509";
+import { ProofThread, type SignatureProof } from "./proof-thread.js";
 
 /** NIST SP 800-131A: less than 2048 bits is disallowed. */
 const MIN_RSA_BITS = 2048;
@@ -123,44 +124,44 @@ export function assertKeyStrength(key: PublicKeyInfo): void {
  * the key or is not one of SHA-2 or Ed25519, or the signature is wrong.
  */
 export function assertProofOfPossession(request: CertificateRequest): void {
-  const { hash, key } = keyOfProof(request);
-  assertFits(verify(hash, request.tbs, key, request.signature));
+  const { tbs, signature, publicKey, signatureAlgorithm } = request;
+  const hash = hashOfProof(request);
+  const key = importPublicKey(publicKey);
+  assertFits(verify(hash, tbs, signatureAlgorithm.rsaPss === undefined ? key : { key, ...PSS }, signature));
 }
 
-/** As `assertProofOfPossession`, the signature being verified on another thread: it is the dearest part of signing a request. */
+/** One for the process, like the threads that Node has for such work. */
+const proofThread = new ProofThread();
+
+/**
+ * As `assertProofOfPossession` on another thread, for it is the dearest part of signing a request.
+ * @throws {RksError} as `assertProofOfPossession`; BUSY.
+ */
 export async function proveKeyAside(request: CertificateRequest): Promise<void> {
-  const { hash, key } = keyOfProof(request);
-  assertFits(await verifyAside(hash, request, key));
+  const { publicKey, signatureAlgorithm } = request;
+  const hash = hashOfProof(request);
+  const pss = signatureAlgorithm.rsaPss === undefined ? undefined : PSS;
+  await verifyAside({ ...request, hash, key: { format: "jwk", key: jwkOf(publicKey) }, pss });
 }
 
-/** Verify a signature on one of the threads that Node has for such work. */
-export function verifyAside(
-  hash: string | null,
-  signed: Pick<CertificateRequest, "tbs" | "signature">,
-  key: VerifyingKey,
-): Promise<boolean> {
-  return new Promise((resolve, reject) => {
-    verify(hash, signed.tbs, key, signed.signature, (error, fits) => {
-      if (error === null) resolve(fits);
-      else reject(error);
-    });
-  });
+/**
+ * Verify the signature of a request on another thread.
+ * @throws {RksError} CSR_INVALID when its key is none or did not sign it; BUSY.
+ */
+export async function verifyAside({ hash, key, pss, tbs, signature }: SignatureProof): Promise<void> {
+  const outcome = await proofThread.verify({ hash, key, pss, tbs, signature });
+  if (outcome === "no key") throw notOnCurve();
+  assertFits(outcome === "fits");
 }
 
-type VerifyingKey = KeyObject | ({ readonly key: KeyObject } & typeof PSS);
-
-/** What a request's signature is to be verified with. @throws as `assertProofOfPossession`. */
-function keyOfProof({ publicKey, signatureAlgorithm }: CertificateRequest): {
-  readonly hash: string | null;
-  readonly key: VerifyingKey;
-} {
+/** The hash that a request's signature is to be verified with. @throws as `assertProofOfPossession`. */
+function hashOfProof({ publicKey, signatureAlgorithm }: CertificateRequest): string | null {
   assertKeyStrength(publicKey);
   const algorithm = signatureAlgorithm.name ?? signatureAlgorithm.rsaPss;
   if (algorithm?.startsWith(ALGORITHM_PREFIXES[publicKey.algorithm]) !== true) {
     throw csrInvalid(`its signature algorithm "${algorithm ?? signatureAlgorithm.oid}" does not fit its key`);
   }
-  const key = importPublicKey(publicKey);
-  return { hash: HASHES[algorithm], key: signatureAlgorithm.rsaPss === undefined ? key : { key, ...PSS } };
+  return HASHES[algorithm];
 }
 
 function assertFits(fits: boolean): void {
@@ -172,7 +173,7 @@ function importPublicKey(key: PublicKeyInfo): KeyObject {
   try {
     return createPublicKey({ key: jwkOf(key), format: "jwk" });
   } catch (cause) {
-    throw csrInvalid("its public key is not on its curve", cause);
+    throw notOnCurve(cause);
   }
 }
 
@@ -191,6 +192,10 @@ function tooWeak(problem: string): RksError {
   return new RksError("KEY_TOO_WEAK", problem, {
     suggestion: "Make a new key: EC P-256, P-384 or P-521, Ed25519, or RSA with 2048 to 4096 bits.",
   });
+}
+
+function notOnCurve(cause?: unknown): RksError {
+  return csrInvalid("its public key is not on its curve", cause);
 }
 
 function csrInvalid(problem: string, cause?: unknown): RksError {

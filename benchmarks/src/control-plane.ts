@@ -118,6 +118,12 @@ export class ControlPlane implements AsyncDisposable {
     return residentMib(this.#process.pid!);
   }
 
+  /** What of it is the process's own, not pages of files that the system can drop. */
+  get privateMib(): number {
+    const status = readFileSync(`/proc/${this.#process.pid}/status`, "utf8");
+    return Number(/^RssAnon:\s+(\d+) kB$/m.exec(status)?.[1]) / 1024;
+  }
+
   async [Symbol.asyncDispose](): Promise<void> {
     this.#process.kill("SIGKILL");
     await once(this.#process, "exit");

@@ -1,5 +1,5 @@
 import { readFileSync } from "node:fs";
-import { Client } from "undici";
+import { Client, type Dispatcher } from "undici";
 import { ControlPlane } from "./control-plane.js";
 
 /** A Vault-compatible server under load: ours, or another one by its address. */
@@ -10,7 +10,15 @@ export interface VaultServer extends AsyncDisposable {
   connect(): VaultConnection;
   /** CPU time of the process so far; undefined where it is not ours to see. */
   readonly cpuMs: number | undefined;
-  readonly residentMib: number | undefined;
+}
+
+/** A server that is a process of ours. */
+export interface OwnServer extends VaultServer {
+  readonly residentMib: number;
+  /** What of it is the process's own, not pages of files that the system can drop. */
+  readonly privateMib: number;
+  /** Kill it and start it on the same folder; gives the milliseconds until it answers. */
+  restart(): Promise<number>;
 }
 
 /** Documents that are not JSON come back as bytes under `raw`. */
@@ -45,7 +53,6 @@ export async function vaultServers(): Promise<readonly VaultServer[]> {
       name: new URL(BENCH_VAULT_ADDR).host,
       connect: () => connection(where),
       cpuMs: undefined,
-      residentMib: undefined,
       [Symbol.asyncDispose]: () => Promise.resolve(),
     });
   }
@@ -53,7 +60,7 @@ export async function vaultServers(): Promise<readonly VaultServer[]> {
 }
 
 /** An `rks` of its own folder, with what can be asked of a process of ours. */
-export async function ownServer(): Promise<VaultServer & { restart(): Promise<number> }> {
+export async function ownServer(): Promise<OwnServer> {
   let rks = await ControlPlane.start({ keepSecrets: true });
   const where = (): Where => ({
     address: rks.httpAddress,
@@ -76,6 +83,9 @@ export async function ownServer(): Promise<VaultServer & { restart(): Promise<nu
     get residentMib() {
       return rks.residentMib;
     },
+    get privateMib() {
+      return rks.privateMib;
+    },
     restart: async () => {
       const begun = performance.now();
       rks = await rks.restart();
@@ -94,31 +104,48 @@ function connection({ address, token, ca }: Where): VaultConnection {
     bodyTimeout: 120_000,
     headersTimeout: 120_000,
   });
-  const headers = { "x-vault-token": token };
+  const authorized = ["x-vault-token", token];
   return {
     ask: async (method, path, body) => {
-      const answer = await client.request({
+      const sent = body === undefined ? null : JSON.stringify(body);
+      const answer = await exchange(client, { method, path: `/v1/${path}`, headers: authorized, body: sent });
+      if (answer.status >= 300)
+        throw new Error(`${method} ${path}: ${answer.status} ${answer.body.toString()}`);
+      if (answer.body.length === 0) return {};
+      const { data } = JSON.parse(answer.body.toString()) as { data?: Record<string, unknown> | null };
+      return data ?? {};
+    },
+    exchange: async (path, body) => {
+      const headers = body === undefined ? [] : ["content-type", body.type];
+      const method = body === undefined ? "GET" : "POST";
+      const answer = await exchange(client, {
         method,
         path: `/v1/${path}`,
         headers,
-        body: body === undefined ? null : JSON.stringify(body),
-      });
-      const text = await answer.body.text();
-      if (answer.statusCode >= 300) throw new Error(`${method} ${path}: ${answer.statusCode} ${text}`);
-      if (text === "") return {};
-      return (JSON.parse(text) as { data?: Record<string, unknown> | null }).data ?? {};
-    },
-    exchange: async (path, body) => {
-      const answer = await client.request({
-        method: body === undefined ? "GET" : "POST",
-        path: `/v1/${path}`,
-        headers: body === undefined ? {} : { "content-type": body.type },
         body: body?.bytes ?? null,
       });
-      const bytes = await answer.body.bytes();
-      if (answer.statusCode >= 300) throw new Error(`${path}: ${answer.statusCode}`);
-      return bytes;
+      if (answer.status >= 300) throw new Error(`${path}: ${answer.status}`);
+      return answer.body;
     },
     [Symbol.asyncDispose]: () => client.close(),
   };
+}
+
+/** A request and its answer, without the streams that `client.request` makes: the load must cost the server's cores little. */
+function exchange(
+  client: Client,
+  request: Dispatcher.DispatchOptions,
+): Promise<{ status: number; body: Buffer }> {
+  return new Promise((resolve, reject) => {
+    let status = 0;
+    const chunks: Buffer[] = [];
+    client.dispatch(request, {
+      onRequestStart: () => undefined,
+      onResponseStart: (_controller, statusCode) => void (status = statusCode),
+      onResponseData: (_controller, chunk) => void chunks.push(chunk),
+      onResponseEnd: () =>
+        resolve({ status, body: chunks.length === 1 ? chunks[0]! : Buffer.concat(chunks) }),
+      onResponseError: (_controller, error) => reject(error),
+    });
+  });
 }

@@ -27,6 +27,8 @@ export const CLOSE_CODES = {
   CONFLICT: 11,
   /** The operator's token was revoked. */
   JOIN_TOKEN_REVOKED: 12,
+  /** Two processes use this node's identity; both are refused. */
+  IDENTITY_CLONED: 13,
 } as const;
 /** One of the names of `CLOSE_CODES`. */
 export type CloseCode = keyof typeof CLOSE_CODES;

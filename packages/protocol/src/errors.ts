@@ -58,6 +58,7 @@ export const ERROR_CODES = {
   NODE_EVICTED: { retryable: false, http: 403, exit: 77 },
   IDENTITY_LOST: { retryable: false, http: 403, exit: 77 },
   RECOVERY_REFUSED: { retryable: false, http: 403, exit: 77 },
+  IDENTITY_CLONED: { retryable: false, http: 403, exit: 77 },
   CSR_INVALID: { retryable: false, http: 400, exit: 65 },
   KEY_TOO_WEAK: { retryable: false, http: 400, exit: 65 },
   CERTIFICATE_INVALID: { retryable: false, http: 400, exit: 65 },

@@ -127,6 +127,11 @@ export const MESSAGE_SCHEMAS = {
     nodeName: label,
     version: text(64),
     status: nodeStatus,
+    /**
+     * Random, one for each holder of the node's identity: it stays the same when the agent's process is started
+     * again. Tells two processes with one identity apart.
+     */
+    instanceId: text(64).optional(),
     /** What runs here already, from before a restart of either side. */
     pods: list(z.object({ ...podKey, uid: text(64), status: podStatus }), LIMITS.maxPodsPerNode),
     /** Generation of the roots that the agent trusts now. */
@@ -144,6 +149,9 @@ export const MESSAGE_SCHEMAS = {
 
   /** Node → rks every heartbeat interval. Answered by `Ack`. */
   Heartbeat: z.object({ status: nodeStatus }),
+
+  /** rks → node: renew the certificate now. Answered by `Ack` when the node has taken note of it. */
+  RenewalRequired: z.object({ reason: z.string().max(256) }),
 
   /** Node → rks when a pod's status changed. Answered by `Ack`; also when the pod is gone. */
   UpdatePodStatus: z.object({ ...podKey, uid: text(64), status: podStatus }),

@@ -12,10 +12,10 @@ import {
 import { parseCertificateRequest } from "@rk8s/x509";
 import type { AuditEvent, AuditFields, AuditLog } from "../audit/audit-log.js";
 import { audited } from "../audit/audited.js";
+import { serialNumbersOf } from "../nodes/node-certificates.js";
 import { type NodeRecord, nodeRecords } from "../nodes/node-record.js";
 import type { RecordCollection } from "../storage/record-collection.js";
 import { proveClusterRequest, type ProvenRequest } from "../pki/cluster-request.js";
-import type { TrustState } from "../pki/cluster-certificate.js";
 import type { Comparison, Storage, Write } from "../storage/storage.js";
 import type { CertificateIssuer, PreparedCertificate } from "./certificate-issuer.js";
 import { importEd25519PublicKey, verifyEd25519 } from "./ed25519-key.js";
@@ -31,7 +31,9 @@ import {
 } from "./join-plan.js";
 import { type JoinTokenRecord, joinTokenRecords, withUse } from "./join-token-record.js";
 import { KeyedQueue } from "../nodes/keyed-queue.js";
+import { type RenewalAnswer, renewalAnswers } from "../nodes/renewal-answer.js";
 import { ProofBudget } from "./proof-budget.js";
+import { certificateMessage } from "./certificate-message.js";
 import { runJoinChecks } from "./run-join-checks.js";
 import { isRepeatable, type RepeatAnswer, repeatAnswers } from "./repeat-answer.js";
 
@@ -68,6 +70,7 @@ export class Enrolment {
   readonly #ports: EnrolmentPorts;
   readonly #tokens: RecordCollection<JoinTokenRecord>;
   readonly #nodes: RecordCollection<NodeRecord>;
+  readonly #renewals: RecordCollection<RenewalAnswer>;
   readonly #planner: JoinPlanner;
   readonly #answers: RecordCollection<RepeatAnswer>;
   readonly #budget: ProofBudget;
@@ -79,6 +82,7 @@ export class Enrolment {
     this.#tokens = joinTokenRecords(ports.barrier);
     this.#nodes = nodeRecords(ports.barrier);
     this.#answers = repeatAnswers(ports.barrier);
+    this.#renewals = renewalAnswers(ports.barrier);
     this.#planner = new JoinPlanner(ports);
     this.#budget = new ProofBudget(ports);
   }
@@ -204,7 +208,7 @@ export class Enrolment {
     const now = this.#ports.clock.now();
     const prepared = this.#prepare(applicant, plan, now);
     const answer = certificateMessage(prepared, plan.nodeName, this.#ports.issuer.trust(), now);
-    const { comparisons, writes } = this.#transaction(applicant, plan, { prepared, answer, now });
+    const { comparisons, writes } = await this.#transaction(applicant, plan, { prepared, answer, now });
     const { serialNumber } = prepared;
     const event = eventOf(applicant, plan.nodeName, { serialNumber, rejoin: plan.node !== undefined });
     const isCommitted = await audited(this.#ports.audit, event, async () => {
@@ -232,7 +236,7 @@ export class Enrolment {
   }
 
   /** Everything that comes true with this join, and what must not have changed since it was read. */
-  #transaction(
+  async #transaction(
     applicant: Applicant,
     plan: JoinPlan,
     issued: {
@@ -240,7 +244,7 @@ export class Enrolment {
       readonly answer: Message<"Certificate">;
       readonly now: number;
     },
-  ): { readonly comparisons: Comparison[]; readonly writes: Write[] } {
+  ): Promise<{ readonly comparisons: Comparison[]; readonly writes: Write[] }> {
     const { message, spkiSha256 } = applicant;
     const { nodeName, token, node, answered } = plan;
     const { prepared, answer } = issued;
@@ -258,18 +262,20 @@ export class Enrolment {
     const comparisons = [this.#tokens.unchanged(token.name, token), this.#answers.unchanged(name, answered)];
     const writes = [...prepared.writes, this.#answers.put(name, repeat)];
     if (message.role === "node") {
-      const record: NodeRecord = {
-        ...(node?.record ?? {
-          name: nodeName,
-          uid: (this.#ports.newUid ?? randomUUID)(),
-          joinedAt: at,
-          labels: {},
-        }),
-        serialNumber,
-        spkiSha256,
-        notAfter: answer.notAfter,
-        tokenId: token.name,
-      };
+      const certificate = { serialNumber, spkiSha256, notAfter: answer.notAfter, tokenId: token.name };
+      const newNode = { name: nodeName, uid: (this.#ports.newUid ?? randomUUID)(), joinedAt: at, labels: {} };
+      const record: NodeRecord =
+        node === undefined
+          ? { ...newNode, ...certificate, generation: 0 }
+          : { ...asRejoined(node.record), ...certificate };
+      if (node !== undefined) {
+        const replaced = serialNumbersOf(node.record);
+        const how = { reason: "superseded", now: issued.now } as const;
+        writes.push(
+          ...(await this.#ports.issuer.revocations.writes(replaced, how)),
+          this.#renewals.delete(nodeName),
+        );
+      }
       comparisons.push(this.#nodes.unchanged(nodeName, node));
       writes.push(
         this.#nodes.put(nodeName, record),
@@ -299,31 +305,17 @@ export class Enrolment {
   }
 }
 
+/** What stays of a node that comes back under a new key: no certificate of before, and no doubt about who it is. */
+function asRejoined(before: NodeRecord): NodeRecord {
+  const { next: _next, cloned: _cloned, cloneAlarm: _cloneAlarm, ...kept } = before;
+  return { ...kept, generation: before.generation + 1 };
+}
+
 function eventOf(applicant: Applicant, nodeName: string, fields: AuditFields = {}): AuditEvent {
   const { message, spkiSha256, remoteAddress } = applicant;
   return {
     operation: "join",
     actor: `join token ${message.tokenId}`,
     fields: { role: message.role, nodeName, spkiSha256, remoteAddress: remoteAddress.host, ...fields },
-  };
-}
-
-function certificateMessage(
-  prepared: PreparedCertificate,
-  nodeName: string,
-  trust: TrustState,
-  now: number,
-): Message<"Certificate"> {
-  const renewAfter = now + Math.floor(((prepared.notAfter - now) * 2) / 3);
-  return {
-    type: "Certificate",
-    nodeName,
-    leaf: prepared.certificate,
-    chain: [...prepared.chain],
-    trustBundle: [...trust.bundle],
-    renewAfter: new Date(renewAfter).toISOString(),
-    notAfter: new Date(prepared.notAfter).toISOString(),
-    serialNumber: prepared.serialNumber,
-    trustGeneration: trust.generation,
   };
 }

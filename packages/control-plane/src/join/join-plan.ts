@@ -1,13 +1,14 @@
 import type { Clock, Message, SocketAddress } from "@rk8s/protocol";
 import { RksError } from "@rk8s/protocol";
 import type { CertificateRequest } from "@rk8s/x509";
+import { assertWelcome } from "../nodes/node-certificates.js";
 import { type NodeRecord, nodeRecords } from "../nodes/node-record.js";
 import type { RecordCollection, Stored } from "../storage/record-collection.js";
 import type { ProvenRequest } from "../pki/cluster-request.js";
 import type { Storage } from "../storage/storage.js";
 import { cidrJoinCheck } from "./cidr-join-check.js";
 import type { JoinCheckRequest } from "./join-check.js";
-import { assertNameFree, assertScope, assertUsable, chooseNodeName, nodeBanned } from "./join-rules.js";
+import { assertNameFree, assertScope, assertUsable, chooseNodeName } from "./join-rules.js";
 import { type JoinTokenRecord, joinTokenRecords } from "./join-token-record.js";
 import { isRepeatable, type RepeatAnswer, repeatAnswers } from "./repeat-answer.js";
 
@@ -85,7 +86,7 @@ export class JoinPlanner {
     return { nodeName, csr, token, node, answered };
   }
 
-  /** Whether the applicant is to get the same bytes again. @throws {RksError} NODE_BANNED. */
+  /** Whether the applicant is to get the same bytes again. @throws {RksError} NODE_BANNED, IDENTITY_CLONED. */
   async #isRepeat(applicant: Applicant, token: JoinTokenRecord, answer: RepeatAnswer): Promise<boolean> {
     const { message } = applicant;
     if (token.revokedAt !== null || token.role !== message.role) return false;
@@ -93,7 +94,7 @@ export class JoinPlanner {
     if (answer.requestedName !== (message.nodeName ?? "")) return false;
     if (message.role === "operator") return true;
     const node = await this.#nodes.read(answer.nodeName);
-    if (node?.record.banned !== undefined) throw nodeBanned(node.record);
+    if (node !== undefined) assertWelcome(node.record);
     return node?.record.serialNumber === answer.serialNumber;
   }
 }

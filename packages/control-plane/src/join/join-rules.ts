@@ -1,5 +1,6 @@
 import { assertNodeName, type Message, RksError } from "@rk8s/protocol";
 import { type CertificateRequest, nameValues, OID } from "@rk8s/x509";
+import { identityCloned, nodeBanned } from "../nodes/node-certificates.js";
 import type { NodeRecord } from "../nodes/node-record.js";
 import { isUsedUp, type JoinTokenRecord } from "./join-token-record.js";
 
@@ -85,7 +86,7 @@ function assertCommonNames(commonNames: readonly string[], requested: string): v
 /**
  * Refuse a name that is another node's. The same key is the same node; a rejoin token brings back the node it
  * was made for and no other.
- * @throws {RksError} NODE_BANNED, NODE_NAME_TAKEN, JOIN_TOKEN_SCOPE.
+ * @throws {RksError} NODE_BANNED, IDENTITY_CLONED for the key that was copied, NODE_NAME_TAKEN, JOIN_TOKEN_SCOPE.
  */
 export function assertNameFree(
   token: JoinTokenRecord,
@@ -94,6 +95,7 @@ export function assertNameFree(
   spkiSha256: string,
 ): void {
   if (node?.banned !== undefined) throw nodeBanned(node);
+  if (node?.cloned !== undefined && node.spkiSha256 === spkiSha256) throw identityCloned(name);
   if (token.rejoins !== null) {
     if (node?.uid === token.rejoins) return;
     throw new RksError(
@@ -107,12 +109,5 @@ export function assertNameFree(
   if (node === undefined || node.spkiSha256 === spkiSha256) return;
   throw new RksError("NODE_NAME_TAKEN", `the name "${name}" belongs to another node since ${node.joinedAt}`, {
     suggestion: `Choose another name with --node-name, or, if it is the same machine, run \`rks node rejoin ${name}\` and join with that token.`,
-  });
-}
-
-/** What a banned node is told. */
-export function nodeBanned(node: NodeRecord): RksError {
-  return new RksError("NODE_BANNED", `node "${node.name}" is banned`, {
-    suggestion: `Ask the operator of the cluster; \`rks node unban ${node.name}\` lifts it.`,
   });
 }

@@ -6,8 +6,12 @@ export interface NodeLink extends StreamOpener {
   readonly remoteAddress: SocketAddress;
   /** End of the certificate that it presented, milliseconds. */
   readonly certificateNotAfter: number;
+  /** Which of the node's certificates it presented, counted; greater is newer. */
+  readonly generation: number;
   /** Aborted when the connection has ended. */
   readonly ended: AbortSignal;
+  /** Another connection took over: end this one when its streams had time to finish. */
+  drain(message: string): void;
   /** End it; the node is told why. Never fails, may be called twice. */
   close(code: CloseCode, message: string): void;
 }
@@ -22,6 +26,8 @@ interface LinksOfNode {
   proven: readonly NodeLink[];
   /** The one that registered last. */
   current: NodeLink | undefined;
+  /** Who registered it, as far as it said. */
+  instanceId: string | undefined;
 }
 
 /** The live connections of nodes by name, and which one of each is in use. */
@@ -44,7 +50,12 @@ export class NodeLinks {
 
   /** Keep track of a connection until it ends, so that whoever ends the node's connections finds it. */
   add(link: NodeLink): void {
-    const links = this.#links.get(link.nodeName) ?? { all: [], proven: [], current: undefined };
+    const links = this.#links.get(link.nodeName) ?? {
+      all: [],
+      proven: [],
+      current: undefined,
+      instanceId: undefined,
+    };
     this.#links.set(link.nodeName, links);
     links.all.push(link);
     link.ended.addEventListener("abort", () => this.#remove(link), { once: true });
@@ -68,13 +79,21 @@ export class NodeLinks {
     return this.#links.get(link.nodeName)?.all.includes(link) === true;
   }
 
-  /** From now on this one is in use; the one before is closed: a node has one connection. */
-  use(link: NodeLink): void {
+  /**
+   * From now on this one is in use: a node has one connection. The one before drains when this is the same process with
+   * a newer certificate, and is closed else.
+   */
+  use(link: NodeLink, instanceId: string | undefined): void {
     const links = this.#links.get(link.nodeName);
     if (links?.all.includes(link) !== true) return;
     const before = links.current;
+    const isRenewed = before !== undefined && link.generation > before.generation;
+    const isSameInstance = links.instanceId === instanceId;
     links.current = link;
-    if (before !== link) before?.close("CONFLICT", TAKEN_OVER);
+    links.instanceId = instanceId;
+    if (before === link) return;
+    if (isRenewed && isSameInstance) before.drain(TAKEN_OVER);
+    else before?.close("CONFLICT", TAKEN_OVER);
   }
 
   /** The connection over which the node is asked. */

@@ -16,6 +16,8 @@ function aLink(nodeName = "worker-1"): NodeLink & { readonly closedWith: string[
   const closedWith: string[] = [];
   return {
     certificateNotAfter: 0,
+    generation: 0,
+    drain: () => undefined,
     nodeName,
     remoteAddress: { host: "192.0.2.9", port: 1 },
     ended: end.signal,
@@ -54,6 +56,7 @@ async function aRegistry() {
     joinedAt: now,
     tokenId: "0123456789abcdef",
     labels: {},
+    generation: 0,
   };
   await storage.transaction([], [nodeRecords(storage).put("worker-1", record)]);
   const register = (link: NodeLink): void => {

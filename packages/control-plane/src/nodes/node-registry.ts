@@ -82,15 +82,24 @@ export class NodeRegistry {
    * @throws {RksError} CONNECTION_LOST over a connection that was ended meanwhile: the node is evicted, or has
    * another key.
    */
-  register(link: NodeLink, report: { readonly version: string; readonly status: NodeStatus }): void {
+  register(
+    link: NodeLink,
+    report: {
+      readonly version: string;
+      readonly status: NodeStatus;
+      readonly instanceId?: string | undefined;
+    },
+  ): void {
     const { clock } = this.#ports;
     if (!this.links.has(link)) {
       throw new RksError("CONNECTION_LOST", `this connection of node "${link.nodeName}" has ended`);
     }
     const before = this.#present.get(link.nodeName);
+    const { version, status, instanceId } = report;
     this.#present.set(link.nodeName, {
-      ...report,
-      address: addressOf(report.status, link.remoteAddress.host),
+      version,
+      status,
+      address: addressOf(status, link.remoteAddress.host),
       lastHeartbeatMs: clock.monotonicMs(),
       lastHeartbeatAt: clock.now(),
       isStopped: false,
@@ -98,7 +107,7 @@ export class NodeRegistry {
       since: before?.since ?? new Date(clock.now()).toISOString(),
       isDirty: true,
     });
-    this.links.use(link);
+    this.links.use(link, instanceId);
     this.#look(link.nodeName);
   }
 

@@ -16,6 +16,7 @@ import type {
   ServerCertificateRequest,
   TrustState,
 } from "./cluster-certificate.js";
+import { ClusterRevocations } from "./cluster-revocation.js";
 import { CLUSTER_ROLE_NAMES, CLUSTER_ROLES, type ClusterRoleName } from "./cluster-roles.js";
 import { clusterCertificateWrite, clusterIssuerWrites, readClusterIssuer } from "./cluster-store.js";
 import { createFastKeyPair, exportPkcs8 } from "./key-pair.js";
@@ -46,6 +47,8 @@ interface ClusterState {
  */
 export class ClusterCa implements Backend {
   readonly paths = new PathTable(this.#paths());
+  /** Certificates that are void before their end. */
+  readonly revocations: ClusterRevocations;
   readonly #mount: MountInit;
   readonly #barrier: Storage;
   readonly #clock: Clock;
@@ -54,6 +57,7 @@ export class ClusterCa implements Backend {
   private constructor(mount: MountInit, barrier: Storage, clock: Clock) {
     this.#mount = mount;
     this.#barrier = barrier;
+    this.revocations = new ClusterRevocations(barrier, mount.storagePrefix);
     this.#clock = clock;
   }
 

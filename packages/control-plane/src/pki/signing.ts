@@ -82,7 +82,7 @@ export function isSignedBy(
   signed: {
     readonly tbs: Uint8Array;
     readonly signature: Uint8Array;
-    readonly signatureAlgorithm: SignatureAlgorithmIdentifier;
+    readonly signatureAlgorithm: Pick<SignatureAlgorithmIdentifier, "name" | "rsaPss">;
   },
   signer: PublicKeyInfo,
 ): boolean {

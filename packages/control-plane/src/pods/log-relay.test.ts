@@ -35,6 +35,8 @@ async function aNode() {
     nodeName: "worker-1",
     remoteAddress: connection.remoteAddress,
     certificateNotAfter: Infinity,
+    generation: 0,
+    drain: () => undefined,
     ended: ended.signal,
     openStream: async (options) => connection.openStream(options),
     close: () => ended.abort(),

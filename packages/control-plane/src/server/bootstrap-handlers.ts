@@ -4,16 +4,20 @@ import type { SignRequest } from "../join/join-plan.js";
 import type { Exchange, Handler, Services } from "./exchange.js";
 
 /** Say who is there and give a nonce to sign. Tells nothing of the cluster. */
-export const answerHello: Handler<"Hello"> = (
-  { clock, random },
+export const answerHello: Handler<"Hello"> = async (
+  { clock, random, promotion },
   { message, body, conversation, maxMessageBytes },
-) =>
-  conversation.greetings.welcome(message, body, {
+) => {
+  const { session, greetings } = conversation;
+  // The first use of a node's next certificate: on disk before anybody is welcome with it.
+  await session?.admitOnce((certificate) => promotion.use(session.nodeName, certificate));
+  return greetings.welcome(message, body, {
     nonce: random(LIMITS.nonceBytes),
     timeMs: clock.now(),
     monotonicMs: clock.monotonicMs(),
     maxMessageBytes,
   });
+};
 
 /** Exchange the proof of a join token for a certificate. */
 export const answerCertificateSign: Handler<"CertificateSign"> = async (services, exchange) =>

@@ -17,6 +17,8 @@ import { LogRelay } from "../pods/log-relay.js";
 import { PodController } from "../pods/pod-controller.js";
 import type { ClusterCa } from "../pki/cluster-ca.js";
 import type { Storage } from "../storage/storage.js";
+import { Promotion } from "../renewal/promotion.js";
+import { Renewal } from "../renewal/renewal.js";
 import { BootstrapRoom } from "./bootstrap-room.js";
 import type { ClusterFigures } from "./cluster-figures.js";
 import { type ClusterMeter, UNCOUNTED } from "./cluster-meter.js";
@@ -122,11 +124,25 @@ export function createCluster(init: ClusterInit): Cluster {
     onReplaced: (name) =>
       nodes.links.close(name, "CERTIFICATE_REVOKED", `node "${name}" joined under another key`),
   });
+  const renewal = new Renewal(config, { ...shared, issuer: clusterCa });
+  const promotion = new Promotion({ ...shared, issuer: clusterCa });
   const { heartbeatIntervalSeconds, heartbeatGraceSeconds } = config;
   const heartbeat = { heartbeatIntervalSeconds, heartbeatGraceSeconds };
   const logs = new LogRelay({ clock });
   const { meter = UNCOUNTED } = init;
-  const services: Services = { enrolment, nodes, pods, logs, clock, logger, meter, random, ...heartbeat };
+  const services: Services = {
+    enrolment,
+    renewal,
+    promotion,
+    nodes,
+    pods,
+    logs,
+    clock,
+    logger,
+    meter,
+    random,
+    ...heartbeat,
+  };
   let served: ServerCertificate | undefined;
 
   return {

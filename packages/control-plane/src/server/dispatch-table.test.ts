@@ -69,6 +69,7 @@ const EXAMPLES: { readonly [T in MessageType]: Extract<RksMessage, { type: T }> 
     serverTime: "2026-01-01T00:00:00Z",
   },
   Heartbeat: { type: "Heartbeat", status: aNodeStatus() },
+  RenewalRequired: { type: "RenewalRequired", reason: "" },
   UpdatePodStatus: { type: "UpdatePodStatus", ...web, uid: "1", status },
   NodeStopping: { type: "NodeStopping", reason: "" },
   TrustBundle: { type: "TrustBundle", generation: 1, bundle: [new Uint8Array(1)], renew: false },
@@ -95,7 +96,14 @@ const ALLOWED: Readonly<Record<CallerKind, readonly MessageType[]>> = {
   nobody: ["Hello"],
   bootstrapping: ["Hello", "CertificateSign", "CheckJoin"],
   node: ["Hello", "RegisterNode"],
-  "registered node": ["Hello", "RegisterNode", "Heartbeat", "UpdatePodStatus", "NodeStopping"],
+  "registered node": [
+    "Hello",
+    "CertificateRenew",
+    "RegisterNode",
+    "Heartbeat",
+    "UpdatePodStatus",
+    "NodeStopping",
+  ],
   operator: ["Hello", "ApplyPod", "DeletePod", "GetPodLogs", "GetPod", "ListPods", "GetNode", "ListNodes"],
 };
 

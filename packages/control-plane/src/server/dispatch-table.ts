@@ -2,6 +2,7 @@ import type { MessageType } from "@rk8s/protocol";
 import { answerCertificateSign, answerCheckJoin, answerHello } from "./bootstrap-handlers.js";
 import type { CallerKind, Handler } from "./exchange.js";
 import {
+  answerCertificateRenew,
   answerHeartbeat,
   answerNodeStopping,
   answerRegisterNode,
@@ -37,8 +38,7 @@ export const DISPATCH_TABLE: { readonly [T in MessageType]: Rule<T> } = {
 
   CertificateSign: { who: ["bootstrapping"], handle: answerCertificateSign },
   CheckJoin: { who: ["bootstrapping"], handle: answerCheckJoin },
-  // Renewal inside the session comes with issue 4.
-  CertificateRenew: NOBODY,
+  CertificateRenew: { who: ["registered node"], handle: answerCertificateRenew },
   // Answered once control-plane/src/recovery serves them.
   EnrolRecovery: NOBODY,
   CertificateRecover: NOBODY,
@@ -47,6 +47,7 @@ export const DISPATCH_TABLE: { readonly [T in MessageType]: Rule<T> } = {
   RegisterNode: { who: ["node", "registered node"], handle: answerRegisterNode },
   Registered: NOBODY,
   Heartbeat: { who: ["registered node"], handle: answerHeartbeat },
+  RenewalRequired: NOBODY,
   UpdatePodStatus: { who: ["registered node"], handle: answerUpdatePodStatus },
   NodeStopping: { who: ["registered node"], handle: answerNodeStopping },
 

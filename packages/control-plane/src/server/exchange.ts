@@ -4,6 +4,8 @@ import type { NodeRegistry } from "../nodes/node-registry.js";
 import type { LogRelay } from "../pods/log-relay.js";
 import type { PodController } from "../pods/pod-controller.js";
 import type { Clock, Logger } from "@rk8s/protocol";
+import type { Promotion } from "../renewal/promotion.js";
+import type { Renewal } from "../renewal/renewal.js";
 import type { Greetings } from "./greeting.js";
 import type { ClusterMeter } from "./cluster-meter.js";
 import type { NodeSession } from "./node-session.js";
@@ -18,6 +20,8 @@ export type CallerKind = "nobody" | "bootstrapping" | "node" | "registered node"
 /** What handlers work with. */
 export interface Services {
   readonly enrolment: Enrolment;
+  readonly renewal: Renewal;
+  readonly promotion: Promotion;
   readonly nodes: NodeRegistry;
   readonly pods: PodController;
   readonly logs: LogRelay;

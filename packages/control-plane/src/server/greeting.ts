@@ -40,6 +40,11 @@ export class Greetings {
     return welcome;
   }
 
+  /** The body of the newest Welcome, for proofs that are bound to the connection alone. Undefined before Hello. */
+  get welcomeBody(): Uint8Array | undefined {
+    return this.#last?.welcome;
+  }
+
   /**
    * Spend the Welcome's nonce: it serves one CertificateSign within ten seconds.
    * @throws {RksError} NONCE_EXPIRED, BUSY after too many on this connection.

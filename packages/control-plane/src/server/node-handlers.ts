@@ -3,7 +3,7 @@ import type { Conversation, Handler } from "./exchange.js";
 import type { NodeSession } from "./node-session.js";
 
 /** A node says what it is; what it should and should not run follows once the answer is out. */
-export const answerRegisterNode: Handler<"RegisterNode"> = (services, exchange) => {
+export const answerRegisterNode: Handler<"RegisterNode"> = async (services, exchange) => {
   const { message, conversation } = exchange;
   const { nodes, pods, logger, clock } = services;
   const session = sessionOf(conversation);
@@ -15,6 +15,8 @@ export const answerRegisterNode: Handler<"RegisterNode"> = (services, exchange) 
     );
   }
   session.chargeChange();
+  // A connection that was opened before a newer certificate came into use must not take the node back.
+  await services.promotion.use(session.nodeName, session.certificate);
   nodes.register(session, message);
   conversation.registered();
   const { nodeName } = session;
@@ -37,6 +39,19 @@ export const answerRegisterNode: Handler<"RegisterNode"> = (services, exchange) 
     heartbeatGraceSeconds: services.heartbeatGraceSeconds,
     serverTime: new Date(clock.now()).toISOString(),
   };
+};
+
+/** A node's next certificate, for a new key. */
+export const answerCertificateRenew: Handler<"CertificateRenew"> = async (
+  { renewal },
+  { message, conversation },
+) => {
+  const session = sessionOf(conversation);
+  const welcome = conversation.greetings.welcomeBody;
+  if (welcome === undefined) throw new RksError("INTERNAL", "a node's session has no Welcome");
+  session.chargeRenewal();
+  const { nodeName, certificate } = session;
+  return renewal.renew({ message, welcome, nodeName, certificate });
 };
 
 /** A node is alive. */

@@ -1,21 +1,24 @@
 import { createHash } from "node:crypto";
 import { type Connection, RksError } from "@rk8s/protocol";
 import { parseClientLeaf } from "@rk8s/x509";
-import { nodeBanned } from "../join/join-rules.js";
 import { joinTokenRecords } from "../join/join-token-record.js";
+import { assertWelcome, nodeEvicted, notCurrent, standingOf } from "../nodes/node-certificates.js";
 import { nodeRecords } from "../nodes/node-record.js";
 import type { Storage } from "../storage/storage.js";
+
+/** The node that a connection's certificate names, and which of its certificates that is. */
+export interface NodeIdentity {
+  readonly kind: "node";
+  readonly name: string;
+  readonly serialNumber: string;
+  readonly spkiSha256: string;
+  readonly notAfter: number;
+}
 
 /** Who a connection's certificate names. What the store says about it is another question: `assertCurrent`. */
 export type PeerIdentity =
   | { readonly kind: "nobody" }
-  | {
-      readonly kind: "node";
-      readonly name: string;
-      readonly serialNumber: string;
-      readonly spkiSha256: string;
-      readonly notAfter: number;
-    }
+  | NodeIdentity
   | { readonly kind: "operator"; readonly tokenId: string; readonly notAfter: number };
 
 /**
@@ -37,9 +40,9 @@ export function identifyPeer(
 }
 
 /**
- * Check that a certificate is still the one that counts: a node's serial number and key are those of its
- * record, an operator's token is not revoked. A valid chain alone identifies nobody.
- * @throws {RksError} NODE_EVICTED, NODE_BANNED, CERTIFICATE_REVOKED, JOIN_TOKEN_REVOKED,
+ * Check that a certificate still counts: a node's serial number and key are those of its current or next one, an
+ * operator's token is not revoked. A valid chain alone identifies nobody.
+ * @throws {RksError} NODE_EVICTED, NODE_BANNED, IDENTITY_CLONED, CERTIFICATE_REVOKED, JOIN_TOKEN_REVOKED,
  * CLIENT_CERTIFICATE_REFUSED.
  */
 export async function assertCurrent(identity: PeerIdentity, barrier: Storage): Promise<void> {
@@ -48,23 +51,14 @@ export async function assertCurrent(identity: PeerIdentity, barrier: Storage): P
 }
 
 async function assertCurrentNode(
-  { name, serialNumber, spkiSha256 }: Extract<PeerIdentity, { kind: "node" }>,
+  { name, serialNumber, spkiSha256 }: NodeIdentity,
   barrier: Storage,
 ): Promise<void> {
   const record = (await nodeRecords(barrier).read(name))?.record;
-  if (record === undefined) {
-    throw new RksError("NODE_EVICTED", `node "${name}" was evicted`, {
-      suggestion: `Join again with a new token: \`rks gen join-token --node ${name}\`.`,
-    });
-  }
-  if (record.banned !== undefined) throw nodeBanned(record);
-  if (record.serialNumber !== serialNumber || record.spkiSha256 !== spkiSha256) {
-    throw new RksError(
-      "CERTIFICATE_REVOKED",
-      `certificate "${serialNumber}" is not the current one of node "${name}"`,
-      { suggestion: `Stop this agent, or bring it back with the token of \`rks node rejoin ${name}\`.` },
-    );
-  }
+  if (record === undefined) throw nodeEvicted(name);
+  assertWelcome(record);
+  const standing = standingOf(record, { serialNumber, spkiSha256 });
+  if (standing === "neither") throw notCurrent(name, serialNumber);
 }
 
 async function assertCurrentOperator(tokenId: string, barrier: Storage): Promise<void> {

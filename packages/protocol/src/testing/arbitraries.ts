@@ -95,7 +95,7 @@ export const arbitraryMessageOf: { readonly [T in MessageType]: fc.Arbitrary<Mes
       status: anyNodeStatus,
       pods: fc.array(objectOf(podReport), { maxLength: 3 }),
     },
-    { trustGeneration, machineIdSha256: anyBytes(32, 32) },
+    { trustGeneration, machineIdSha256: anyBytes(32, 32), instanceId: anyText(1, 64) },
   ),
   Registered: message("Registered", {
     heartbeatIntervalSeconds: seconds,
@@ -103,6 +103,7 @@ export const arbitraryMessageOf: { readonly [T in MessageType]: fc.Arbitrary<Mes
     serverTime: anyTimestamp,
   }),
   Heartbeat: message("Heartbeat", { status: anyNodeStatus }),
+  RenewalRequired: message("RenewalRequired", { reason: anyText(0, 256) }),
   UpdatePodStatus: message("UpdatePodStatus", podReport),
   NodeStopping: message("NodeStopping", { reason: anyText(0, 256) }),
   TrustBundle: message("TrustBundle", {

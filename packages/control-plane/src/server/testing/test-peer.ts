@@ -1,4 +1,4 @@
-import { randomBytes } from "node:crypto";
+import { randomBytes, sign } from "node:crypto";
 import {
   ALPN,
   type Connection,
@@ -9,6 +9,7 @@ import {
   MessageStream,
   type MessageType,
   parseJoinToken,
+  renewProofTranscript,
   request,
   RksError,
   type RksMessage,
@@ -126,13 +127,33 @@ export class TestPeer {
     };
   }
 
+  /** A CertificateRenew for a new key, with a good proof for this connection. */
+  certificateRenew(
+    key: TestKey,
+    instead: { readonly csr?: Uint8Array; readonly welcome?: Uint8Array; readonly signedBy?: TestKey } = {},
+  ): Message<"CertificateRenew"> {
+    const { csr = aCsr(key), welcome = this.#welcome, signedBy = key } = instead;
+    const proof = sign("sha256", renewProofTranscript({ welcome, csr }), signedBy.privateKey);
+    return { type: "CertificateRenew", csr, proof };
+  }
+
+  /** Renew; what a connection with the new certificate needs. */
+  async renew(key: TestKey = aKey()): Promise<TestIdentity> {
+    return { answer: await this.ask(this.certificateRenew(key), "Certificate"), key };
+  }
+
   /** Register, reporting the pods given. */
   async register(
-    options: { readonly nodeName?: string; readonly pods?: Message<"RegisterNode">["pods"] } = {},
+    options: {
+      readonly nodeName?: string;
+      readonly instanceId?: string;
+      readonly pods?: Message<"RegisterNode">["pods"];
+    } = {},
   ): Promise<Message<"Registered">> {
-    const { nodeName = this.identity?.answer.nodeName ?? "", pods = [] } = options;
+    const { nodeName = this.identity?.answer.nodeName ?? "", pods = [], instanceId } = options;
+    const instance = instanceId === undefined ? {} : { instanceId };
     return this.ask(
-      { type: "RegisterNode", nodeName, version: "1.2.3", status: aNodeStatus(), pods },
+      { type: "RegisterNode", nodeName, version: "1.2.3", ...instance, status: aNodeStatus(), pods },
       "Registered",
     );
   }

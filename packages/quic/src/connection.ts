@@ -72,6 +72,8 @@ export class QuicConnection implements Connection {
   /** Marks of the endpoint: the connection is in its list of those that have received or are to send. */
   hasInput = false;
   hasOutput = false;
+  /** What the lobby has spent on it. */
+  costMs = 0;
 
   readonly #init: ConnectionInit;
   readonly #streams = new Map<number, QuicStream>();
@@ -139,6 +141,11 @@ export class QuicConnection implements Connection {
 
   get serverName(): string | undefined {
     return this.#serverName;
+  }
+
+  /** The handshake is done and the peer has shown a certificate that verifies. */
+  get isKnown(): boolean {
+    return this.#state !== "handshaking" && this.#peerCertificates.length > 0;
   }
 
   get isHandshaking(): boolean {

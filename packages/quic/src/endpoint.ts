@@ -2,6 +2,7 @@ import type { Logger, SocketAddress } from "@rk8s/protocol";
 import type { RemoteInfo } from "node:dgram";
 import { RksError } from "@rk8s/protocol";
 import type { QuicConnection } from "./connection.js";
+import type { Lobby, LobbyAccount, LobbyRank } from "./lobby.js";
 import { CONNECTION_ID_BYTES } from "./packet-header.js";
 import { UdpSocket } from "./udp-socket.js";
 
@@ -11,6 +12,8 @@ export interface EndpointInit {
   readonly peer?: SocketAddress | undefined;
   /** A datagram that belongs to no connection. */
   readonly onUnknown?: ((datagram: Buffer, from: RemoteInfo) => void) | undefined;
+  /** Where datagrams of connections without a certificate wait; without one they are served like all others. */
+  readonly lobby?: Lobby | undefined;
   /** Close with the last connection, and do not keep the process alive for ended ones. */
   readonly closesWhenEmpty?: boolean;
   readonly logger: Logger;
@@ -24,7 +27,7 @@ const LONG_DCID_OFFSET = 6;
 /**
  * One UDP socket and the connections on it. It hands each datagram to the connection whose id it carries and
  * lets connections work in turns: everything that arrived together is taken in first, then each connection reads
- * once, the application reacts, then each connection sends once.
+ * once, the application reacts, then each connection sends once. What is in the lobby comes last.
  */
 export class Endpoint {
   readonly #init: EndpointInit;
@@ -33,6 +36,7 @@ export class Endpoint {
   #inbox: QuicConnection[] = [];
   #outbox: QuicConnection[] = [];
   #turnIsDue = false;
+  #lobbyTimer: NodeJS.Timeout | undefined;
   #flushIsDue = false;
   /** Connections that have not ended. */
   #live = 0;
@@ -66,6 +70,11 @@ export class Endpoint {
   /** All connections, those included that have ended and only answer late datagrams. */
   connections(): QuicConnection[] {
     return [...this.#connections.values()];
+  }
+
+  /** The connection of this id. */
+  find(id: string): QuicConnection | undefined {
+    return this.#connections.get(id);
   }
 
   attach(connection: QuicConnection): void {
@@ -104,6 +113,7 @@ export class Endpoint {
 
   /** Let go of all connections and release the address. Idempotent. */
   close(): Promise<void> {
+    clearTimeout(this.#lobbyTimer);
     for (const connection of this.connections()) connection.abandon();
     return this.socket.close();
   }
@@ -111,16 +121,38 @@ export class Endpoint {
   #route(datagram: Buffer, from: RemoteInfo): void {
     if (from.port === 0) return; // forged: nothing can be sent there
     const connection = this.#connections.get(destinationOf(datagram));
-    if (connection !== undefined) this.deliver(connection, datagram, from);
-    else this.#guard(undefined, () => this.#init.onUnknown?.(datagram, from));
+    if (connection === undefined) this.#guard(undefined, () => this.#init.onUnknown?.(datagram, from));
+    else if (this.#init.lobby === undefined || connection.isKnown) this.#deliver(connection, datagram, from);
+    else this.wait("handshake", () => this.receive(connection, datagram, from), connection);
+  }
+
+  /** Let work for a stranger wait in the lobby. @returns false when there is no place; it is not done then. */
+  wait(rank: LobbyRank, work: () => void, account?: LobbyAccount): boolean {
+    const { lobby } = this.#init;
+    const isIn = lobby?.enter(rank, () => this.#guard(undefined, work), account) === true;
+    if (isIn && this.#lobbyTimer === undefined) this.#scheduleTurn();
+    return isIn;
+  }
+
+  /** Take in a datagram for `connection`, which reacts at once. */
+  receive(connection: QuicConnection, datagram: Buffer, from: RemoteInfo): void {
+    this.#guard(connection, () => {
+      connection.receive(datagram, from.address, from.port);
+      connection.dispatch();
+    });
+    this.flushSoon(connection);
   }
 
   /** Take in a datagram for `connection`; it reacts when all that arrived with it is taken in. */
-  deliver(connection: QuicConnection, datagram: Buffer, from: RemoteInfo): void {
+  #deliver(connection: QuicConnection, datagram: Buffer, from: RemoteInfo): void {
     connection.receive(datagram, from.address, from.port);
     if (connection.hasInput) return;
     connection.hasInput = true;
     this.#inbox.push(connection);
+    this.#scheduleTurn();
+  }
+
+  #scheduleTurn(): void {
     if (this.#turnIsDue) return;
     this.#turnIsDue = true;
     setImmediate(() => this.#turn());
@@ -128,6 +160,18 @@ export class Endpoint {
 
   #turn(): void {
     this.#turnIsDue = false;
+    this.#serveInbox();
+    const waitMs = this.#lobbyTimer === undefined ? this.#init.lobby?.serve() : undefined;
+    if (waitMs === 0) this.#scheduleTurn();
+    else if (waitMs !== undefined) {
+      this.#lobbyTimer = setTimeout(() => {
+        this.#lobbyTimer = undefined;
+        this.#scheduleTurn();
+      }, waitMs);
+    }
+  }
+
+  #serveInbox(): void {
     const inbox = this.#inbox;
     this.#inbox = [];
     for (const connection of inbox) {

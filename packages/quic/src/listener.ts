@@ -1,5 +1,5 @@
 import type { RemoteInfo } from "node:dgram";
-import { CLOSE_CODES } from "@rk8s/protocol";
+import { CLOSE_CODES, RksError } from "@rk8s/protocol";
 import type {
   CloseOptions,
   Connection,
@@ -13,7 +13,8 @@ import type { AddressTokens } from "./address-token.js";
 import { QuicConnection } from "./connection.js";
 import { Endpoint } from "./endpoint.js";
 import { addressText, unbindable } from "./error.js";
-import { HandshakeBudget } from "./handshake-budget.js";
+import { type HandshakePlace, HandshakePlaces } from "./handshake-places.js";
+import { Lobby } from "./lobby.js";
 import { buildEndpointConfig } from "./native-config.js";
 import type { EndpointConfig } from "./native-config.js";
 import type { NativeQuiche } from "./native-binding.js";
@@ -37,6 +38,7 @@ export interface ListenerPorts {
   readonly quiche: NativeQuiche;
   readonly tokens: AddressTokens;
   readonly randomBytes: (length: number) => Uint8Array;
+  readonly monotonicMs: () => number;
   readonly scratch: Uint8Array;
   readonly logger: Logger;
 }
@@ -54,7 +56,7 @@ export class QuicListener implements Listener {
   readonly #accepted = new HandoverQueue<QuicConnection>();
   #config: EndpointConfig;
   #endpoint: Endpoint | undefined;
-  readonly #handshakes: HandshakeBudget;
+  readonly #handshakes: HandshakePlaces;
   #established = 0;
   #closed: Promise<void> | undefined;
 
@@ -67,6 +69,7 @@ export class QuicListener implements Listener {
         port: init.port,
         logger: ports.logger,
         onUnknown: (datagram, from) => listener.#receive(datagram, from),
+        lobby: new Lobby(ports),
       });
     } catch (cause) {
       throw unbindable(addressText(init.host, init.port), cause);
@@ -77,7 +80,11 @@ export class QuicListener implements Listener {
   private constructor(init: ListenerInit, ports: ListenerPorts) {
     this.#init = init;
     this.#ports = ports;
-    this.#handshakes = new HandshakeBudget(init.maxHandshakes);
+    this.#handshakes = new HandshakePlaces({
+      most: init.maxHandshakes,
+      monotonicMs: ports.monotonicMs,
+      onTurn: (begin) => this.#open.wait("beginning", begin),
+    });
     this.#config = this.#build(init.config);
   }
 
@@ -123,15 +130,16 @@ export class QuicListener implements Listener {
     });
   }
 
-  /** A datagram of no known connection: only a client's first packets mean anything. */
+  /** A datagram of no known connection: only a client's first packets mean anything, and they wait in the lobby. */
   #receive(datagram: Buffer, from: RemoteInfo): void {
     if (this.#closed !== undefined || datagram.length < MIN_INITIAL_DATAGRAM_BYTES) return;
     const header = parsePacketHeader(datagram);
     if (header?.form !== "long") return;
-    if (header.type === "unknown-version") this.#negotiateVersion(header, from);
-    else if (header.type === "initial" && header.token?.length === 0) this.#retry(header, from);
-    else if (header.type === "initial" && header.token !== undefined)
-      this.#accept(header, header.token, datagram, from);
+    const { type, token } = header;
+    if (type === "unknown-version") this.#open.wait("stranger", () => this.#negotiateVersion(header, from));
+    else if (type !== "initial" || token === undefined) return;
+    else if (token.length === 0) this.#open.wait("stranger", () => this.#retry(header, from));
+    else this.#open.wait("beginning", () => this.#accept(header, token, datagram, from));
   }
 
   /** RFC 9000 §6.1. */
@@ -163,19 +171,29 @@ export class QuicListener implements Listener {
 
   #accept(header: LongHeader, token: Uint8Array, datagram: Buffer, from: RemoteInfo): void {
     if (header.dcid.length !== CONNECTION_ID_BYTES) return;
+    const id = Buffer.from(header.dcid).toString("latin1");
+    // A long first message comes in several datagrams, which wait here before there is a connection.
+    const begun = this.#open.find(id);
+    if (begun !== undefined) {
+      this.#open.receive(begun, datagram, from);
+      return;
+    }
     const remote = { host: from.address, port: from.port };
     const originalDcid = this.#ports.tokens.check(remote, header.dcid, token);
     if (originalDcid === undefined) return;
-    if (!this.#handshakes.enter(remote.host)) {
-      this.#ports.logger.debug("Handshake dropped: too many are under way", { remote });
-      return;
-    }
-    const connection = this.#create(header.dcid, originalDcid, remote);
-    if (connection === undefined) this.#handshakes.leave(remote.host);
-    else this.#open.deliver(connection, datagram, from);
+    this.#handshakes.enter(id, remote.host, (place) => {
+      const connection = this.#create(header.dcid, originalDcid, remote, place);
+      if (connection === undefined) this.#handshakes.leave(place);
+      else this.#open.receive(connection, datagram, from);
+    });
   }
 
-  #create(dcid: Uint8Array, originalDcid: Uint8Array, remote: SocketAddress): QuicConnection | undefined {
+  #create(
+    dcid: Uint8Array,
+    originalDcid: Uint8Array,
+    remote: SocketAddress,
+    place: HandshakePlace,
+  ): QuicConnection | undefined {
     const { quiche, logger, scratch } = this.#ports;
     const endpoint = this.#open;
     let native;
@@ -192,7 +210,7 @@ export class QuicListener implements Listener {
       return undefined;
     }
     let isEstablished = false;
-    return new QuicConnection({
+    const created = new QuicConnection({
       native,
       endpoint,
       id: Buffer.from(dcid).toString("latin1"),
@@ -205,18 +223,20 @@ export class QuicListener implements Listener {
       logger,
       onEstablished: (connection) => {
         isEstablished = true;
-        this.#handshakes.leave(remote.host);
+        this.#handshakes.leave(place);
         this.#established++;
         this.#admit(connection);
       },
       onEnded: (_connection, end) => {
         if (isEstablished) this.#established--;
         else {
-          this.#handshakes.leave(remote.host);
+          this.#handshakes.leave(place);
           logger.debug("Handshake failed", { remote, reason: end.reason });
         }
       },
     });
+    place.giveUp = () => created.drop(new RksError("BUSY", "a slow handshake made room for others"));
+    return created;
   }
 
   #admit(connection: QuicConnection): void {

@@ -88,6 +88,7 @@ class QuicTransport implements Transport {
         quiche,
         tokens: new AddressTokens(this.#randomBytes(TOKEN_KEY_BYTES), { clock: this.#clock }),
         randomBytes: this.#randomBytes,
+        monotonicMs: () => this.#clock.monotonicMs(),
         scratch: this.#scratch,
         logger: this.#logger,
       },

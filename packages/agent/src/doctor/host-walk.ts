@@ -1,11 +1,10 @@
 import { access, constants, statfs } from "node:fs/promises";
 import { dirname } from "node:path";
-import type { Finding } from "@rk8s/host/diagnosis";
+import { type Finding, Walk } from "@rk8s/host/diagnosis";
 import { RksError } from "@rk8s/protocol";
 import { agentStatus, type AgentStatus } from "../daemon/agent-status.js";
 import { agentSocketOf, readDocument, STATUS_PATH } from "../daemon/socket-peer.js";
 import { findStarter } from "../runtime/process/wrapper.js";
-import { Walk } from "./walk.js";
 
 /** Pods and their logs need room; below this something is about to fail. */
 const LITTLE_SPACE_BYTES = 256 * 1024 * 1024;

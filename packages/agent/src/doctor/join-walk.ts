@@ -1,6 +1,6 @@
 import { randomBytes } from "node:crypto";
 import { lookup } from "node:dns/promises";
-import type { Finding } from "@rk8s/host/diagnosis";
+import { type Finding, Walk } from "@rk8s/host/diagnosis";
 import {
   ALPN,
   LIMITS,
@@ -26,7 +26,6 @@ import {
 } from "../identity/trust.js";
 import type { AgentPorts } from "../ports.js";
 import { ownNodeName } from "../bootstrap/enrolment.js";
-import { Walk } from "./walk.js";
 
 export interface JoinWalkInit extends TrustOptions {
   /** `host:port` of the control plane. */

@@ -96,6 +96,12 @@ function define(choose: Choose): Argv {
     .command("seal", "Close the vault: agents are disconnected, nothing is issued", targetOptions, (args) =>
       choose(async (io) => (await import("./seal-commands.js")).seal(args, io)),
     )
+    .command(
+      "doctor",
+      "Look at config, disk and the running rks, and say what to mend",
+      doctorOptions,
+      (args) => choose(async (io) => (await import("./doctor-command.js")).doctor(args, io)),
+    )
     .demandCommand(1, INCOMPLETE)
     .epilogue(
       "The verbs of the vault ask the socket of rks, or $VAULT_ADDR with $VAULT_TOKEN and $VAULT_CACERT.",
@@ -241,6 +247,15 @@ function unsealOptions<T>(
     .positional("key", { type: "string", describe: "An unseal share; - reads stdin" })
     .option("key-file", { type: "string", requiresArg: true, describe: "A file with shares, or keys.json" })
     .epilogue("Without KEY: $RKS_UNSEAL_KEY, else what `gen certs` left beside the vault of --config.");
+}
+
+function doctorOptions<T>(command: Argv<T>): Argv<T & { json: boolean } & { config: string | undefined }> {
+  return jsonOption(command).option("config", {
+    alias: "c",
+    type: "string",
+    requiresArg: true,
+    describe: "The config file (default ./config.yaml)",
+  });
 }
 
 function startOptions<T>(command: Argv<T>): Argv<

@@ -1,4 +1,4 @@
-import { type CliIo, processIo } from "@rk8s/host/cli-io";
+import { type CliIo, processIo, ReportedFailure } from "@rk8s/host/cli-io";
 import { type Invocation, parseArguments } from "./arguments.js";
 import { isVaultVerb } from "./vault/vault-commands.js";
 
@@ -16,6 +16,7 @@ export async function main(argv: readonly string[], io: CliIo = processIo()): Pr
   try {
     return await carryOut(await parseArguments(argv), io);
   } catch (reason) {
+    if (reason instanceof ReportedFailure) return reason.exitCode;
     const { reportError } = await import("./output.js");
     return reportError(reason, io, wantsJson(argv, io));
   }

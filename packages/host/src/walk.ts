@@ -1,4 +1,4 @@
-import { type Finding, failure } from "@rk8s/host/diagnosis";
+import { type Finding, failure } from "./finding.js";
 
 /** What a check found; `ok` with a detail when it is only text. */
 export type Found<T> =

@@ -27,7 +27,10 @@ async function* examine(args: DoctorArguments, io: CliIo): AsyncGenerator<Findin
   const read = await readConfigArgument(args.config, io).catch((reason: unknown) =>
     failure("config", reason),
   );
-  if ("check" in read) return yield read;
+  if ("check" in read) {
+    yield read;
+    return;
+  }
   const { config, file } = read;
   yield { check: "config", status: "ok", detail: file };
   yield* walkInstallation(config, { nowMs: systemClock.now() });

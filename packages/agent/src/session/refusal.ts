@@ -9,6 +9,7 @@ const FINAL: ReadonlySet<ErrorCode> = new Set([
   "CERTIFICATE_EXPIRED",
   "CERTIFICATE_REVOKED",
   "CLIENT_CERTIFICATE_REFUSED",
+  "IDENTITY_CLONED",
   "NODE_BANNED",
   "NODE_EVICTED",
   "NODE_NAME_INVALID",
@@ -23,6 +24,7 @@ const REMEDIES: { readonly [C in ErrorCode]?: (nodeName: string) => string } = {
   CERTIFICATE_EXPIRED: rejoin,
   CERTIFICATE_REVOKED: rejoin,
   CLIENT_CERTIFICATE_REFUSED: rejoin,
+  IDENTITY_CLONED: rejoin,
 };
 
 /** Whether a session that failed with this error must not be tried again. */

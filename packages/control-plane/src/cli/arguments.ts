@@ -86,7 +86,7 @@ function define(choose: Choose): Argv {
       choose(async (io) => (await import("./start-command.js")).start(args, io)),
     )
     .command("join-token", "List and revoke join tokens", (group) => joinTokenCommands(group, choose))
-    .command("node", "List, show, rejoin and evict nodes", (group) => nodeCommands(group, choose))
+    .command("node", "List, show, renew, rejoin, ban and evict nodes", (group) => nodeCommands(group, choose))
     .command("status", "Say how the running rks is", targetOptions, (args) =>
       choose(async (io) => (await import("./seal-commands.js")).status(args, io)),
     )
@@ -216,6 +216,15 @@ function nodeCommands(group: Argv, choose: Choose): Argv {
     .command("rejoin <name>", "Make a token that lets a known node in again", rejoinOptions, (args) =>
       choose(async (io) => (await import("./node-commands.js")).rejoinNode(args, io)),
     )
+    .command("renew <name>", "Have a node renew its certificate now", reasonOptions, (args) =>
+      choose(async (io) => (await import("./node-commands.js")).renewNode(args, io)),
+    )
+    .command("ban <name>", "End a node's connection and refuse it until unban", reasonOptions, (args) =>
+      choose(async (io) => (await import("./node-commands.js")).banNode(args, io)),
+    )
+    .command("unban <name>", "Let a refused node in again", namedNode, (args) =>
+      choose(async (io) => (await import("./node-commands.js")).unbanNode(args, io)),
+    )
     .command("evict <name>", "End a node's connection and forget it", namedNode, (args) =>
       choose(async (io) => (await import("./node-commands.js")).evictNode(args, io)),
     )
@@ -227,6 +236,16 @@ function namedNode<T>(command: Argv<T>): Argv<T & TargetArguments & { name: stri
     type: "string",
     demandOption: true,
     describe: "The node",
+  });
+}
+
+function reasonOptions<T>(
+  command: Argv<T>,
+): Argv<T & TargetArguments & { name: string } & { reason: string | undefined }> {
+  return namedNode(command).option("reason", {
+    type: "string",
+    requiresArg: true,
+    describe: "For the audit log, and for whoever reads `rks node show`",
   });
 }
 

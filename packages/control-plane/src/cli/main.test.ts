@@ -206,6 +206,18 @@ describe("with a control plane", () => {
           asked.push(`evict ${name}`);
           return Promise.resolve();
         },
+        ban: (name, { reason = "no reason" }) => {
+          asked.push(`ban ${name}: ${reason}`);
+          return Promise.resolve();
+        },
+        unban: (name) => {
+          asked.push(`unban ${name}`);
+          return Promise.resolve();
+        },
+        requireRenewal: (name, { reason }) => {
+          asked.push(`renew ${name}: ${reason}`);
+          return Promise.resolve();
+        },
       },
       serveStream: unsupported,
     };
@@ -292,6 +304,24 @@ describe("with a control plane", () => {
   test("node rejoin prints like gen join-token, bound to the node", async () => {
     const { stdout } = await rks(onSocket("node", "rejoin", "worker-1", "--json"));
     expect(JSON.parse(stdout)).toMatchObject({ token: "rkj1.abc", node: "worker-1" });
+  });
+
+  test.each([
+    { words: ["ban", "worker-1"], stdout: "banned worker-1\n", passed: "ban worker-1: no reason" },
+    {
+      words: ["ban", "worker-1", "--reason", "stolen"],
+      stdout: "banned worker-1\n",
+      passed: "ban worker-1: stolen",
+    },
+    { words: ["unban", "worker-1"], stdout: "unbanned worker-1\n", passed: "unban worker-1" },
+    {
+      words: ["renew", "worker-1"],
+      stdout: "worker-1 renews its certificate\n",
+      passed: "renew worker-1: an operator asks for it",
+    },
+  ])("node $words passes on what it is asked", async ({ words, stdout, passed }) => {
+    expect((await rks(onSocket("node", ...words))).stdout).toBe(stdout);
+    expect(asked).toEqual([passed]);
   });
 
   test("node evict passes the name on", async () => {

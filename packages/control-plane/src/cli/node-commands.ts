@@ -61,6 +61,38 @@ export async function evictNode(args: NamedNode, io: CliIo): Promise<void> {
   else io.stdout(`evicted ${printable(args.name)}\n`);
 }
 
+/** `rks node ban NAME`. @throws {RksError} NOT_FOUND, INPUT_INVALID, UNREACHABLE, VAULT_SEALED. */
+export async function banNode(
+  args: NamedNode & { readonly reason?: string | undefined },
+  io: CliIo,
+): Promise<void> {
+  await post(args, "ban", io, args.reason === undefined ? {} : { reason: args.reason });
+  if (args.json) printJson(io, { banned: args.name });
+  else io.stdout(`banned ${printable(args.name)}\n`);
+}
+
+/** `rks node unban NAME`. @throws {RksError} NOT_FOUND, UNREACHABLE, VAULT_SEALED. */
+export async function unbanNode(args: NamedNode, io: CliIo): Promise<void> {
+  await post(args, "unban", io, {});
+  if (args.json) printJson(io, { unbanned: args.name });
+  else io.stdout(`unbanned ${printable(args.name)}\n`);
+}
+
+/** `rks node renew NAME`. @throws {RksError} NOT_FOUND, UNAVAILABLE, UNREACHABLE, VAULT_SEALED. */
+export async function renewNode(
+  args: NamedNode & { readonly reason?: string | undefined },
+  io: CliIo,
+): Promise<void> {
+  await post(args, "renew", io, args.reason === undefined ? {} : { reason: args.reason });
+  if (args.json) printJson(io, { renewalRequired: args.name });
+  else io.stdout(`${printable(args.name)} renews its certificate\n`);
+}
+
+async function post(args: NamedNode, verb: string, io: CliIo, body: object): Promise<void> {
+  const target = await findTarget(args, io);
+  await target.client.request("POST", `${pathOf(args.name)}/${verb}`, body);
+}
+
 function pathOf(name: string): string {
   return `/v1/rk8s/nodes/${encodeURIComponent(name)}`;
 }

@@ -31,6 +31,9 @@ const TABLE = [
   "GET /v1/rk8s/nodes/:name operator",
   "POST /v1/rk8s/nodes/:name/rejoin operator",
   "POST /v1/rk8s/nodes/:name/evict operator",
+  "POST /v1/rk8s/nodes/:name/ban operator",
+  "POST /v1/rk8s/nodes/:name/unban operator",
+  "POST /v1/rk8s/nodes/:name/renew operator",
   "POST /v1/rk8s/messages operator",
 ];
 

@@ -20,6 +20,7 @@ const joinTokenBody = z.strictObject({
   role: z.enum(["node", "operator"]).optional(),
 });
 const noBody = z.strictObject({});
+const reasonBody = z.strictObject({ reason: z.string().min(1).max(256).optional() });
 
 /** The cluster's own API: what `rks` asks of the control plane that runs. Documents are `{"data": …}`. */
 export function clusterRoutes(api: OperatorApi): readonly Route[] {
@@ -51,6 +52,21 @@ export function clusterRoutes(api: OperatorApi): readonly Route[] {
     operator("POST", "/v1/rk8s/nodes/:name/evict", async ({ request, parameters }) => {
       await readJsonBody(request, noBody);
       await api.cluster().nodes.evict(parameters["name"]!, ACTOR);
+      return { status: 204 };
+    }),
+    operator("POST", "/v1/rk8s/nodes/:name/ban", async ({ request, parameters }) => {
+      const { reason } = await readJsonBody(request, reasonBody);
+      await api.cluster().nodes.ban(parameters["name"]!, { ...ACTOR, reason });
+      return { status: 204 };
+    }),
+    operator("POST", "/v1/rk8s/nodes/:name/unban", async ({ request, parameters }) => {
+      await readJsonBody(request, noBody);
+      await api.cluster().nodes.unban(parameters["name"]!, ACTOR);
+      return { status: 204 };
+    }),
+    operator("POST", "/v1/rk8s/nodes/:name/renew", async ({ request, parameters }) => {
+      const { reason = "an operator asks for it" } = await readJsonBody(request, reasonBody);
+      await api.cluster().nodes.requireRenewal(parameters["name"]!, { ...ACTOR, reason });
       return { status: 204 };
     }),
     operator("POST", MESSAGES_PATH, async ({ request, response, signal }) => {

@@ -28,6 +28,9 @@ export interface OperatorCluster {
     show(name: string): Promise<object>;
     rejoin(name: string, options: ActorOption): Promise<CreatedJoinToken>;
     evict(name: string, options: ActorOption): Promise<unknown>;
+    ban(name: string, options: ActorOption & { readonly reason?: string | undefined }): Promise<unknown>;
+    unban(name: string, options: ActorOption): Promise<unknown>;
+    requireRenewal(name: string, options: ActorOption & { readonly reason: string }): Promise<unknown>;
   };
   /** Answer the messages of one stream as an operator's. */
   serveStream(stream: Stream, signal: AbortSignal): Promise<void>;

@@ -3,6 +3,7 @@ import { aNodeStatus, FakeClock } from "@rk8s/protocol/testing";
 import { expect, test } from "vitest";
 import { FaultyStorage } from "../join/testing/faulty-storage.js";
 import { MemoryAudit } from "../join/testing/memory-audit.js";
+import { ClusterRevocations } from "../pki/cluster-revocation.js";
 import type { NodeLink } from "./node-link.js";
 import { nodeRecords } from "./node-record.js";
 import { NodeRegistry } from "./node-registry.js";
@@ -42,6 +43,7 @@ async function aRegistry() {
       audit,
       clock,
       logger: silentLogger,
+      revocations: new ClusterRevocations(storage, "pki/"),
       onReady: (name) => events.push(`ready ${name}`),
       onForgotten: (name) => events.push(`forgotten ${name}`),
     },

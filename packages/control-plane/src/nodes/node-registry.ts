@@ -1,11 +1,16 @@
-import { type Clock, type Logger, type NodeStatus, RksError } from "@rk8s/protocol";
+import { type Clock, type Logger, type NodeStatus, request, RksError } from "@rk8s/protocol";
 import type { AuditLog } from "../audit/audit-log.js";
 import { audited } from "../audit/audited.js";
+import type { ClusterRevocations } from "../pki/cluster-revocation.js";
 import type { Storage } from "../storage/storage.js";
 import { type Liveness, livenessOf } from "./liveness.js";
 import { type NodeLink, NodeLinks } from "./node-link.js";
 import { type NodeRecord, nodeRecords } from "./node-record.js";
+import { NodeInstances } from "./node-instances.js";
+import { NodeRefusals } from "./node-refusals.js";
 import { addressOf, type NodeState, nodeStates } from "./node-state.js";
+import { type RenewalAnswer, renewalAnswers } from "./renewal-answer.js";
+import { identityCloned, serialNumbersOf } from "./node-certificates.js";
 import {
   describeNode,
   type KnownNode,
@@ -31,6 +36,7 @@ export interface NodeRegistryPorts {
   readonly audit: AuditLog;
   readonly clock: Clock;
   readonly logger: Logger;
+  readonly revocations: Pick<ClusterRevocations, "writes" | "releases">;
   /** Called when a node has become Ready. */
   readonly onReady?: (nodeName: string) => void;
   /** Called when a node was forgotten. */
@@ -57,10 +63,14 @@ interface Presence {
  */
 export class NodeRegistry {
   readonly links = new NodeLinks();
+  /** Keeps nodes out. */
+  readonly refusals: NodeRefusals;
+  readonly #instances = new NodeInstances();
   readonly #graceMs: number;
   readonly #ports: NodeRegistryPorts;
   readonly #records: RecordCollection<NodeRecord>;
   readonly #states: RecordCollection<NodeState>;
+  readonly #answers: RecordCollection<RenewalAnswer>;
   readonly #present = new Map<string, Presence>();
 
   constructor(init: { readonly heartbeatGraceSeconds: number }, ports: NodeRegistryPorts) {
@@ -68,6 +78,8 @@ export class NodeRegistry {
     this.#ports = ports;
     this.#records = nodeRecords(ports.barrier);
     this.#states = nodeStates(ports.barrier);
+    this.#answers = renewalAnswers(ports.barrier);
+    this.refusals = new NodeRefusals({ ...ports, links: this.links, instances: this.#instances });
   }
 
   /** The node's record. @throws {RksError} NOT_FOUND. */
@@ -75,6 +87,18 @@ export class NodeRegistry {
     const stored = await this.#records.read(name);
     if (stored === undefined) throw unknownNode(name);
     return stored.record;
+  }
+
+  /**
+   * A process wants to be the node. One that another has taken it from before is not gone as it should be: there are two,
+   * and both are refused from now on.
+   * @throws {RksError} IDENTITY_CLONED, and what `NodeRefusals.quarantine` throws.
+   */
+  async claim(link: NodeLink, instanceId: string | undefined): Promise<void> {
+    const { nodeName, remoteAddress } = link;
+    if (instanceId === undefined || this.#instances.take(nodeName, instanceId)) return;
+    await this.refusals.quarantine(nodeName, { instanceId, remoteHost: remoteAddress.host });
+    throw identityCloned(nodeName);
   }
 
   /**
@@ -94,8 +118,8 @@ export class NodeRegistry {
     if (!this.links.has(link)) {
       throw new RksError("CONNECTION_LOST", `this connection of node "${link.nodeName}" has ended`);
     }
-    const before = this.#present.get(link.nodeName);
     const { version, status, instanceId } = report;
+    const before = this.#present.get(link.nodeName);
     this.#present.set(link.nodeName, {
       version,
       status,
@@ -120,6 +144,35 @@ export class NodeRegistry {
     presence.status = status;
     presence.isStopped = false;
     this.#look(link.nodeName);
+  }
+
+  /** The node has a certificate for another key: whoever holds the one before must go. */
+  replaced(name: string): void {
+    this.#instances.forget(name);
+    this.links.close(name, "CERTIFICATE_REVOKED", `node "${name}" joined under another key`);
+  }
+
+  /**
+   * Ask the node to renew its certificate now, over its connection.
+   * @throws {RksError} NOT_FOUND, UNAVAILABLE while it is not connected, AUDIT_UNWRITABLE, and what the node answers.
+   */
+  async requireRenewal(
+    name: string,
+    options: { readonly actor: string; readonly reason: string },
+  ): Promise<void> {
+    const { audit, clock } = this.#ports;
+    const { actor, reason } = options;
+    const { serialNumber } = await this.read(name);
+    const link = this.links.current(name);
+    if (link === undefined) {
+      throw new RksError("UNAVAILABLE", `node "${name}" is not connected`, {
+        suggestion: `Try again when \`rks node show ${name}\` says that it is.`,
+      });
+    }
+    const event = { operation: "node.renew", actor, fields: { nodeName: name, serialNumber, reason } };
+    await audited(audit, event, async () => ({
+      value: await request(link, { type: "RenewalRequired", reason }, "Ack", { clock }),
+    }));
   }
 
   /** A node's agent ends on purpose. */
@@ -237,12 +290,17 @@ export class NodeRegistry {
     for (let attempt = 0; attempt < MAX_ATTEMPTS; attempt++) {
       const stored: Stored<NodeRecord> | undefined = await this.#records.read(name);
       if (stored === undefined) throw unknownNode(name);
+      const revocations = await this.#ports.revocations.writes(serialNumbersOf(stored.record), {
+        reason: "cessationOfOperation",
+        now: this.#ports.clock.now(),
+      });
       const { succeeded } = await this.#ports.barrier.transaction(
         [this.#records.unchanged(name, stored)],
-        [this.#records.delete(name), this.#states.delete(name)],
+        [this.#records.delete(name), this.#states.delete(name), this.#answers.delete(name), ...revocations],
       );
       if (!succeeded) continue;
       this.#present.delete(name);
+      this.#instances.forget(name);
       this.links.close(name, "NODE_EVICTED", `node "${name}" was evicted`);
       this.#ports.onForgotten?.(name);
       return;

@@ -22,6 +22,12 @@ export interface NodeDetails extends NodeSummary {
   readonly uid: string;
   readonly joinTokenId: string;
   readonly labels: Readonly<Record<string, string>>;
+  /** Why the node is refused; null while it is not. */
+  readonly refusedBecause: string | null;
+  /** Of the current certificate: 0 at the first join, one more with each that took its place. */
+  readonly certificateGeneration: number;
+  /** Issued by a renewal and not used yet. */
+  readonly nextCertificateSerial: string | null;
   /** Since when the status is what it is. */
   readonly statusSince: string | null;
   readonly isConnected: boolean;
@@ -41,7 +47,7 @@ export interface KnownNode {
 export function summarizeNode({ record, state, liveness }: KnownNode): NodeSummary {
   return {
     name: record.name,
-    status: record.banned === undefined ? liveness : "Banned",
+    status: record.banned === undefined && record.cloned === undefined ? liveness : "Banned",
     address: state?.address ?? "",
     certificateSerial: record.serialNumber,
     certificateNotAfter: record.notAfter,
@@ -58,6 +64,9 @@ export function describeNode(node: KnownNode): NodeDetails {
     uid: record.uid,
     joinTokenId: record.tokenId,
     labels: record.labels,
+    refusedBecause: record.banned ?? record.cloned ?? null,
+    certificateGeneration: record.generation,
+    nextCertificateSerial: record.next?.serialNumber ?? null,
     statusSince: state?.since ?? null,
     isConnected,
     capacity: state?.status.capacity ?? {},
@@ -68,7 +77,7 @@ export function describeNode(node: KnownNode): NodeDetails {
 /** A node in Kubernetes' shape: what it reports, and the control plane's own word on whether it is ready. */
 export function nodeObject({ record, state, liveness }: KnownNode): Node {
   const status = state?.status ?? { capacity: {}, allocatable: {}, addresses: [], conditions: [] };
-  const others = status.conditions.filter(({ type }) => type !== "Ready");
+  const others = status.conditions.filter(({ type }) => type !== "Ready" && type !== "CloneSuspected");
   return {
     apiVersion: "v1",
     kind: "Node",
@@ -83,8 +92,20 @@ export function nodeObject({ record, state, liveness }: KnownNode): Node {
       },
     },
     spec: {},
-    status: { ...status, conditions: [...others, readyCondition(state, liveness)] },
+    status: {
+      ...status,
+      conditions: [...others, readyCondition(state, liveness), ...cloneConditions(record)],
+    },
   };
+}
+
+/** Only a node that gave cause has it: somebody else seems to hold an identity of it. */
+function cloneConditions({ cloned, cloneAlarm }: NodeRecord): NodeCondition[] {
+  if (cloneAlarm === undefined) return [];
+  const { at, serialNumber, remoteHost } = cloneAlarm;
+  const reason = cloned === undefined ? "OlderCertificatePresented" : "TwoProcesses";
+  const message = cloned ?? `${remoteHost} presented the replaced certificate ${serialNumber} at ${at}`;
+  return [{ type: "CloneSuspected", status: "True", reason, message, lastTransitionTime: at }];
 }
 
 /** What the control plane says of a node's readiness, in Kubernetes' words. */

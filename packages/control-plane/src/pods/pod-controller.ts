@@ -247,7 +247,7 @@ export class PodController {
       const reported = Number(state?.status.capacity["pods"] ?? DEFAULT_MAX_PODS);
       candidates.push({
         name: record.name,
-        isReady: liveness === "Ready" && record.banned === undefined,
+        isReady: liveness === "Ready" && record.banned === undefined && record.cloned === undefined,
         pods: await this.#store.count(record.name),
         maxPods: Math.min(LIMITS.maxPodsPerNode, Number.isFinite(reported) ? reported : DEFAULT_MAX_PODS),
       });

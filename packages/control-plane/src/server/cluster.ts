@@ -12,6 +12,8 @@ import type { AuditLog } from "../audit/audit-log.js";
 import { Enrolment } from "../join/enrolment.js";
 import type { JoinCheck } from "../join/join-check.js";
 import { type ActorOption, type CreatedJoinToken, JoinTokenStore } from "../join/join-token-store.js";
+import { nodeBanned } from "../nodes/node-certificates.js";
+import type { NodeRefusals } from "../nodes/node-refusals.js";
 import { NodeRegistry } from "../nodes/node-registry.js";
 import { LogRelay } from "../pods/log-relay.js";
 import { PodController } from "../pods/pod-controller.js";
@@ -70,13 +72,14 @@ export interface ServeOptions {
 /** The cluster's control: everything that operators, agents and the socket ask of it. */
 export interface Cluster {
   readonly joinTokens: Pick<JoinTokenStore, "create" | "list" | "revoke">;
-  readonly nodes: Pick<NodeRegistry, "list" | "show" | "evict"> & {
-    /**
-     * A token with which the node comes back under a new key.
-     * @throws {RksError} NOT_FOUND, and as `joinTokens.create`.
-     */
-    rejoin(name: string, options: ActorOption): Promise<CreatedJoinToken>;
-  };
+  readonly nodes: Pick<NodeRegistry, "list" | "show" | "evict" | "requireRenewal"> &
+    Pick<NodeRefusals, "ban" | "unban"> & {
+      /**
+       * A token with which the node comes back under a new key.
+       * @throws {RksError} NOT_FOUND, NODE_BANNED, and as `joinTokens.create`.
+       */
+      rejoin(name: string, options: ActorOption): Promise<CreatedJoinToken>;
+    };
   readonly pods: Pick<PodController, "apply" | "get" | "list" | "delete">;
   /**
    * Serve agents and operators until the signal is aborted.
@@ -98,6 +101,7 @@ export function createCluster(init: ClusterInit): Cluster {
   const shared = { barrier, audit, clock, logger };
   const nodes: NodeRegistry = new NodeRegistry(config, {
     ...shared,
+    revocations: clusterCa.revocations,
     onReady: () => pods.placePending(),
     onForgotten: (name) => {
       pods.nodeForgotten(name).catch((reason: unknown) => {
@@ -121,8 +125,7 @@ export function createCluster(init: ClusterInit): Cluster {
     ...shared,
     issuer: clusterCa,
     ...(init.joinChecks === undefined ? {} : { joinChecks: init.joinChecks }),
-    onReplaced: (name) =>
-      nodes.links.close(name, "CERTIFICATE_REVOKED", `node "${name}" joined under another key`),
+    onReplaced: (name) => nodes.replaced(name),
   });
   const renewal = new Renewal(config, { ...shared, issuer: clusterCa });
   const promotion = new Promotion({ ...shared, issuer: clusterCa });
@@ -151,7 +154,14 @@ export function createCluster(init: ClusterInit): Cluster {
       list: () => nodes.list(),
       show: (name) => nodes.show(name),
       evict: (name, options) => nodes.evict(name, options),
-      rejoin: async (name, options) => joinTokens.createRejoin(await nodes.read(name), options),
+      ban: (name, options) => nodes.refusals.ban(name, options),
+      unban: (name, options) => nodes.refusals.unban(name, options),
+      requireRenewal: (name, options) => nodes.requireRenewal(name, options),
+      rejoin: async (name, options) => {
+        const record = await nodes.read(name);
+        if (record.banned !== undefined) throw nodeBanned(record);
+        return joinTokens.createRejoin(record, options);
+      },
     },
     pods,
     async serve(transport, { host, port, dnsNames, ipAddresses, onCertificate }, signal) {

@@ -57,6 +57,12 @@ export async function serveConnection(connection: Connection, ports: ConnectionP
       code,
       reason: message,
     });
+    const { identity } = conversation;
+    if (code === "CERTIFICATE_REVOKED" && identity.kind === "node") {
+      const { name, serialNumber } = identity;
+      const seen = { serialNumber, remoteHost: connection.remoteAddress.host };
+      void services.nodes.refusals.alarm(name, seen);
+    }
     ports.bootstraps.enter(connection, ended);
     const why = { code: closeCodeOf(refusal), message };
     closeAfter(connection, REFUSED_LIFETIME_MS, why, { clock: services.clock, ended });

@@ -17,6 +17,7 @@ export const answerRegisterNode: Handler<"RegisterNode"> = async (services, exch
   session.chargeChange();
   // A connection that was opened before a newer certificate came into use must not take the node back.
   await services.promotion.use(session.nodeName, session.certificate);
+  await nodes.claim(session, message.instanceId);
   nodes.register(session, message);
   conversation.registered();
   const { nodeName } = session;

@@ -29,6 +29,8 @@ export const CLOSE_CODES = {
   JOIN_TOKEN_REVOKED: 12,
   /** Two processes use this node's identity; both are refused. */
   IDENTITY_CLONED: 13,
+  /** The certificate's root was retired. */
+  CA_PIN_RETIRED: 14,
 } as const;
 /** One of the names of `CLOSE_CODES`. */
 export type CloseCode = keyof typeof CLOSE_CODES;

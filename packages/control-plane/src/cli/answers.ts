@@ -62,6 +62,32 @@ export const listedTokenAnswer = z.object({ data: listedToken });
 export const tokenListAnswer = z.object({ data: z.object({ joinTokens: z.array(listedToken) }) });
 export type ListedToken = z.output<typeof listedToken>;
 
+const caStatus = z.looseObject({
+  phase: z.string(),
+  generation: z.number(),
+  since: z.string(),
+  roots: z.array(
+    z.looseObject({
+      number: z.number(),
+      standing: z.string(),
+      subject: z.string(),
+      spkiSha256: z.string(),
+      notAfter: z.string(),
+      crossNotAfter: z.string().nullable(),
+    }),
+  ),
+  nodes: z.number(),
+  notAcknowledgedCount: z.number(),
+  notAcknowledged: z.array(z.string()),
+  withOldCertificateCount: z.number(),
+  withOldCertificate: z.array(z.string()),
+  tokensWithOtherPin: z.number(),
+  next: z.string(),
+});
+export const caStatusAnswer = z.object({ data: caStatus });
+export const caStepAnswer = z.object({ data: caStatus.extend({ tokensRevoked: z.number() }) });
+export type PrintedCaStatus = z.output<typeof caStatus>;
+
 const listedNode = z.looseObject({
   name: z.string(),
   status: z.string(),

@@ -1,6 +1,7 @@
 import yargs, { type Argv } from "yargs";
 import type { LogFormat, LogLevel } from "@rk8s/host";
 import type { CliIo } from "@rk8s/host/cli-io";
+import { caCommands } from "./ca-arguments.js";
 import { type Choose, INCOMPLETE } from "./choose.js";
 import { LOG_FORMATS, LOG_LEVELS, STDIN_WORD, type TargetArguments } from "./flags.js";
 import { jsonOption, targetOptions } from "./target-options.js";
@@ -87,6 +88,7 @@ function define(choose: Choose): Argv {
     )
     .command("join-token", "List and revoke join tokens", (group) => joinTokenCommands(group, choose))
     .command("node", "List, show, renew, rejoin, ban and evict nodes", (group) => nodeCommands(group, choose))
+    .command("ca", "Rotate the cluster's root", (group) => caCommands(group, choose))
     .command("status", "Say how the running rks is", targetOptions, (args) =>
       choose(async (io) => (await import("./seal-commands.js")).status(args, io)),
     )

@@ -178,6 +178,30 @@ describe("with a control plane", () => {
     version: "0.1.0",
   };
 
+  const CA_STATUS = {
+    phase: "steady",
+    generation: 0,
+    since: "2026-11-21T00:00:00.000Z",
+    roots: [
+      {
+        number: 1,
+        standing: "active",
+        subject: "CN=rk8s cluster root",
+        spkiSha256: "ab".repeat(32),
+        notBefore: "2026-11-21T00:00:00.000Z",
+        notAfter: "2027-11-21T00:00:00.000Z",
+        crossNotAfter: null,
+      },
+    ],
+    nodes: 2,
+    notAcknowledgedCount: 1,
+    notAcknowledged: ["worker-1"],
+    withOldCertificateCount: 0,
+    withOldCertificate: [],
+    tokensWithOtherPin: 0,
+    next: "Begin with `rks ca prepare`.",
+  };
+
   let state: VaultStatus;
   let asked: unknown[];
   let server: AsyncDisposable;
@@ -217,6 +241,13 @@ describe("with a control plane", () => {
         requireRenewal: (name, { reason }) => {
           asked.push(`renew ${name}: ${reason}`);
           return Promise.resolve();
+        },
+      },
+      ca: {
+        status: () => Promise.resolve(CA_STATUS),
+        step: (step, options) => {
+          asked.push([step, options]);
+          return Promise.resolve({ ...CA_STATUS, phase: "prepared", tokensRevoked: 0 });
         },
       },
       serveStream: unsupported,

@@ -2,6 +2,8 @@ import { serverStream } from "@rk8s/host";
 import { MESSAGES_PATH } from "@rk8s/protocol";
 import { z } from "zod";
 import type { CreatedJoinToken } from "../join/join-token-store.js";
+import { ROTATION_STEPS, type RotationStep } from "../pki/cluster-rotation.js";
+import type { StepOptions } from "../trust/ca-rotation.js";
 import { VERSION } from "../version.js";
 import type { OperatorApi } from "./operator-api.js";
 import { readJsonBody } from "./request-body.js";
@@ -10,6 +12,12 @@ import type { Route, RouteRequest } from "./route.js";
 
 /** How the audit log names whoever uses the socket. */
 const ACTOR = { actor: "operator (socket)" };
+
+/** As the config has it. */
+const MIN_ROOT_TTL_SECONDS = 30;
+const MAX_ROOT_TTL_SECONDS = 100 * 365 * 86_400;
+/** Nodes that one request may give up. */
+const MAX_LEFT_BEHIND = 1000;
 
 const seconds = z.number().int();
 const joinTokenBody = z.strictObject({
@@ -21,6 +29,21 @@ const joinTokenBody = z.strictObject({
 });
 const noBody = z.strictObject({});
 const reasonBody = z.strictObject({ reason: z.string().min(1).max(256).optional() });
+const newRootBody = z.strictObject({
+  rootTtlSeconds: seconds.min(MIN_ROOT_TTL_SECONDS).max(MAX_ROOT_TTL_SECONDS).optional(),
+});
+const leaveBehindBody = z.strictObject({
+  force: z.array(z.string().max(63)).max(MAX_LEFT_BEHIND).optional(),
+});
+
+const rotationBodies: Readonly<Record<RotationStep, z.ZodType<Omit<StepOptions, "actor">>>> = {
+  prepare: newRootBody,
+  activate: noBody,
+  retire: leaveBehindBody,
+  rollback: leaveBehindBody,
+  taint: noBody,
+  revoke: leaveBehindBody,
+};
 
 /** The cluster's own API: what `rks` asks of the control plane that runs. Documents are `{"data": …}`. */
 export function clusterRoutes(api: OperatorApi): readonly Route[] {
@@ -69,6 +92,13 @@ export function clusterRoutes(api: OperatorApi): readonly Route[] {
       await api.cluster().nodes.requireRenewal(parameters["name"]!, { ...ACTOR, reason });
       return { status: 204 };
     }),
+    operator("GET", "/v1/rk8s/ca", async () => data(await api.cluster().ca.status())),
+    ...ROTATION_STEPS.map((step) =>
+      operator("POST", `/v1/rk8s/ca/${step}`, async ({ request }) => {
+        const options = await readJsonBody(request, rotationBodies[step]);
+        return data(await api.cluster().ca.step(step, { ...options, ...ACTOR }));
+      }),
+    ),
     operator("POST", MESSAGES_PATH, async ({ request, response, signal }) => {
       await api.cluster().serveStream(serverStream(request, response), signal);
       return "streamed";

@@ -4,6 +4,9 @@ import type { UnattendedStart } from "../lifecycle/unattended-start.js";
 import type { VaultStatus } from "../vault/vault.js";
 import type { CreatedJoinToken, JoinTokenRequest, JoinTokenSummary } from "../join/join-token-store.js";
 
+import type { RotationStep } from "../pki/cluster-rotation.js";
+import type { StepOptions } from "../trust/ca-rotation.js";
+
 /** Where a running control plane serves. Null: it does not serve there now. */
 export interface Endpoints {
   readonly quic: string | null;
@@ -31,6 +34,10 @@ export interface OperatorCluster {
     ban(name: string, options: ActorOption & { readonly reason?: string | undefined }): Promise<unknown>;
     unban(name: string, options: ActorOption): Promise<unknown>;
     requireRenewal(name: string, options: ActorOption & { readonly reason: string }): Promise<unknown>;
+  };
+  readonly ca: {
+    status(): Promise<object>;
+    step(step: RotationStep, options: StepOptions): Promise<object>;
   };
   /** Answer the messages of one stream as an operator's. */
   serveStream(stream: Stream, signal: AbortSignal): Promise<void>;

@@ -6,6 +6,8 @@ import { type NodeRecord, nodeRecords } from "../nodes/node-record.js";
 import type { RecordCollection, Stored } from "../storage/record-collection.js";
 import type { ProvenRequest } from "../pki/cluster-request.js";
 import type { Storage } from "../storage/storage.js";
+import { assertPinCounts } from "../trust/client-issuer.js";
+import type { CertificateIssuer } from "./certificate-issuer.js";
 import { cidrJoinCheck } from "./cidr-join-check.js";
 import type { JoinCheckRequest } from "./join-check.js";
 import { assertNameFree, assertScope, assertUsable, chooseNodeName } from "./join-rules.js";
@@ -46,12 +48,18 @@ export interface JoinPlan {
 /** Reads what a join depends on and applies every rule to it, in the order that architecture.md states. */
 export class JoinPlanner {
   readonly #clock: Clock;
+  readonly #issuer: Pick<CertificateIssuer, "roots">;
   readonly #tokens: RecordCollection<JoinTokenRecord>;
   readonly #nodes: RecordCollection<NodeRecord>;
   readonly #answers: RecordCollection<RepeatAnswer>;
 
-  constructor(ports: { readonly barrier: Storage; readonly clock: Clock }) {
+  constructor(ports: {
+    readonly barrier: Storage;
+    readonly clock: Clock;
+    readonly issuer: Pick<CertificateIssuer, "roots">;
+  }) {
     this.#clock = ports.clock;
+    this.#issuer = ports.issuer;
     this.#tokens = joinTokenRecords(ports.barrier);
     this.#nodes = nodeRecords(ports.barrier);
     this.#answers = repeatAnswers(ports.barrier);
@@ -63,6 +71,7 @@ export class JoinPlanner {
     const now = this.#clock.now();
     const token = await this.#tokens.read(message.tokenId);
     if (token === undefined) throw invalidToken(message.tokenId);
+    assertPinCounts(token.record, this.#issuer.roots);
     const answered = await this.#answers.read(answerName(applicant));
     if (answered !== undefined && (await this.#isRepeat(applicant, token.record, answered.record))) {
       return { repeat: answered.record };

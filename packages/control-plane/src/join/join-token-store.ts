@@ -162,6 +162,7 @@ export class JoinTokenStore {
         usedCount: 0,
         usedBy: [],
         rejoins,
+        pin: hex(rootSpkiSha256),
         createdAt: new Date(now).toISOString(),
         expiresAt: new Date(now + ttlSeconds * 1000).toISOString(),
         revokedAt: null,
@@ -203,7 +204,7 @@ export class JoinTokenStore {
   }
 
   #summary(record: JoinTokenRecord): JoinTokenSummary {
-    const { publicKey: _publicKey, rejoins, ...shown } = record;
+    const { publicKey: _publicKey, pin: _pin, rejoins, ...shown } = record;
     return { ...shown, status: joinTokenState(record, this.#ports.clock.now()), rejoin: rejoins !== null };
   }
 }

@@ -81,11 +81,11 @@ export async function openClusterVault(
   );
 }
 
-/** By trust domain and root; empty while the cluster is being made, which nobody sees. */
+/** By trust domain and first root; empty while the cluster is being made, which nobody sees. */
 function clusterNameOf(vault: Vault): ClusterName {
   try {
-    const { trustDomain, rootSpkiSha256 } = clusterCaOf(vault);
-    return { name: trustDomain, id: uuidOf(rootSpkiSha256) };
+    const { trustDomain, founder } = clusterCaOf(vault);
+    return { name: trustDomain, id: uuidOf(founder) };
   } catch {
     return { name: "", id: "" };
   }

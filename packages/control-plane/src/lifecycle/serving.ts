@@ -19,11 +19,12 @@ import type { ClusterCa } from "../pki/cluster-ca.js";
 import type { Vault } from "../vault/vault.js";
 import { clusterCaOf } from "./cluster-vault.js";
 import { Disposables } from "./disposables.js";
+import { publishRoots } from "./root-file.js";
 import { vaultFolderAt } from "./vault-folder.js";
 
 /** What connections get to end by themselves before they are cut. */
 const DRAIN_MS = 5_000;
-/** Of the hash of the root's key; enough to tell one vault's audit records from another's. */
+/** Of the hash of the first root's key; enough to tell one vault's audit records from another's. */
 const VAULT_ID_BYTES = 8;
 
 export interface ServingPorts {
@@ -64,6 +65,8 @@ export async function startServing(
     const audit = owned.use(await openAudit(config, { vault, clusterCa }, { clock, logger }));
     await noteSealChange(audit, "vault.unseal", logger);
     owned.defer(() => noteSealChange(audit, "vault.seal", logger));
+    const { rootCertificate } = vaultFolderAt(config.vaultFolder);
+    await publishRoots(rootCertificate, clusterCa.trust().bundle);
     const cluster = createCluster({
       config: { ...config.certificates, ...heartbeatOf(config), trustDomain: clusterCa.trustDomain },
       barrier: vault.barrier,
@@ -73,6 +76,7 @@ export async function startServing(
       logger,
       joinChecks,
       meter,
+      onTrust: (bundle) => publishRoots(rootCertificate, bundle),
     });
     const stop = new AbortController();
     const where = { ...config.quicAddress, ...namesOf(config), onCertificate };
@@ -101,7 +105,7 @@ async function openAudit(
   ports: Pick<ServingPorts, "clock" | "logger">,
 ): Promise<FileAudit> {
   const { audit } = vaultFolderAt(config.vaultFolder);
-  const id = Buffer.from(clusterCa.rootSpkiSha256).toString("hex", 0, VAULT_ID_BYTES);
+  const id = Buffer.from(clusterCa.founder).toString("hex", 0, VAULT_ID_BYTES);
   await assertNotPutBack(audit, { vault: id, sequence: vault.sequence });
   const stamp = (): AuditStamp => (vault.status().sealed ? {} : { vault: id, sequence: vault.sequence });
   return openFileAudit(audit, { ...ports, stamp });

@@ -1,10 +1,9 @@
-import { createHash } from "node:crypto";
-import { type Clock, RksError, SERVER_NAME } from "@rk8s/protocol";
-import { encodeBasicConstraints, encodeKeyUsage, encodeName, OID, parseIpAddress } from "@rk8s/x509";
+import { type Clock, equalBytes, RksError, SERVER_NAME } from "@rk8s/protocol";
+import { encodeName, OID, parseCertificate, parseIpAddress } from "@rk8s/x509";
 import type { Storage, Write } from "../storage/storage.js";
 import type { Answer, Backend, MountInit } from "../vault/backend.js";
 import { type BackendPath, operation, parameter, PathTable } from "../vault/path-table.js";
-import { type CertificateAuthority, type IssuedCertificate, selfSign } from "./certificate-authority.js";
+import type { IssuedCertificate } from "./certificate-authority.js";
 import { assertModest, type ProvenRequest } from "./cluster-request.js";
 import type {
   ClusterCaInit,
@@ -18,7 +17,17 @@ import type {
 } from "./cluster-certificate.js";
 import { ClusterRevocations } from "./cluster-revocation.js";
 import { CLUSTER_ROLE_NAMES, CLUSTER_ROLES, type ClusterRoleName } from "./cluster-roles.js";
-import { clusterCertificateWrite, clusterIssuerWrites, readClusterIssuer } from "./cluster-store.js";
+import { makeRoot } from "./cluster-root.js";
+import { type ClusterRoots, issuerChain, trustedRoots } from "./cluster-roots.js";
+import type { RotationStep } from "./cluster-rotation.js";
+import { type PreparedRotation, prepareRotation } from "./cluster-rotation-change.js";
+import {
+  clusterCertificateWrite,
+  clusterIssuerWrites,
+  readClusterCertificate,
+  readClusterRoots,
+  type StoredRoots,
+} from "./cluster-store.js";
 import { createFastKeyPair, exportPkcs8 } from "./key-pair.js";
 import { encodeLeafExtensions, type LeafExtensions } from "./leaf-extensions.js";
 import { toDnsName } from "./name-rules.js";
@@ -27,17 +36,12 @@ import { CLUSTER_PUBLIC_PATHS, readClusterPublic } from "./cluster-reads.js";
 /** Where the cluster's CA is mounted; users cannot mount anything there. */
 export const CLUSTER_CA_MOUNT = "rk8s-pki/";
 
-/** Room for one cross-signed successor of the root, nothing below it. */
-const ROOT_PATH_LENGTH = 1;
-const ROOT_BACKDATE_SECONDS = 3600;
 const TRUST_DOMAIN_KEY = "trust-domain";
 const TRUST_DOMAIN = /^[a-z0-9._-]{1,253}$/;
 const ROLES_PATH = "roles";
 
-interface ClusterState {
-  readonly issuer: CertificateAuthority;
+interface ClusterState extends StoredRoots {
   readonly trustDomain: string;
-  readonly spkiSha256: Uint8Array;
 }
 
 /**
@@ -89,12 +93,46 @@ export class ClusterCa implements Backend {
 
   /** The roots that members are to trust now. @throws {RksError} VAULT_NOT_INITIALIZED. */
   trust(): TrustState {
-    return { generation: 0, bundle: [this.root] };
+    const { roots } = this.#open();
+    return { generation: roots.generation, bundle: trustedRoots(roots) };
   }
 
-  /** SHA-256 of the root's SubjectPublicKeyInfo: what join tokens pin. @throws {RksError} VAULT_NOT_INITIALIZED. */
+  /** The roots, with those that are coming or going. @throws {RksError} VAULT_NOT_INITIALIZED. */
+  get roots(): ClusterRoots {
+    return this.#open().roots;
+  }
+
+  /** DER, every root whose certificates a server lets finish TLS; what they are good for is decided after it. */
+  get clientRoots(): readonly Uint8Array[] {
+    const { active, other } = this.#open().roots;
+    return [active.certificate.der, ...(other === undefined ? [] : [other.certificate.der])];
+  }
+
+  /** What the cluster is known by, whatever its root: SHA-256 of the first root's SubjectPublicKeyInfo. @throws {RksError} VAULT_NOT_INITIALIZED. */
+  get founder(): Uint8Array {
+    return Uint8Array.from(Buffer.from(this.#open().roots.founder, "hex"));
+  }
+
+  /**
+   * Work out a step of a root rotation. Commit the writes, `wipe`, then `reload`.
+   * @throws {RksError} CA_PHASE_INVALID, VAULT_NOT_INITIALIZED.
+   */
+  prepareRotation(step: RotationStep, options: { readonly rootTtlSeconds: number }): PreparedRotation {
+    const { storagePrefix: prefix } = this.#mount;
+    const times = { now: this.#clock.now(), ttlSeconds: options.rootTtlSeconds };
+    return prepareRotation(step, this.#open(), { prefix, ...times });
+  }
+
+  /** Whether a certificate that was issued here was signed by the root that signs now. */
+  async isOfActiveRoot(serialNumber: string): Promise<boolean> {
+    const record = await readClusterCertificate(this.#barrier, this.#mount.storagePrefix, serialNumber);
+    if (record === undefined) return false;
+    return equalBytes(parseCertificate(record.der).issuer.der, this.#open().issuer.certificate.subject.der);
+  }
+
+  /** SHA-256 of the active root's SubjectPublicKeyInfo: what new join tokens pin. @throws {RksError} VAULT_NOT_INITIALIZED. */
   get rootSpkiSha256(): Uint8Array {
-    return this.#open().spkiSha256;
+    return this.#open().roots.active.spkiSha256;
   }
 
   /** @throws {RksError} VAULT_NOT_INITIALIZED. */
@@ -102,14 +140,13 @@ export class ClusterCa implements Backend {
     return this.#open().trustDomain;
   }
 
-  /** Read the state again; to be called once the writes of `initialize` are committed. */
+  /** Read the state again; to be called once the writes of `initialize` or of a rotation are committed. */
   async reload(): Promise<void> {
     const { storagePrefix } = this.#mount;
-    const issuer = await readClusterIssuer(this.#barrier, storagePrefix);
+    const stored = await readClusterRoots(this.#barrier, storagePrefix);
     const trustDomain = await this.#barrier.get(storagePrefix + TRUST_DOMAIN_KEY);
-    if (issuer === undefined || trustDomain === undefined) return;
-    const spkiSha256 = createHash("sha256").update(issuer.certificate.spki).digest();
-    this.#state = { issuer, trustDomain: new TextDecoder().decode(trustDomain.value), spkiSha256 };
+    if (stored === undefined || trustDomain === undefined) return;
+    this.#state = { ...stored, trustDomain: new TextDecoder().decode(trustDomain.value) };
   }
 
   /**
@@ -130,26 +167,17 @@ export class ClusterCa implements Backend {
       );
     }
     const now = init.now ?? this.#clock.now();
-    const keyPair = createFastKeyPair({ type: "ec", bits: 256 });
-    const root = selfSign(keyPair.privateKey, {
-      subject: encodeName([{ type: OID.commonName, value: init.commonName }]),
-      spki: keyPair.spki,
-      notBefore: now - ROOT_BACKDATE_SECONDS * 1000,
-      notAfter: now + init.rootTtlSeconds * 1000,
-      extensions: [
-        encodeBasicConstraints({ isCa: true, pathLength: ROOT_PATH_LENGTH }),
-        encodeKeyUsage(["keyCertSign", "cRLSign"]),
-      ],
-    });
+    const root = makeRoot({ commonName: init.commonName, ttlSeconds: init.rootTtlSeconds, now });
+    const { der, serialNumber } = root.certificate;
     const { storagePrefix } = this.#mount;
-    const privateKey = exportPkcs8(keyPair.privateKey);
+    const privateKey = exportPkcs8(root.privateKey);
     const trustDomain = new TextEncoder().encode(init.trustDomain);
     const writes: Write[] = [
-      ...clusterIssuerWrites(storagePrefix, root.der, privateKey),
+      ...clusterIssuerWrites(storagePrefix, der, privateKey),
       { type: "put", key: storagePrefix + TRUST_DOMAIN_KEY, value: trustDomain },
-      clusterCertificateWrite(storagePrefix, root.serialNumber, { der: root.der, role: "" }),
+      clusterCertificateWrite(storagePrefix, serialNumber, { der, role: "" }),
     ];
-    return { root: root.der, writes, wipe: () => void privateKey.fill(0) };
+    return { root: der, writes, wipe: () => void privateKey.fill(0) };
   }
 
   /** Make the server's next key and certificate: role `rks-node`. @throws {RksError} VAULT_NOT_INITIALIZED, INPUT_INVALID for a name that no certificate can carry. */
@@ -206,7 +234,7 @@ export class ClusterCa implements Backend {
         readClusterPublic(path, {
           barrier: this.#barrier,
           prefix: this.#mount.storagePrefix,
-          issuer: this.#state?.issuer,
+          roots: this.#state?.roots,
         }),
     });
     return [
@@ -258,7 +286,7 @@ export class ClusterCa implements Backend {
       readonly names: LeafExtensions["names"];
     },
   ): PreparedCertificate {
-    const { issuer } = this.#open();
+    const { issuer, roots } = this.#open();
     const role = CLUSTER_ROLES[roleName];
     const { notBefore, notAfter } = issuer.certificate;
     if (now >= notAfter) {
@@ -294,7 +322,7 @@ export class ClusterCa implements Backend {
     const record = { der: issued.der, role: roleName };
     return {
       certificate: issued.der,
-      chain: [issuer.certificate.der],
+      chain: issuerChain(roots, now),
       serialNumber: issued.serialNumber,
       notBefore: issued.notBefore,
       notAfter: issued.notAfter,

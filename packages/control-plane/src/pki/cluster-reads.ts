@@ -1,8 +1,8 @@
 import { parseCertificate } from "@rk8s/x509";
 import type { Storage } from "../storage/storage.js";
 import type { Answer } from "../vault/backend.js";
-import type { CertificateAuthority } from "./certificate-authority.js";
 import { certificatePem } from "./certificate-format.js";
+import { type ClusterRoots, trustedRoots } from "./cluster-roots.js";
 import { readClusterCertificate } from "./cluster-store.js";
 import { parseSerialNumber } from "./serial-number.js";
 
@@ -10,7 +10,7 @@ import { parseSerialNumber } from "./serial-number.js";
 export const CLUSTER_PUBLIC_PATHS = ["ca", "ca/pem", "ca_chain", "cert/*serial"] as const;
 
 /**
- * Answer a read of `ca`, `ca/pem`, `ca_chain` or `cert/…`; undefined when there is no such thing or `path` is none of them. Raw
+ * Answer a read of `ca`, `ca/pem` (the root that signs), `ca_chain` (all roots to trust) or `cert/…`; undefined when there is no such thing or `path` is none of them. Raw
  * answers have the PEM in `certificate` or `ca_chain` besides, for everyone who does not ask over HTTP.
  */
 export async function readClusterPublic(
@@ -18,22 +18,25 @@ export async function readClusterPublic(
   source: {
     readonly barrier: Storage;
     readonly prefix: string;
-    readonly issuer: CertificateAuthority | undefined;
+    readonly roots: ClusterRoots | undefined;
   },
 ): Promise<Answer | undefined> {
-  const root = source.issuer?.certificate.der;
+  const root = source.roots?.active.certificate.der;
   const pem = root === undefined ? "" : certificatePem(root);
+  const trusted = source.roots === undefined ? [] : trustedRoots(source.roots).map(certificatePem);
   switch (path) {
     case "ca":
       return raw("application/pkix-cert", root ?? new Uint8Array(), { certificate: pem });
     case "ca/pem":
       return raw("application/pem-certificate-chain", pem, { certificate: pem });
     case "ca_chain":
-      return raw("application/pem-certificate-chain", pem, { ca_chain: pem === "" ? [] : [pem] });
+      return raw("application/pem-certificate-chain", trusted.join("\n"), { ca_chain: trusted });
     case "cert/ca":
       return root === undefined ? undefined : certificateData(root);
     case "cert/ca_chain":
-      return root === undefined ? undefined : { data: { ...certificateData(root).data, ca_chain: pem } };
+      return root === undefined
+        ? undefined
+        : { data: { ...certificateData(root).data, ca_chain: trusted.join("\n") } };
     default:
       return path.startsWith("cert/") ? readBySerial(path.slice("cert/".length), source) : undefined;
   }
@@ -44,13 +47,13 @@ async function readBySerial(
   source: {
     readonly barrier: Storage;
     readonly prefix: string;
-    readonly issuer: CertificateAuthority | undefined;
+    readonly roots: ClusterRoots | undefined;
   },
 ): Promise<Answer | undefined> {
   const [text = "", ...form] = rest.split("/");
   const serialNumber = parseSerialNumber(text);
   if (serialNumber === undefined) return undefined;
-  const issuer = source.issuer?.certificate;
+  const issuer = source.roots?.active.certificate;
   const record = await readClusterCertificate(source.barrier, source.prefix, serialNumber);
   const der = record?.der ?? (issuer?.serialNumber === serialNumber ? issuer.der : undefined);
   if (der === undefined) return undefined;

@@ -1,8 +1,8 @@
 import { createPrivateKey } from "node:crypto";
 import { RksError } from "@rk8s/protocol";
-import { parseCertificate } from "@rk8s/x509";
 import type { Storage, Write } from "../storage/storage.js";
 import { CertificateAuthority } from "./certificate-authority.js";
+import { type ClusterRoots, decodeClusterRoots, encodeClusterRoots, foundingRoots } from "./cluster-roots.js";
 
 /** A certificate as the cluster's CA keeps it. */
 interface ClusterCertificateRecord {
@@ -14,45 +14,79 @@ interface ClusterCertificateRecord {
 const decoder = new TextDecoder();
 const encoder = new TextEncoder();
 
-/** Keys of the cluster CA's mount in the barrier. Certificate and key of its root are written together. */
+/** Keys of the cluster CA's mount in the barrier. Certificate and key of its first root are written together. */
 export const CLUSTER_KEYS = {
   issuerCertificate: "issuer/certificate",
   issuerKey: "issuer/key",
+  /** Missing before the first rotation. */
+  roots: "roots",
   certificates: "certs/",
 } as const;
 
-/** The mount's issuer, or undefined when it has none. @throws {RksError} STORAGE_CORRUPT when only half of it is there. */
-export async function readClusterIssuer(
-  barrier: Storage,
-  prefix: string,
-): Promise<CertificateAuthority | undefined> {
-  const certificate = await barrier.get(prefix + CLUSTER_KEYS.issuerCertificate);
-  const key = await barrier.get(prefix + CLUSTER_KEYS.issuerKey);
-  if (certificate === undefined && key === undefined) return undefined;
-  if (certificate === undefined || key === undefined) {
-    throw new RksError(
-      "STORAGE_CORRUPT",
-      `the issuer under "${prefix}" has a certificate without key or a key without certificate`,
-      {
-        suggestion: "Restore the data folder from a backup.",
-      },
-    );
-  }
+/** The roots as they are kept, and the key of the one that signs. */
+export interface StoredRoots {
+  readonly roots: ClusterRoots;
+  readonly issuer: CertificateAuthority;
+  /** Of the record of the roots; 0 while there is none. */
+  readonly modRevision: number;
+}
+
+/** The mount's roots, or undefined when it has none. @throws {RksError} STORAGE_CORRUPT when only half of it is there. */
+export async function readClusterRoots(barrier: Storage, prefix: string): Promise<StoredRoots | undefined> {
+  const record = await barrier.get(prefix + CLUSTER_KEYS.roots);
+  const founding = await barrier.get(prefix + CLUSTER_KEYS.issuerCertificate);
+  const roots =
+    record === undefined
+      ? founding && foundingRoots(founding.value)
+      : readRecord(decoder.decode(record.value), prefix);
+  const key = await barrier.get(clusterKeyPath(prefix, roots?.active.number ?? 1));
+  if (roots === undefined && key === undefined) return undefined;
   try {
+    if (roots === undefined || key === undefined) throw halfThere(prefix);
     const pkcs8 = Buffer.from(key.value.buffer, key.value.byteOffset, key.value.length);
     const privateKey = createPrivateKey({ key: pkcs8, format: "der", type: "pkcs8" });
-    return new CertificateAuthority(parseCertificate(certificate.value), privateKey);
+    const issuer = new CertificateAuthority(roots.active.certificate, privateKey);
+    return { roots, issuer, modRevision: record?.modRevision ?? 0 };
   } finally {
-    key.value.fill(0);
+    key?.value.fill(0);
   }
 }
 
-/** Writes that keep an issuer. The key's bytes must stay until they are committed; wipe them then. */
+function readRecord(json: string, prefix: string): ClusterRoots {
+  try {
+    return decodeClusterRoots(json);
+  } catch (cause) {
+    throw new RksError("STORAGE_CORRUPT", `the record of the roots under "${prefix}" cannot be read`, {
+      cause,
+      suggestion: "Restore the data folder from a backup.",
+    });
+  }
+}
+
+function halfThere(prefix: string): RksError {
+  return new RksError(
+    "STORAGE_CORRUPT",
+    `the issuer under "${prefix}" has a certificate without key or a key without certificate`,
+    { suggestion: "Restore the data folder from a backup." },
+  );
+}
+
+/** Where a root's key is. */
+export function clusterKeyPath(prefix: string, number: number): string {
+  return `${prefix}${CLUSTER_KEYS.issuerKey}${number === 1 ? "" : `/${number}`}`;
+}
+
+/** Writes that keep the first root. The key's bytes must stay until they are committed; wipe them then. */
 export function clusterIssuerWrites(prefix: string, certificate: Uint8Array, pkcs8: Uint8Array): Write[] {
   return [
     { type: "put", key: prefix + CLUSTER_KEYS.issuerCertificate, value: certificate },
-    { type: "put", key: prefix + CLUSTER_KEYS.issuerKey, value: pkcs8 },
+    { type: "put", key: clusterKeyPath(prefix, 1), value: pkcs8 },
   ];
+}
+
+/** The write that keeps the record of the roots. */
+export function clusterRootsWrite(prefix: string, roots: ClusterRoots): Write {
+  return { type: "put", key: prefix + CLUSTER_KEYS.roots, value: encoder.encode(encodeClusterRoots(roots)) };
 }
 
 /** The write that keeps a certificate under its serial number. */

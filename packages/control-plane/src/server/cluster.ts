@@ -21,6 +21,8 @@ import type { ClusterCa } from "../pki/cluster-ca.js";
 import type { Storage } from "../storage/storage.js";
 import { Promotion } from "../renewal/promotion.js";
 import { Renewal } from "../renewal/renewal.js";
+import type { CaRotation } from "../trust/ca-rotation.js";
+import { Trust } from "../trust/trust.js";
 import { BootstrapRoom } from "./bootstrap-room.js";
 import type { ClusterFigures } from "./cluster-figures.js";
 import { type ClusterMeter, UNCOUNTED } from "./cluster-meter.js";
@@ -38,6 +40,8 @@ export interface ClusterConfig {
   readonly trustDomain: string;
   readonly nodeTtlSeconds: number;
   readonly serverTtlSeconds: number;
+  /** Of roots to come. */
+  readonly rootTtlSeconds: number;
   readonly heartbeatIntervalSeconds: number;
   readonly heartbeatGraceSeconds: number;
 }
@@ -56,6 +60,8 @@ export interface ClusterInit {
   readonly meter?: ClusterMeter;
   /** Conditions on who may join, beyond the token's own. */
   readonly joinChecks?: readonly JoinCheck[];
+  /** Called with the roots to trust (DER) when they have changed. */
+  readonly onTrust?: ((bundle: readonly Uint8Array[]) => Promise<void>) | undefined;
 }
 
 /** Where to serve and under which names. */
@@ -80,6 +86,8 @@ export interface Cluster {
        */
       rejoin(name: string, options: ActorOption): Promise<CreatedJoinToken>;
     };
+  /** The cluster's root and its rotation. */
+  readonly ca: Pick<CaRotation, "status" | "step">;
   readonly pods: Pick<PodController, "apply" | "get" | "list" | "delete">;
   /**
    * Serve agents and operators until the signal is aborted.
@@ -129,6 +137,8 @@ export function createCluster(init: ClusterInit): Cluster {
   });
   const renewal = new Renewal(config, { ...shared, issuer: clusterCa });
   const promotion = new Promotion({ ...shared, issuer: clusterCa });
+  const { onTrust } = init;
+  const trust = new Trust(config, { ...shared, clusterCa, joinTokens, links: nodes.links, onTrust });
   const { heartbeatIntervalSeconds, heartbeatGraceSeconds } = config;
   const heartbeat = { heartbeatIntervalSeconds, heartbeatGraceSeconds };
   const logs = new LogRelay({ clock });
@@ -139,6 +149,7 @@ export function createCluster(init: ClusterInit): Cluster {
     promotion,
     nodes,
     pods,
+    trust,
     logs,
     clock,
     logger,
@@ -163,12 +174,14 @@ export function createCluster(init: ClusterInit): Cluster {
         return joinTokens.createRejoin(record, options);
       },
     },
+    ca: trust.rotation,
     pods,
     async serve(transport, { host, port, dnsNames, ipAddresses, onCertificate }, signal) {
       await pods.open();
       const names = { dnsNames, ipAddresses, ttlSeconds: config.serverTtlSeconds };
       const certificate = new ServerCertificate(names, { ...shared, clusterCa });
       served = certificate;
+      trust.serveWith(certificate);
       const { trustDomain } = config;
       const ports = {
         services,
@@ -189,7 +202,9 @@ export function createCluster(init: ClusterInit): Cluster {
         signal: inner,
       });
       const ended = Promise.all(
-        [serving.ended, nodes.run(inner), tidy].map(async (run) => run.finally(() => stop.abort())),
+        [serving.ended, nodes.run(inner), trust.run(inner), tidy].map(async (run) =>
+          run.finally(() => stop.abort()),
+        ),
       );
       return { address: serving.address, ended: ended.then(() => undefined) };
     },

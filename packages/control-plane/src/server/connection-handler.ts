@@ -38,6 +38,9 @@ export async function serveConnection(connection: Connection, ports: ConnectionP
     const identity = identifyPeer(connection, { trustDomain: ports.trustDomain, now });
     conversation.identify(identity, ended, services);
     track(connection, conversation, ended, ports);
+    const [leaf] = connection.peerCertificates;
+    if (leaf !== undefined && identity.kind !== "nobody")
+      services.trust.assertIssuerCounts(leaf, identity.kind);
     await assertCurrent(identity, ports.barrier);
     if (conversation.session !== undefined) services.nodes.links.admit(conversation.session);
     if (identity.kind !== "nobody") {

@@ -3,6 +3,7 @@ import type { Enrolment } from "../join/enrolment.js";
 import type { NodeRegistry } from "../nodes/node-registry.js";
 import type { LogRelay } from "../pods/log-relay.js";
 import type { PodController } from "../pods/pod-controller.js";
+import type { Trust } from "../trust/trust.js";
 import type { Clock, Logger } from "@rk8s/protocol";
 import type { Promotion } from "../renewal/promotion.js";
 import type { Renewal } from "../renewal/renewal.js";
@@ -24,6 +25,7 @@ export interface Services {
   readonly promotion: Promotion;
   readonly nodes: NodeRegistry;
   readonly pods: PodController;
+  readonly trust: Trust;
   readonly logs: LogRelay;
   readonly clock: Clock;
   readonly logger: Logger;

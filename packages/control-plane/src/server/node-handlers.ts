@@ -27,6 +27,7 @@ export const answerRegisterNode: Handler<"RegisterNode"> = async (services, exch
     remoteHost: session.remoteAddress.host,
   });
   exchange.afterAnswer(() => {
+    void services.trust.registered(session, message.trustGeneration);
     pods.registered(session, message.pods).catch((reason: unknown) => {
       const { code } = RksError.from(reason);
       logger.error("Pods of a node could not be compared", { nodeName, code, cause: reason });

@@ -8,6 +8,8 @@ import type { Storage } from "../storage/storage.js";
 /** Pause before another try when a renewal failed; shorter for certificates that live only seconds. */
 const MAX_RETRY_MS = 60_000;
 const MIN_RETRY_MS = 1_000;
+/** How long a step of a root rotation waits for the listener. */
+const MAX_FOLLOW_MS = 5_000;
 /** Longest single sleep towards a renewal: the wall clock may jump meanwhile, either way. */
 const MAX_SLEEP_MS = 60_000;
 
@@ -19,7 +21,7 @@ export interface ServerCertificateInit {
 }
 
 export interface ServerCertificatePorts {
-  readonly clusterCa: Pick<ClusterCa, "prepareServerCertificate" | "root">;
+  readonly clusterCa: Pick<ClusterCa, "prepareServerCertificate" | "clientRoots" | "trust">;
   readonly barrier: Storage;
   readonly audit: AuditLog;
   readonly clock: Clock;
@@ -30,6 +32,8 @@ export interface ServerCertificatePorts {
 export interface IssuedServerConfig {
   readonly config: ServerConfig;
   readonly notAfter: number;
+  /** Of the cluster's roots that it was made for. */
+  readonly generation: number;
 }
 
 /** Issues the control plane's own short-lived certificates, each with a key of its own. */
@@ -37,6 +41,10 @@ export class ServerCertificate {
   readonly #init: ServerCertificateInit;
   readonly #ports: ServerCertificatePorts;
   #notAfter: number | undefined;
+  #generation = -1;
+  /** Ends the pause before the next renewal. */
+  #wake: (() => void) | undefined;
+  #followers: (() => void)[] = [];
 
   constructor(init: ServerCertificateInit, ports: ServerCertificatePorts) {
     this.#init = init;
@@ -48,6 +56,27 @@ export class ServerCertificate {
     return this.#notAfter;
   }
 
+  /** Generation of the cluster's roots that is served with; -1 before the first certificate. */
+  get generation(): number {
+    return this.#generation;
+  }
+
+  /**
+   * The cluster's roots have changed: serve with the new ones. Resolves once that is done, or when it takes too long; then it
+   * goes on by itself.
+   */
+  async follow(): Promise<void> {
+    if (!this.#isBehind) return;
+    const over = new AbortController();
+    const followed = new Promise<void>((resolve) => this.#followers.push(resolve));
+    this.#wake?.();
+    await Promise.race([
+      followed,
+      this.#ports.clock.sleep(MAX_FOLLOW_MS, { signal: over.signal }).catch(() => undefined),
+    ]);
+    over.abort();
+  }
+
   /**
    * Issue a certificate. The key is the caller's to hand over and wipe.
    * @throws {RksError} AUDIT_UNWRITABLE, VAULT_NOT_INITIALIZED, INPUT_INVALID for names that no certificate
@@ -55,6 +84,8 @@ export class ServerCertificate {
    */
   async issue(): Promise<IssuedServerConfig> {
     const { clusterCa, barrier, audit } = this.#ports;
+    const { generation } = clusterCa.trust();
+    const { clientRoots } = clusterCa;
     const prepared = clusterCa.prepareServerCertificate(this.#init);
     const { serialNumber, notAfter, privateKey } = prepared;
     const { dnsNames, ipAddresses } = this.#init;
@@ -72,25 +103,26 @@ export class ServerCertificate {
       certificateChain: [prepared.certificate, ...prepared.chain],
       privateKey,
     };
-    return { config: { credentials, clientRoots: [clusterCa.root] }, notAfter };
+    return { config: { credentials, clientRoots }, notAfter, generation };
   }
 
   /**
-   * Renew at two thirds of each certificate's life by the wall clock, and when that was put back to before it was
-   * issued; with patience; until aborted.
+   * Renew at two thirds of each certificate's life by the wall clock, when that was put back to before it was issued, and
+   * when the cluster's roots have changed; with patience; until aborted.
    */
   async keepFresh(
-    first: { readonly notAfter: number },
+    first: Pick<IssuedServerConfig, "notAfter" | "generation">,
     use: (config: ServerConfig) => void,
     options: { readonly signal: AbortSignal },
   ): Promise<void> {
     const { clock, logger } = this.#ports;
     const { signal } = options;
     let { notAfter } = first;
+    this.#generation = first.generation;
     let issuedAt = clock.now();
-    let pauseMs = ((notAfter - issuedAt) * 2) / 3;
+    let pauseMs = this.#isBehind ? 0 : ((notAfter - issuedAt) * 2) / 3;
     while (!signal.aborted) {
-      await this.#sleepUntil(clock.now() + pauseMs, issuedAt - MAX_SLEEP_MS, signal);
+      if (pauseMs > 0) await this.#sleepUntil(clock.now() + pauseMs, issuedAt - MAX_SLEEP_MS, signal);
       if (signal.aborted) return;
       try {
         const issued = await this.issue();
@@ -99,9 +131,12 @@ export class ServerCertificate {
         } finally {
           issued.config.credentials.privateKey.fill(0);
         }
+        this.#generation = issued.generation;
+        if (!this.#isBehind) for (const followed of this.#followers.splice(0)) followed();
         notAfter = issued.notAfter;
         issuedAt = clock.now();
-        pauseMs = ((notAfter - issuedAt) * 2) / 3;
+        // The roots may have changed again meanwhile, when nobody slept who could be woken.
+        pauseMs = this.#isBehind ? 0 : ((notAfter - issuedAt) * 2) / 3;
         logger.info("Server certificate renewed", { notAfter: new Date(notAfter).toISOString() });
       } catch (reason) {
         const { code, message } = RksError.from(reason);
@@ -111,12 +146,25 @@ export class ServerCertificate {
     }
   }
 
-  /** Until the wall clock says `dueAt`, or has gone back to before `earliest`. Never rejects. */
+  get #isBehind(): boolean {
+    return this.#generation !== this.#ports.clusterCa.trust().generation;
+  }
+
+  /** Until the wall clock says `dueAt`, or has gone back to before `earliest`, or somebody wakes us. Never rejects. */
   async #sleepUntil(dueAt: number, earliest: number, signal: AbortSignal): Promise<void> {
     const { clock } = this.#ports;
-    for (let left = dueAt - clock.now(); left > 0 && !signal.aborted; left = dueAt - clock.now()) {
-      await clock.sleep(Math.min(left, MAX_SLEEP_MS), { signal }).catch(() => undefined);
-      if (clock.now() < earliest) return;
+    const pause = new AbortController();
+    const wake = (): void => pause.abort();
+    this.#wake = wake;
+    signal.addEventListener("abort", wake, { once: true });
+    try {
+      for (let left = dueAt - clock.now(); left > 0 && !signal.aborted; left = dueAt - clock.now()) {
+        await clock.sleep(Math.min(left, MAX_SLEEP_MS), { signal: pause.signal }).catch(() => undefined);
+        if (clock.now() < earliest || pause.signal.aborted) return;
+      }
+    } finally {
+      this.#wake = undefined;
+      signal.removeEventListener("abort", wake);
     }
   }
 }

@@ -100,6 +100,7 @@ export async function aCluster(
       trustDomain: TRUST_DOMAIN,
       nodeTtlSeconds: 3600,
       serverTtlSeconds: 86_400,
+      rootTtlSeconds: 86_400 * 365,
       heartbeatIntervalSeconds: 10,
       heartbeatGraceSeconds: 40,
     },

@@ -1,0 +1,237 @@
+import { type Clock, hex, type Logger, RksError } from "@rk8s/protocol";
+import { formatName } from "@rk8s/x509";
+import type { AuditLog } from "../audit/audit-log.js";
+import { audited } from "../audit/audited.js";
+import { type JoinTokenRecord, joinTokenRecords, joinTokenState } from "../join/join-token-record.js";
+import type { ClusterCa } from "../pki/cluster-ca.js";
+import { assertStep, nextStepOf, type RotationStep } from "../pki/cluster-rotation.js";
+import { type ClusterRoot, phaseOf, type RotationPhase } from "../pki/cluster-roots.js";
+import type { Storage } from "../storage/storage.js";
+import { Serial } from "../vault/serial.js";
+import { surveyTrust } from "./trust-survey.js";
+
+/** Names in one answer; the numbers beside them count everybody. */
+const MAX_NAMES = 1000;
+/** Names in one error. */
+const MAX_NAMES_IN_TEXT = 8;
+
+/** One of the cluster's roots, for people. */
+export interface RootSummary {
+  readonly number: number;
+  readonly standing: ClusterRoot["standing"];
+  readonly subject: string;
+  /** Hexadecimal digits: what join tokens pin. */
+  readonly spkiSha256: string;
+  readonly notBefore: string;
+  readonly notAfter: string;
+  /** Until when it can be verified by the other root alone. */
+  readonly crossNotAfter: string | null;
+}
+
+/** Where a rotation stands. */
+export interface CaStatus {
+  readonly phase: RotationPhase;
+  readonly generation: number;
+  readonly since: string;
+  readonly roots: readonly RootSummary[];
+  readonly nodes: number;
+  readonly notAcknowledgedCount: number;
+  readonly notAcknowledged: readonly string[];
+  readonly withOldCertificateCount: number;
+  readonly withOldCertificate: readonly string[];
+  /** Join tokens that can still be used and pin the root that does not sign. */
+  readonly tokensWithOtherPin: number;
+  /** What to do next. */
+  readonly next: string;
+}
+
+export interface StepOptions {
+  readonly actor: string;
+  /** Of the new root; default: the config's. */
+  readonly rootTtlSeconds?: number | undefined;
+  /** Nodes that may be left behind. */
+  readonly force?: readonly string[] | undefined;
+}
+
+/** What a step has done. */
+export interface StepResult extends CaStatus {
+  /** Join tokens that were revoked with it. */
+  readonly tokensRevoked: number;
+}
+
+export interface CaRotationPorts {
+  readonly barrier: Storage;
+  readonly clusterCa: ClusterCa;
+  readonly audit: AuditLog;
+  readonly clock: Clock;
+  readonly logger: Logger;
+  readonly joinTokens: { revoke(id: string, options: { readonly actor: string }): Promise<unknown> };
+  /** Generation of the roots that the listener serves with. */
+  readonly servedGeneration: () => number;
+  /** Called when a step is on disk; when it resolves new connections see the new roots. */
+  readonly onChanged: () => Promise<void>;
+  /** Called with a node that a step has left behind: its connections must end. */
+  readonly onLeftBehind: (nodeName: string) => void;
+}
+
+/** Moves the cluster from one root to the next, one step at a time, each one transaction and on record. */
+export class CaRotation {
+  readonly #rootTtlSeconds: number;
+  readonly #ports: CaRotationPorts;
+  readonly #serial = new Serial();
+
+  constructor(init: { readonly rootTtlSeconds: number }, ports: CaRotationPorts) {
+    this.#rootTtlSeconds = init.rootTtlSeconds;
+    this.#ports = ports;
+  }
+
+  /** Where the rotation stands and who is behind. Reads every node's record. */
+  async status(): Promise<CaStatus> {
+    const { clusterCa, clock } = this.#ports;
+    const { roots } = clusterCa;
+    const survey = await surveyTrust(this.#ports, clock.now());
+    const phase = phaseOf(roots);
+    const other = roots.other;
+    const tokens = other === undefined ? [] : await this.#tokensOf(other);
+    return {
+      phase,
+      generation: roots.generation,
+      since: roots.since,
+      roots: [roots.active, ...(other === undefined ? [] : [other])].map(summarizeRoot),
+      nodes: survey.total,
+      notAcknowledgedCount: survey.notAcknowledged.length,
+      notAcknowledged: survey.notAcknowledged.slice(0, MAX_NAMES),
+      withOldCertificateCount: survey.withOldCertificate.length,
+      withOldCertificate: survey.withOldCertificate.slice(0, MAX_NAMES),
+      tokensWithOtherPin: tokens.length,
+      next: nextStepOf(phase),
+    };
+  }
+
+  /**
+   * Take a step. Steps are taken one after another.
+   * @throws {RksError} CA_PHASE_INVALID in another phase, and while nodes would be left behind that `force` does not
+   * name; UNAVAILABLE while the listener does not know the newest roots yet; CONFLICT, AUDIT_UNWRITABLE, and as the
+   * storage does.
+   */
+  async step(step: RotationStep, options: StepOptions): Promise<StepResult> {
+    return this.#serial.run(() => this.#step(step, options));
+  }
+
+  async #step(step: RotationStep, options: StepOptions): Promise<StepResult> {
+    const { clusterCa, audit, onChanged, onLeftBehind } = this.#ports;
+    const { actor, rootTtlSeconds = this.#rootTtlSeconds, force = [] } = options;
+    assertStep(clusterCa.roots, step);
+    this.#assertServed();
+    const behind = await this.#behind(step);
+    assertNamed(step, behind.all, force);
+    const leftBehind = behind.all.slice(0, MAX_NAMES);
+    const fields = { phase: phaseOf(clusterCa.roots), ...(leftBehind.length === 0 ? {} : { leftBehind }) };
+    const generation = await audited(audit, { operation: `ca.${step}`, actor, fields }, async () => {
+      await this.#commit(step, rootTtlSeconds);
+      const { roots } = clusterCa;
+      return {
+        value: roots.generation,
+        fields: { generation: roots.generation, newPhase: phaseOf(roots), activeRoot: roots.active.number },
+      };
+    });
+    this.#ports.logger.info("Roots changed", { step, generation, phase: phaseOf(clusterCa.roots) });
+    await onChanged();
+    for (const name of behind.cannotGoOn) onLeftBehind(name);
+    const tokensRevoked = step === "taint" ? await this.revokeTaintedTokens({ actor }) : 0;
+    return { ...(await this.status()), tokensRevoked };
+  }
+
+  /**
+   * Revoke every join token that pins the tainted root; none while there is no such root. They are refused without it
+   * too; it is for whoever looks at the list.
+   */
+  async revokeTaintedTokens(options: { readonly actor: string }): Promise<number> {
+    const { other } = this.#ports.clusterCa.roots;
+    if (other?.standing !== "tainted") return 0;
+    const tokens = await this.#tokensOf(other);
+    for (const { id } of tokens) await this.#ports.joinTokens.revoke(id, options);
+    return tokens.length;
+  }
+
+  async #commit(step: RotationStep, rootTtlSeconds: number): Promise<void> {
+    const { barrier, clusterCa } = this.#ports;
+    const { comparisons, writes, wipe } = clusterCa.prepareRotation(step, { rootTtlSeconds });
+    try {
+      const { succeeded } = await barrier.transaction(comparisons, writes);
+      if (!succeeded) {
+        throw new RksError("CONFLICT", "the cluster's roots are changing at this moment", {
+          suggestion: "Look at `rks ca status`, then try again.",
+        });
+      }
+    } finally {
+      wipe();
+    }
+    await clusterCa.reload();
+  }
+
+  /** Certificates of a root that the listener does not know yet would be refused, which ends agents for good. */
+  #assertServed(): void {
+    const { clusterCa, servedGeneration } = this.#ports;
+    if (servedGeneration() === clusterCa.trust().generation) return;
+    throw new RksError("UNAVAILABLE", "the listener has not taken the newest roots yet", {
+      suggestion: "Try again in a few seconds; the log of rks says what it waits for.",
+    });
+  }
+
+  /**
+   * Who has not followed so far that this step could leave them alone. Whoever only has not acknowledged may trust the new
+   * root all the same; a certificate of the root that goes away cannot go on.
+   */
+  async #behind(
+    step: RotationStep,
+  ): Promise<{ readonly all: readonly string[]; readonly cannotGoOn: readonly string[] }> {
+    const { clusterCa, clock } = this.#ports;
+    // What goes away is the outgoing root, the tainted one, or an incoming one that had signed before a rollback.
+    const endsRoot = step === "retire" || step === "revoke";
+    if (!endsRoot && !(step === "rollback" && phaseOf(clusterCa.roots) === "prepared")) {
+      return { all: [], cannotGoOn: [] };
+    }
+    const { notAcknowledged, withOldCertificate } = await surveyTrust(this.#ports, clock.now());
+    const all = new Set([...(endsRoot ? notAcknowledged : []), ...withOldCertificate]);
+    return { all: [...all].toSorted(), cannotGoOn: withOldCertificate };
+  }
+
+  async #tokensOf(root: ClusterRoot): Promise<readonly JoinTokenRecord[]> {
+    const { barrier, clusterCa, clock } = this.#ports;
+    const pin = hex(root.spkiSha256);
+    const tokens: JoinTokenRecord[] = [];
+    for await (const { record } of joinTokenRecords(barrier).list()) {
+      if (joinTokenState(record, clock.now()) !== "usable") continue;
+      if ((record.pin ?? clusterCa.roots.founder) === pin) tokens.push(record);
+    }
+    return tokens;
+  }
+}
+
+/** @throws {RksError} CA_PHASE_INVALID when somebody is left behind who is not named. */
+function assertNamed(step: RotationStep, behind: readonly string[], force: readonly string[]): void {
+  const unnamed = behind.filter((name) => !force.includes(name));
+  if (unnamed.length === 0) return;
+  const names = unnamed.slice(0, MAX_NAMES_IN_TEXT).join(" ");
+  const more = unnamed.length > MAX_NAMES_IN_TEXT ? ` and ${unnamed.length - MAX_NAMES_IN_TEXT} more` : "";
+  throw new RksError(
+    "CA_PHASE_INVALID",
+    `"${step}" would leave ${unnamed.length} nodes behind that have not followed yet: ${names}${more}`,
+    {
+      suggestion: `Wait for them with \`rks ca status\`, or give them up with \`rks ca ${step} --force ${names}\`.`,
+    },
+  );
+}
+
+function summarizeRoot({ number, standing, certificate, spkiSha256, cross }: ClusterRoot): RootSummary {
+  return {
+    number,
+    standing,
+    subject: formatName(certificate.subject),
+    spkiSha256: hex(spkiSha256),
+    notBefore: new Date(certificate.notBefore).toISOString(),
+    notAfter: new Date(certificate.notAfter).toISOString(),
+    crossNotAfter: cross === undefined ? null : new Date(cross.notAfter).toISOString(),
+  };
+}

@@ -1,0 +1,163 @@
+import { type Clock, type Logger, type Message, request, RksError } from "@rk8s/protocol";
+import { KeyedQueue } from "../nodes/keyed-queue.js";
+import type { NodeLink, NodeLinks } from "../nodes/node-link.js";
+import { type NodeRecord, nodeRecords } from "../nodes/node-record.js";
+import type { ClusterCa } from "../pki/cluster-ca.js";
+import { phaseOf } from "../pki/cluster-roots.js";
+import type { RecordCollection } from "../storage/record-collection.js";
+import type { Storage } from "../storage/storage.js";
+import { hasAcknowledged } from "./trust-survey.js";
+
+/** Nodes that are told at the same time; it also spreads the renewals that they are told to make. */
+const MAX_CONCURRENT = 32;
+/** Pause before nodes that did not answer are told again. */
+const RETRY_MS = 5_000;
+/** Times that an acknowledgement is written again because the node's record changed meanwhile. */
+const MAX_ATTEMPTS = 8;
+
+export interface TrustDistributionPorts {
+  readonly barrier: Storage;
+  readonly clusterCa: Pick<ClusterCa, "trust" | "roots" | "isOfActiveRoot">;
+  readonly links: Pick<NodeLinks, "current">;
+  readonly clock: Clock;
+  readonly logger: Logger;
+}
+
+/**
+ * Tells the nodes which roots to trust, and remembers who has acknowledged: every live node when the roots change, each
+ * of the others when it comes back. Before the first rotation it does nothing.
+ */
+export class TrustDistribution {
+  readonly #ports: TrustDistributionPorts;
+  readonly #records: RecordCollection<NodeRecord>;
+  readonly #queue = new KeyedQueue();
+  #wake: (() => void) | undefined;
+  #isChanged = false;
+
+  constructor(ports: TrustDistributionPorts) {
+    this.#ports = ports;
+    this.#records = nodeRecords(ports.barrier);
+  }
+
+  /** The roots have changed: tell everybody. */
+  changed(): void {
+    this.#isChanged = true;
+    this.#wake?.();
+  }
+
+  /** A node has registered and said which generation it has. Never rejects. */
+  async registered(link: NodeLink, generation = 0): Promise<void> {
+    const { clusterCa } = this.#ports;
+    if (clusterCa.trust().generation === 0) return;
+    await this.#settle(link, async () => {
+      const current = clusterCa.trust().generation;
+      if (generation >= current) await this.#acknowledge(link.nodeName, current);
+      const node = await this.#records.read(link.nodeName);
+      if (node === undefined) return;
+      const mustRenew = await this.#mustRenew(node.record);
+      if (generation < current || mustRenew) await this.#tell(link, mustRenew);
+    });
+  }
+
+  /** Tell who does not know yet, again and again, until aborted. */
+  async run(signal: AbortSignal): Promise<void> {
+    while (!signal.aborted) {
+      this.#isChanged = false;
+      const isDone = await this.#round(signal).catch((reason: unknown) => {
+        const { code, message } = RksError.from(reason);
+        this.#ports.logger.warn("Roots could not be distributed", { code, reason: message });
+        return false;
+      });
+      await this.#pause(isDone ? undefined : RETRY_MS, signal);
+    }
+  }
+
+  /** Whether nobody is left who could be told now and was not. */
+  async #round(signal: AbortSignal): Promise<boolean> {
+    const { generation } = this.#ports.clusterCa.trust();
+    if (generation === 0) return true;
+    let isDone = true;
+    const active = new Set<Promise<void>>();
+    for await (const { record } of this.#records.list()) {
+      if (signal.aborted) break;
+      const link = this.#ports.links.current(record.name);
+      if (link === undefined || hasAcknowledged(record, generation)) continue;
+      const told = this.#settle(link, async () => this.#tell(link, await this.#mustRenew(record)))
+        .then((outcome) => {
+          if (outcome === "again") isDone = false;
+        })
+        .finally(() => active.delete(told));
+      active.add(told);
+      if (active.size >= MAX_CONCURRENT) await Promise.race(active);
+    }
+    await Promise.all(active);
+    return isDone;
+  }
+
+  /** One after another per node. A node that cannot be told now is told again; one that will not is left alone. */
+  async #settle(link: NodeLink, work: () => Promise<void>): Promise<"done" | "again"> {
+    try {
+      await this.#queue.run(link.nodeName, work);
+      return "done";
+    } catch (reason) {
+      const { code, message, retryable } = RksError.from(reason);
+      const { nodeName } = link;
+      this.#ports.logger.warn("Node did not take the roots", { nodeName, code, reason: message });
+      return retryable && !link.ended.aborted ? "again" : "done";
+    }
+  }
+
+  async #tell(link: NodeLink, renew: boolean): Promise<void> {
+    const { clusterCa, clock } = this.#ports;
+    const { generation, bundle } = clusterCa.trust();
+    const message: Message<"TrustBundle"> = { type: "TrustBundle", generation, bundle: [...bundle], renew };
+    await request(link, message, "Ack", { clock, signal: link.ended });
+    await this.#acknowledge(link.nodeName, generation);
+  }
+
+  /** Only while another root goes away: a certificate of the active one renews itself in its own time. */
+  async #mustRenew({ serialNumber }: NodeRecord): Promise<boolean> {
+    const { clusterCa } = this.#ports;
+    const phase = phaseOf(clusterCa.roots);
+    if (phase !== "activated" && phase !== "tainted") return false;
+    return !(await clusterCa.isOfActiveRoot(serialNumber));
+  }
+
+  async #acknowledge(nodeName: string, generation: number): Promise<void> {
+    for (let attempt = 0; attempt < MAX_ATTEMPTS; attempt++) {
+      const node = await this.#records.read(nodeName);
+      if (node === undefined || hasAcknowledged(node.record, generation)) return;
+      const { succeeded } = await this.#ports.barrier.transaction(
+        [this.#records.unchanged(nodeName, node)],
+        [this.#records.put(nodeName, { ...node.record, trustGeneration: generation })],
+      );
+      if (succeeded) return;
+    }
+    throw new RksError("CONFLICT", `node "${nodeName}" is changing at this moment`, {
+      suggestion: "Try again.",
+    });
+  }
+
+  /** Until the roots change, for at most `limitMs`. Never rejects. */
+  async #pause(limitMs: number | undefined, signal: AbortSignal): Promise<void> {
+    if (this.#isChanged || signal.aborted) return;
+    const over = new AbortController();
+    const end = (): void => over.abort();
+    this.#wake = end;
+    signal.addEventListener("abort", end, { once: true });
+    try {
+      if (limitMs === undefined) await aborted(over.signal);
+      else await this.#ports.clock.sleep(limitMs, { signal: over.signal }).catch(() => undefined);
+    } finally {
+      this.#wake = undefined;
+      signal.removeEventListener("abort", end);
+    }
+  }
+}
+
+async function aborted(signal: AbortSignal): Promise<void> {
+  if (signal.aborted) return;
+  await new Promise<void>((resolve) => {
+    signal.addEventListener("abort", () => resolve(), { once: true });
+  });
+}

@@ -1,0 +1,89 @@
+import { type Clock, type Logger, RksError } from "@rk8s/protocol";
+import type { AuditLog } from "../audit/audit-log.js";
+import type { NodeLink, NodeLinks } from "../nodes/node-link.js";
+import type { ClusterCa } from "../pki/cluster-ca.js";
+import type { Storage } from "../storage/storage.js";
+import { CaRotation, type CaRotationPorts } from "./ca-rotation.js";
+import { assertIssuerCounts } from "./client-issuer.js";
+import { TrustDistribution } from "./trust-distribution.js";
+
+/** What serves with the cluster's certificates. */
+export interface RootsFollower {
+  /** Generation of the roots that it serves with. */
+  readonly generation: number;
+  /** Serve with the newest roots; resolves when it does, or when that takes too long. */
+  follow(): Promise<void>;
+}
+
+export interface TrustPorts extends Pick<CaRotationPorts, "joinTokens"> {
+  readonly barrier: Storage;
+  readonly clusterCa: ClusterCa;
+  readonly audit: AuditLog;
+  readonly clock: Clock;
+  readonly logger: Logger;
+  readonly links: Pick<NodeLinks, "current" | "close">;
+  /** Called with the roots to trust (DER) when they have changed. */
+  readonly onTrust?: ((bundle: readonly Uint8Array[]) => Promise<void>) | undefined;
+}
+
+/** The cluster's roots at work: their rotation, who has followed it, and whose certificate counts meanwhile. */
+export class Trust {
+  readonly rotation: CaRotation;
+  readonly #ports: TrustPorts;
+  readonly #distribution: TrustDistribution;
+  #server: RootsFollower | undefined;
+
+  constructor(init: { readonly rootTtlSeconds: number }, ports: TrustPorts) {
+    this.#ports = ports;
+    this.#distribution = new TrustDistribution(ports);
+    this.rotation = new CaRotation(init, {
+      ...ports,
+      servedGeneration: () => this.#server?.generation ?? -1,
+      onChanged: () => this.#changed(),
+      onLeftBehind: (nodeName) =>
+        ports.links.close(
+          nodeName,
+          "CA_PIN_RETIRED",
+          `node "${nodeName}" was left behind by a root rotation`,
+        ),
+    });
+  }
+
+  /** Whose configuration has to change with the roots. */
+  serveWith(server: RootsFollower): void {
+    this.#server = server;
+  }
+
+  /** @throws {RksError} as `assertIssuerCounts`. */
+  assertIssuerCounts(leaf: Uint8Array, role: "node" | "operator"): void {
+    assertIssuerCounts(leaf, role, this.#ports.clusterCa.roots);
+  }
+
+  /** A node has registered with the roots of a generation. Never rejects. */
+  async registered(link: NodeLink, generation: number | undefined): Promise<void> {
+    await this.#distribution.registered(link, generation);
+  }
+
+  /** Tell nodes of changes until aborted; first, end what a crash has interrupted. */
+  async run(signal: AbortSignal): Promise<void> {
+    await this.rotation.revokeTaintedTokens({ actor: "rks" }).catch((reason: unknown) => {
+      const { code, message } = RksError.from(reason);
+      this.#ports.logger.warn("Join tokens of the tainted root could not be revoked", {
+        code,
+        reason: message,
+      });
+    });
+    await this.#distribution.run(signal);
+  }
+
+  /** What fails here is on disk all the same: it is said, and made up for at the next start. */
+  async #changed(): Promise<void> {
+    const { clusterCa, onTrust, logger } = this.#ports;
+    await this.#server?.follow();
+    this.#distribution.changed();
+    await onTrust?.(clusterCa.trust().bundle).catch((reason: unknown) => {
+      const { code, message } = RksError.from(reason);
+      logger.error("The file of the roots could not be written", { code, reason: message });
+    });
+  }
+}

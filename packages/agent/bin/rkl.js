@@ -1,6 +1,8 @@
 #!/usr/bin/env node
-import { main } from "../dist/cli/main.js";
+const argv = process.argv.slice(2);
+const isDaemon = argv[0] === "pod" && argv[1] === "daemon";
+const { main } = isDaemon ? await import("../dist/cli/supervised.js") : await import("../dist/cli/main.js");
 
-process.exitCode = await main(process.argv.slice(2));
+process.exitCode = await main(argv);
 // Whatever a command has left behind does not keep the terminal waiting.
 setTimeout(() => process.exit(), 500).unref();

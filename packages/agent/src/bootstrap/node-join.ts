@@ -96,7 +96,7 @@ export async function prepareNodeJoin(
   }
   const enrolment = await prepareEnrolment(
     { ...options, joinToken: joinToken!, ...resumed, role: "node" },
-    resumed === undefined ? {} : { keyPairIsOurs: true },
+    resumed?.keyPair === undefined ? {} : { keyPairIsOurs: true },
   );
   return new NodeJoin(enrolment, keeper, address);
 }

@@ -1,5 +1,6 @@
-import { decodeMessage, parseJoinToken, RksError, type JoinToken } from "@rk8s/protocol";
+import { decodeMessage, parseJoinToken, RksError, type JoinToken, type Logger } from "@rk8s/protocol";
 import type { Identity } from "../identity/identity.js";
+import { IdentityKeeper } from "../identity/identity-keeper.js";
 import {
   wipeStashed,
   type IdentityStash,
@@ -20,12 +21,12 @@ export interface ResumeOptions {
 /** What an agent goes on with after its process has died. The receiver owns the keys. */
 export type Resumed = { readonly instanceId: string } & (
   | { readonly kind: "identity"; readonly identity: Identity }
-  /** The join was under way: its answer may have been lost. The same request gets the same answer. */
+  /** The join was under way: its answer may have been lost. The same request, if there was one, gets the same answer. */
   | {
       readonly kind: "join";
       readonly joinToken: JoinToken;
-      readonly keyPair: KeyPair;
-      readonly csr: Uint8Array;
+      readonly keyPair?: KeyPair;
+      readonly csr?: Uint8Array;
       readonly nodeName: string | undefined;
     }
 );
@@ -35,7 +36,17 @@ export async function canResume(options: ResumeOptions): Promise<boolean> {
   const state = await loadFor(options);
   if (state === undefined) return false;
   wipeStashed(state);
-  return newestAnswered(state) !== undefined || isJoin(state);
+  return newestAnswered(state) !== undefined || state.joinToken !== undefined;
+}
+
+/** Keep a join token from the moment it is known: it may have come from stdin, which can be read only once. */
+export async function keepJoinToken(
+  joinToken: JoinToken,
+  { stash, rksAddress, nodeName }: ResumeOptions,
+  ports: { readonly logger: Logger },
+): Promise<void> {
+  const keeper = new IdentityKeeper({ stash, rksAddress }, ports);
+  await keeper.keep({ nodeName, trust: { generation: 0, roots: [] }, joinToken });
 }
 
 /**
@@ -52,11 +63,11 @@ export async function resume(options: ResumeOptions): Promise<Resumed | undefine
     if (answered !== undefined) {
       return { kind: "identity", instanceId, identity: restore(answered, state) };
     }
-    if (!isJoin(state)) return undefined;
-    const { pkcs8, csr } = state.pending;
-    const joinToken = parseJoinToken(Buffer.from(state.joinToken).toString("latin1"));
-    const keyPair = KeyPair.fromPkcs8(pkcs8);
-    return { kind: "join", instanceId, joinToken, keyPair, csr, nodeName: state.nodeName };
+    const { nodeName, pending } = state;
+    if (state.joinToken === undefined) return undefined;
+    const joinToken = parseJoinToken(new TextDecoder().decode(state.joinToken));
+    const key = pending && { keyPair: KeyPair.fromPkcs8(pending.pkcs8), csr: pending.csr };
+    return { kind: "join", instanceId, joinToken, nodeName, ...key };
   } finally {
     wipeStashed(state);
   }
@@ -66,7 +77,7 @@ async function loadFor(options: ResumeOptions): Promise<StashedIdentity | undefi
   const state = await options.stash?.load();
   if (state === undefined) return undefined;
   const { nodeName = state.nodeName, rksAddress } = options;
-  if (state.rksAddress === rksAddress && (state.nodeName ?? nodeName) === nodeName) return state;
+  if (state.rksAddress === rksAddress && state.nodeName === nodeName) return state;
   wipeStashed(state);
   return undefined;
 }
@@ -75,12 +86,6 @@ type Answered = StashedKey & { readonly answer: Uint8Array };
 
 function newestAnswered({ pending, current }: StashedIdentity): Answered | undefined {
   return [pending, current].find((key): key is Answered => key?.answer !== undefined);
-}
-
-type StashedJoin = StashedIdentity & { readonly pending: StashedKey; readonly joinToken: Uint8Array };
-
-function isJoin(state: StashedIdentity): state is StashedJoin {
-  return state.pending !== undefined && state.joinToken !== undefined;
 }
 
 function restore({ pkcs8, csr, answer }: Answered, { trust }: StashedIdentity): Identity {

@@ -1,7 +1,7 @@
 import yargs, { type Argv } from "yargs";
 import type { LogLevel } from "@rk8s/host";
-import type { CliIo } from "@rk8s/host/cli-io";
 import { AGENT_VERSION } from "../version.js";
+import type { AgentIo } from "./agent-io.js";
 import {
   FLAGS,
   LOG_LEVELS,
@@ -19,7 +19,7 @@ import { UsageProblem } from "./usage-problem.js";
 /** What the command line asks for. */
 export type Invocation =
   | { readonly type: "print"; readonly text: string }
-  | { readonly type: "run"; readonly run: (io: CliIo) => Promise<void> }
+  | { readonly type: "run"; readonly run: (io: AgentIo) => Promise<void> }
   /** A group of commands without one of them: help, and wrong usage. */
   | { readonly type: "incomplete"; readonly help: string };
 
@@ -30,7 +30,7 @@ const INCOMPLETE = "a command is missing";
  * @throws {UsageProblem}
  */
 export async function parseArguments(argv: readonly string[]): Promise<Invocation> {
-  let run: ((io: CliIo) => Promise<void>) | undefined;
+  let run: ((io: AgentIo) => Promise<void>) | undefined;
   let printed = "";
   const parser = define((chosen) => (run = chosen));
   const words = argv.map((word) => (word === "-" ? STDIN_WORD : word));
@@ -76,7 +76,7 @@ async function helpFor(argv: readonly string[]): Promise<string> {
   return `${printed}\n`;
 }
 
-type Choose = (run: (io: CliIo) => Promise<void>) => void;
+type Choose = (run: (io: AgentIo) => Promise<void>) => void;
 
 function define(choose: Choose): Argv {
   return yargs()

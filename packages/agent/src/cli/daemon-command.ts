@@ -2,11 +2,13 @@ import { constants } from "node:os";
 import { resolve } from "node:path";
 import { createLogger, type LogLevel, printable, systemClock } from "@rk8s/host";
 import type { CliIo } from "@rk8s/host/cli-io";
-import { RksError } from "@rk8s/protocol";
+import { RksError, type JoinToken, type Logger } from "@rk8s/protocol";
 import type { AgentEvent } from "../agent-events.js";
+import { canResume, keepJoinToken } from "../bootstrap/resume.js";
 import { dataFolderOf } from "../daemon/data-folder.js";
 import { eventText } from "../daemon/event-text.js";
 import { runDaemon } from "../daemon/run-daemon.js";
+import type { AgentIo } from "./agent-io.js";
 import { type PeerArguments } from "./flags.js";
 import { readJoinToken } from "./join-token-input.js";
 import { printJson } from "./output.js";
@@ -24,16 +26,23 @@ export interface DaemonArguments extends Omit<PeerArguments, "socket"> {
 }
 
 /** `rkl pod daemon`: this host's agent in the foreground, until a signal. A second signal ends it at once. */
-export async function daemon(args: DaemonArguments, io: CliIo): Promise<void> {
+export async function daemon(args: DaemonArguments, io: AgentIo): Promise<void> {
   assertTls(args, io);
   const rksAddress = args.rksAddress ?? io.env["RKS_ADDRESS"];
   if (rksAddress === undefined || rksAddress === "") {
     throw new UsageProblem("no control plane is named", "Give --rks-address host:port.");
   }
-  const joinToken = await readJoinToken(args, io);
+  const { supervisor } = io;
+  const logger = createLogger(
+    { level: args.logLevel, format: "text" },
+    { write: (line) => io.stderr(line), clock: systemClock },
+  );
+  const joinToken = await joinTokenUnlessKept(rksAddress, args, { io, logger });
   const rootCertPath = args.rootCertPath ?? io.env["ROOT_CERT_PATH"];
   const dataFolder = resolve(io.cwd, args.dataDir ?? dataFolderOf(io.env));
-  io.stderr(`joining rks at ${rksAddress}; data folder ${dataFolder}\n`);
+  io.stderr(
+    `${joinToken === undefined ? "back to" : "joining"} rks at ${rksAddress}; data folder ${dataFolder}\n`,
+  );
   const stop = new AbortController();
   using _ = watchProcess(stop, args, io);
   await runDaemon(
@@ -45,17 +54,37 @@ export async function daemon(args: DaemonArguments, io: CliIo): Promise<void> {
       nodeName: args.nodeName,
       dataFolder,
       containerPath: io.env["PATH"],
+      supervisor,
     },
     {
       clock: systemClock,
-      logger: createLogger(
-        { level: args.logLevel, format: "text" },
-        { write: (line) => io.stderr(line), clock: systemClock },
-      ),
+      logger,
       signal: stop.signal,
-      onEvent: (event) => printEvent(event, args, io),
+      onEvent: (event) => {
+        if (event.event === "registered") supervisor?.ready();
+        printEvent(event, args, io);
+      },
     },
   );
+}
+
+/**
+ * The join token, kept at once so that a worker after this one need not ask for it: stdin is read only once. Undefined
+ * when this worker goes on with what one before it has left.
+ */
+async function joinTokenUnlessKept(
+  rksAddress: string,
+  args: DaemonArguments,
+  { io, logger }: { readonly io: AgentIo; readonly logger: Logger },
+): Promise<JoinToken | undefined> {
+  const keeping = { stash: io.supervisor?.stash, rksAddress, nodeName: args.nodeName };
+  if (await canResume(keeping)) {
+    delete io.env["JOIN_TOKEN"];
+    return undefined;
+  }
+  const joinToken = await readJoinToken(args, io);
+  await keepJoinToken(joinToken, keeping, { logger });
+  return joinToken;
 }
 
 function printEvent(event: AgentEvent, args: DaemonArguments, io: CliIo): void {

@@ -1,4 +1,5 @@
-import { type CliIo, processIo, ReportedFailure } from "@rk8s/host/cli-io";
+import { processIo, ReportedFailure } from "@rk8s/host/cli-io";
+import type { AgentIo } from "./agent-io.js";
 import { parseArguments } from "./arguments.js";
 
 /** Exit code of wrong usage (EX_USAGE of sysexits(3)). */
@@ -8,7 +9,7 @@ const USAGE = 64;
  * Run one `rkl` command. Never throws: what goes wrong is printed, and the exit code says what kind it was. `argv` is
  * without the program's own name. A command's code is loaded when it runs, so that help and version stay fast.
  */
-export async function main(argv: readonly string[], io: CliIo = processIo()): Promise<number> {
+export async function main(argv: readonly string[], io: AgentIo = processIo()): Promise<number> {
   try {
     const invocation = await parseArguments(argv);
     if (invocation.type === "run") {

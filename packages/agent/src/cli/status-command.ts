@@ -24,6 +24,7 @@ export async function status(
   }
   const { node, state, rksAddress, serial, notAfter, lastError, runtime, pods, pid, version, startedAt } =
     parsed.data;
+  const survives = Object.entries(parsed.data.survives ?? {}).map(([what, how]) => `${what}: ${how}`);
   io.stdout(
     formatFields([
       ["node", node ?? "-"],
@@ -31,6 +32,7 @@ export async function status(
       ["control plane", rksAddress],
       ["certificate", serial === null ? "-" : `${serial}, valid until ${notAfter ?? "-"}`],
       ["last error", lastError === null ? "-" : `${lastError.code}: ${lastError.message}`],
+      ["survives", survives.join(", ") || "-"],
       ["runtime", runtime],
       ["pods", String(pods)],
       ["agent", `version ${version}, pid ${pid}, since ${startedAt}`],

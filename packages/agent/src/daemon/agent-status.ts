@@ -12,7 +12,12 @@ export const agentStatus = z.object({
   lastError: z.object({ code: z.string(), message: z.string(), time: z.string() }).nullable(),
   runtime: z.string(),
   pods: z.number(),
+  /** Of the process that was started, and that signals are for. */
   pid: z.number(),
+  /** Of the agent itself, which is started again when it dies. */
+  workerPid: z.number().optional(),
+  /** What keeps the node's identity alive through what; "no" where nothing does. */
+  survives: z.object({ crash: z.string(), upgrade: z.string() }).optional(),
   version: z.string(),
   startedAt: z.string(),
   dataFolder: z.string(),

@@ -48,6 +48,26 @@ test.each([
   expect(await readFile(join(folder, "rkl.lock"), "utf8")).toMatch(new RegExp(`^${process.pid}\n`));
 });
 
+test("a supervisor holds the lock while the process that it starts again is dead", async () => {
+  const supervisor = spawn("sleep", ["600"]);
+  const worker = spawn("sleep", ["600"]);
+  const identities = await Promise.all([worker, supervisor].map(({ pid }) => identifyProcess(pid!)));
+  const content = identities.map((identity) => formatProcessIdentity(identity)).join("");
+  await writeFile(join(folder, "rkl.lock"), content);
+  const refusal = { message: `an agent with pid ${supervisor.pid} runs on the same data folder` };
+
+  await expect(lockFolder(folder)).rejects.toMatchObject(refusal);
+  await expect(lockFolder(folder, { supervisorPid: supervisor.pid })).rejects.toMatchObject(refusal);
+  worker.kill("SIGKILL");
+  await once(worker, "exit");
+  await expect(lockFolder(folder)).rejects.toMatchObject(refusal);
+
+  await using _ = await lockFolder(folder, { supervisorPid: supervisor.pid });
+  await expect(lockFolder(folder)).rejects.toMatchObject(refusal);
+  supervisor.kill("SIGKILL");
+  await once(supervisor, "exit");
+});
+
 test("a lock that somebody else has taken over is not released", async () => {
   const lock = await lockFolder(folder);
   await writeFile(join(folder, "rkl.lock"), "1\n1\n\n");

@@ -7,6 +7,7 @@ import { createPodManager } from "../pods/pod-manager.js";
 import { completePorts, type PortOptions } from "../ports.js";
 import { openProcessRuntime } from "../runtime/process/process-runtime.js";
 import { createHostFacts } from "../session/host-facts.js";
+import { SURVIVES_NOTHING, type SupervisorLink } from "../supervisor/link.js";
 import { AGENT_VERSION } from "../version.js";
 import { afterEvent, type AgentStatus } from "./agent-status.js";
 import { clusterPods } from "./cluster-pods.js";
@@ -21,13 +22,16 @@ const POD_CAPACITY = 110;
 export interface DaemonInit {
   /** `host:port` of the control plane. */
   readonly rksAddress: string;
-  readonly joinToken: JoinToken;
+  /** Not needed when the supervisor's stash holds an identity, or a token. */
+  readonly joinToken: JoinToken | undefined;
   readonly rootCertPath: string | undefined;
   readonly nodeName: string | undefined;
   /** Absolute. Made when missing, mode 0700; no key, certificate or token is ever written to it. */
   readonly dataFolder: string;
   /** PATH of containers that set none; undefined for the usual system folders. */
   readonly containerPath: string | undefined;
+  /** Who starts this process again when it dies, if anybody does. */
+  readonly supervisor?: SupervisorLink | undefined;
 }
 
 export interface DaemonOptions extends PortOptions {
@@ -44,7 +48,7 @@ export interface DaemonOptions extends PortOptions {
  */
 export async function runDaemon(init: DaemonInit, options: DaemonOptions): Promise<void> {
   await makeFolder(init.dataFolder);
-  await using _ = await lockFolder(init.dataFolder);
+  await using _ = await lockFolder(init.dataFolder, { supervisorPid: init.supervisor?.pid });
   await runLocked(init, options);
 }
 
@@ -70,7 +74,9 @@ async function runLocked(init: DaemonInit, options: DaemonOptions): Promise<void
     lastError: null,
     runtime: runtimeVersion,
     pods: 0,
-    pid: process.pid,
+    pid: init.supervisor?.pid ?? process.pid,
+    workerPid: process.pid,
+    survives: init.supervisor?.survives ?? SURVIVES_NOTHING,
     version: AGENT_VERSION,
     startedAt: new Date(ports.clock.now()).toISOString(),
     dataFolder,
@@ -87,6 +93,7 @@ async function runLocked(init: DaemonInit, options: DaemonOptions): Promise<void
     ...ports,
     rksAddress: init.rksAddress,
     joinToken: init.joinToken,
+    stash: init.supervisor?.stash,
     rootCertPath: init.rootCertPath,
     nodeName: init.nodeName,
     pods: clusterPods(manager),

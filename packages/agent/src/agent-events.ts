@@ -16,6 +16,16 @@ export type AgentEventBody =
       readonly node: string;
       readonly serial: string;
       readonly notAfter: string;
+      /** When the certificate will be renewed. */
+      readonly renewAt: string;
+    }
+  /** The node goes on with a new certificate and a new key; nothing else has changed. */
+  | {
+      readonly event: "renewed";
+      readonly node: string;
+      readonly serial: string;
+      readonly notAfter: string;
+      readonly renewAt: string;
     }
   /** A connection that was up has ended. */
   | { readonly event: "disconnected"; readonly code: ErrorCode; readonly message: string }

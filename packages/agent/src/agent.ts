@@ -4,6 +4,7 @@ import { errorEvent, EventLog, type AgentEvent, type AgentEventBody } from "./ag
 import { formatAddress } from "./bootstrap/address.js";
 import { prepareNodeJoin, type NodeJoin } from "./bootstrap/node-join.js";
 import type { Identity } from "./identity/identity.js";
+import { IdentityHolder } from "./identity/identity-holder.js";
 import type { IdentityStash } from "./identity/identity-stash.js";
 import type { KeyPair } from "./identity/key-pair.js";
 import type { TrustOptions } from "./identity/trust.js";
@@ -14,7 +15,8 @@ import type { Handlers } from "./session/handlers.js";
 import { createHostFacts } from "./session/host-facts.js";
 import type { NodeFacts } from "./session/node-facts.js";
 import { createPodHandlers, NO_POD_HANDLERS } from "./session/pod-handlers.js";
-import { runSession, type SessionState } from "./session/session.js";
+import { RenewalDemand } from "./renewal/renewal-demand.js";
+import { runSession, type CertificateInUse, type SessionState } from "./session/session.js";
 
 export interface CreateAgentOptions extends TrustOptions, PortOptions {
   /** `host:port` of the control plane. */
@@ -49,6 +51,11 @@ export interface Agent extends AsyncDisposable {
    * What happens, from the beginning, until `stopped` or `error`. One reader; the newest 1024 events wait for it.
    */
   events(): AsyncIterable<AgentEvent>;
+  /**
+   * Renew the certificate now instead of at two thirds of its lifetime, or as soon as there is a connection: after a
+   * change of trust, for example. `reason` is logged. Demands before the renewal has begun are one.
+   */
+  renewNow(reason: string): void;
   /** Tell the control plane, close, leave the pods running. Resolves when that is done, 10 s at most. Idempotent. */
   stop(): Promise<void>;
   /** Resolves when the agent was stopped. @throws {RksError} what it was refused with for good. */
@@ -83,7 +90,10 @@ class RunningAgent implements Agent {
   readonly #options: CreateAgentOptions;
   readonly #events = new EventLog();
   readonly #stop = new AbortController();
-  #identity: Identity | undefined;
+  readonly #demand = new RenewalDemand();
+  #holder: IdentityHolder | undefined;
+  /** Of the certificate that events have told of. */
+  #serial: string | undefined;
 
   constructor(join: NodeJoin, ports: AgentPorts, options: CreateAgentOptions) {
     this.#join = join;
@@ -95,7 +105,11 @@ class RunningAgent implements Agent {
   }
 
   get nodeName(): string | undefined {
-    return this.#identity?.nodeName ?? this.#options.nodeName;
+    return this.#holder?.current.nodeName ?? this.#options.nodeName;
+  }
+
+  renewNow(reason: string): void {
+    this.#demand.renewNow(reason);
   }
 
   events(): AsyncIterable<AgentEvent> {
@@ -123,7 +137,7 @@ class RunningAgent implements Agent {
       throw error;
     } finally {
       this.#events.end();
-      this.#identity?.[Symbol.dispose]();
+      this.#holder?.[Symbol.dispose]();
       this.#join[Symbol.dispose]();
     }
   }
@@ -145,10 +159,13 @@ class RunningAgent implements Agent {
     });
     if (joined === undefined) return;
     const { identity } = joined;
-    this.#identity = identity;
+    const holder = new IdentityHolder(identity, { keeper: this.#join.keeper });
+    this.#holder = holder;
+    this.#serial = identity.serialNumber;
     this.#emit({ event: joined.isResumed ? "resumed" : "joined", ...describe(identity) });
     const init = {
-      identity,
+      holder,
+      demand: this.#demand,
       rksAddress: formatAddress(this.#join.address),
       handlers: {
         ...(pods === undefined ? NO_POD_HANDLERS : createPodHandlers(pods)),
@@ -161,19 +178,21 @@ class RunningAgent implements Agent {
       { ...this.#ports, pods, facts },
       {
         signal,
-        onState: (state) => this.#onState(state, identity),
+        onState: (state) => this.#onState(state),
+        onRenewed: (certificate) => this.#onCertificate(certificate),
         onPodStatus: (report) => this.#emit(podEvent(report)),
       },
     );
   }
 
-  #onState(state: SessionState, identity: Identity): void {
+  #onState(state: SessionState): void {
     switch (state.kind) {
       case "registering":
         this.#emit({ event: "connected", rksAddress: formatAddress(state.remoteAddress) });
         break;
       case "ready":
-        this.#emit({ event: "registered", ...describe(identity) });
+        this.#onCertificate(state);
+        this.#emit({ event: "registered", ...describeInUse(state) });
         break;
       case "waiting": {
         const { error, wasConnected } = state;
@@ -185,6 +204,13 @@ class RunningAgent implements Agent {
       case "stopped":
         break;
     }
+  }
+
+  #onCertificate(certificate: CertificateInUse): void {
+    const { serialNumber } = certificate.identity;
+    if (serialNumber === this.#serial) return;
+    this.#serial = serialNumber;
+    this.#emit({ event: "renewed", ...describeInUse(certificate) });
   }
 
   #emitReconnecting(attempt: number, delayMs: number, { code, message }: RksError): void {
@@ -217,6 +243,10 @@ function describe(identity: Identity): { node: string; serial: string; notAfter:
     serial: identity.serialNumber,
     notAfter: identity.notAfter.toISOString(),
   };
+}
+
+function describeInUse({ identity, renewAt }: CertificateInUse): ReturnType<typeof describe> & { renewAt: string } {
+  return { ...describe(identity), renewAt: renewAt.toISOString() };
 }
 
 function podEvent(report: PodReport): AgentEventBody {

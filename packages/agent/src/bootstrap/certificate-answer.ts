@@ -7,7 +7,8 @@ import type { KeyPair } from "../identity/key-pair.js";
 export interface CertificateExpectation {
   readonly role: "node" | "operator";
   readonly keyPair: KeyPair;
-  readonly tokenId: string;
+  /** The join token that an operator's certificate names; a node's names none. */
+  readonly tokenId?: string | undefined;
   /** The name that was asked for, if one was. */
   readonly nodeName: string | undefined;
   /** DER, the roots trusted so far. */
@@ -70,11 +71,18 @@ function identityOf(
       trustBundle: known.trustBundle,
       serialNumber: answer.serialNumber,
       notAfter: new Date(parseOr(answer.leaf).notAfter),
+      issuedAt: issueOf(answer),
       renewAfter: new Date(answer.renewAfter),
       exchange: known.exchange,
     },
     known.keyPair,
   );
+}
+
+/** `renewAfter` is two thirds of the way from the issue to the end. The leaf itself has whole seconds only. */
+function issueOf(answer: Message<"Certificate">): Date {
+  const [renewAfter, notAfter] = [Date.parse(answer.renewAfter), Date.parse(answer.notAfter)];
+  return new Date(renewAfter - 2 * (notAfter - renewAfter));
 }
 
 function readLeaf(der: Uint8Array, leaf: Certificate): ClientIdentity {

@@ -13,6 +13,7 @@ const TEXTS: Texts = {
     `resumed as ${node}, certificate ${serial} valid until ${notAfter}; no token was needed`,
   connected: ({ rksAddress }) => `connected to ${rksAddress} by mutual TLS`,
   registered: ({ node }) => `registered as ${node}: the node is in service`,
+  renewed: ({ serial, notAfter }) => `renewed: certificate ${serial} valid until ${notAfter}`,
   disconnected: ({ message, code }) => `disconnected: ${message} (${code})`,
   reconnecting: ({ delaySeconds, attempt, message, code }) =>
     `trying again in ${delaySeconds.toFixed(1)} s (attempt ${attempt}): ${message} (${code})`,

@@ -2,8 +2,9 @@ import { rm } from "node:fs/promises";
 import { createServer, type IncomingMessage, type ServerResponse } from "node:http";
 import { listenOnUnixSocket, serverStream } from "@rk8s/host";
 import { MESSAGES_PATH, RksError, type Clock, type Logger, type Stream } from "@rk8s/protocol";
-import { serveRequests } from "../session/dispatch.js";
+import { RequestServer } from "../session/dispatch.js";
 import type { Handlers } from "../session/handlers.js";
+import { MovedReplies } from "../session/moved-replies.js";
 import type { AgentStatus } from "./agent-status.js";
 import { STATUS_PATH } from "./socket-peer.js";
 
@@ -63,7 +64,8 @@ async function answer(
     response.once("close", () => gone.abort(new RksError("STREAM_RESET", "the client is gone")));
     const signal = AbortSignal.any([options.life, gone.signal]);
     const stream = serverStream(request, response);
-    await serveRequests(only(stream), init.handlers, { ...options, signal });
+    using moved = new MovedReplies(options);
+    await new RequestServer(init.handlers, { ...options, signal, moved }).serve(only(stream));
   } else {
     throw new RksError("NOT_FOUND", `"${route.slice(0, 200)}" is nothing that the agent serves`);
   }

@@ -10,6 +10,8 @@ export interface IdentityInit {
   readonly trustBundle: readonly Uint8Array[];
   readonly serialNumber: string;
   readonly notAfter: Date;
+  /** By the control plane's clock; the certificate itself is backdated. */
+  readonly issuedAt: Date;
   readonly renewAfter: Date;
   /** What was exchanged for the certificate; an identity without it cannot be stashed. */
   readonly exchange?: CertificateExchange | undefined;
@@ -37,6 +39,8 @@ export class Identity implements Disposable {
   readonly trustBundle: readonly Uint8Array[];
   readonly serialNumber: string;
   readonly notAfter: Date;
+  /** By the control plane's clock; the certificate itself is backdated. */
+  readonly issuedAt: Date;
   /** When two thirds of the lifetime are over. */
   readonly renewAfter: Date;
   readonly #keyPair: KeyPair;
@@ -50,6 +54,7 @@ export class Identity implements Disposable {
     this.trustBundle = init.trustBundle;
     this.serialNumber = init.serialNumber;
     this.notAfter = init.notAfter;
+    this.issuedAt = init.issuedAt;
     this.renewAfter = init.renewAfter;
     this.#keyPair = keyPair;
     this.#exchange = init.exchange;

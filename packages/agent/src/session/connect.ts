@@ -1,9 +1,9 @@
-import { RksError } from "@rk8s/protocol";
 import { parseRksAddress } from "../bootstrap/address.js";
 import { openConnection } from "../bootstrap/open-connection.js";
 import type { Identity } from "../identity/identity.js";
 import { completePorts, type PortOptions } from "../ports.js";
 import { RksConnection } from "./connection.js";
+import { certificateExpired } from "./refusal.js";
 
 export interface ConnectOptions extends PortOptions {
   /** What `requestCertificate` gave. It stays the caller's. */
@@ -24,7 +24,7 @@ export async function connect(options: ConnectOptions): Promise<RksConnection> {
   const { identity, signal } = options;
   const address = parseRksAddress(options.rksAddress);
   const ports = await completePorts(options);
-  assertAlive(identity, ports.clock.now());
+  if (identity.isExpired(ports.clock.now())) throw certificateExpired(identity);
   const credentials = identity.credentials();
   try {
     const opened = await openConnection(
@@ -35,15 +35,4 @@ export async function connect(options: ConnectOptions): Promise<RksConnection> {
   } finally {
     credentials.privateKey.fill(0);
   }
-}
-
-function assertAlive(identity: Identity, nowMs: number): void {
-  if (!identity.isExpired(nowMs)) return;
-  const what = identity.role === "node" ? `certificate of node "${identity.nodeName}"` : "certificate";
-  throw new RksError("CERTIFICATE_EXPIRED", `the ${what} expired at ${identity.notAfter.toISOString()}`, {
-    suggestion:
-      identity.role === "node"
-        ? `Run \`rks node rejoin ${identity.nodeName}\` on the control plane and start again with the token that it prints.`
-        : "Run the command again.",
-  });
 }

@@ -18,6 +18,10 @@ interface CallOptions {
   readonly signal?: AbortSignal | undefined;
 }
 
+interface RequestCallOptions extends CallOptions {
+  readonly timeoutMs?: number;
+}
+
 /** A connection to the control plane that both sides have accepted, by mutual TLS. */
 export class RksConnection implements StreamOpener, AsyncDisposable {
   /** The server's leaf certificate, checked. */
@@ -26,8 +30,11 @@ export class RksConnection implements StreamOpener, AsyncDisposable {
   readonly version: number;
   /** What the control plane's clock said when it greeted. */
   readonly serverTime: Date;
+  /** The body of its greeting, which proofs for this connection sign. */
+  readonly welcomeBody: Uint8Array;
   readonly #connection: Connection;
   readonly #clock: Clock;
+  readonly #greetedMs: number;
 
   constructor(opened: OpenedConnection, options: { readonly clock: Clock }) {
     this.serverCertificate = opened.serverLeaf;
@@ -35,6 +42,8 @@ export class RksConnection implements StreamOpener, AsyncDisposable {
     this.serverTime = new Date(opened.welcome.serverTime);
     this.#connection = opened.connection;
     this.#clock = options.clock;
+    this.#greetedMs = options.clock.monotonicMs();
+    this.welcomeBody = opened.welcomeBody;
   }
 
   get remoteAddress(): SocketAddress {
@@ -43,6 +52,11 @@ export class RksConnection implements StreamOpener, AsyncDisposable {
 
   get localAddress(): SocketAddress {
     return this.#connection.localAddress;
+  }
+
+  /** What the control plane's clock says now, in milliseconds, as far as its greeting tells. */
+  get serverNowMs(): number {
+    return this.serverTime.getTime() + this.#clock.monotonicMs() - this.#greetedMs;
   }
 
   /** Resolves, never rejects, when the connection has ended for whatever reason. */
@@ -58,10 +72,18 @@ export class RksConnection implements StreamOpener, AsyncDisposable {
   async request<T extends MessageType>(
     message: RksMessage,
     expected: T,
-    options: CallOptions & { readonly timeoutMs?: number } = {},
+    options: RequestCallOptions = {},
   ): Promise<Answer<T>["message"]> {
-    const answer = await request(this, message, expected, { clock: this.#clock, ...options });
-    return answer.message;
+    return (await this.ask(message, expected, options)).message;
+  }
+
+  /** As `request`; gives the bodies as they were on the wire, too. */
+  async ask<T extends MessageType>(
+    message: RksMessage,
+    expected: T,
+    options: RequestCallOptions = {},
+  ): Promise<Answer<T>> {
+    return request(this, message, expected, { clock: this.#clock, ...options });
   }
 
   /**

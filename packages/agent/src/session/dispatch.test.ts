@@ -10,8 +10,9 @@ import {
 import { FakeClock } from "@rk8s/protocol/testing";
 import { expect, test } from "vitest";
 import { FakeRks } from "../testing/fake-rks.js";
-import { serveRequests } from "./dispatch.js";
+import { RequestServer } from "./dispatch.js";
 import type { Handlers } from "./handlers.js";
+import { MovedReplies } from "./moved-replies.js";
 
 const LOGS: RksMessage = { type: "GetPodLogs", namespace: "default", name: "web", follow: true };
 const DELETE: RksMessage = { type: "DeletePod", namespace: "default", name: "web" };
@@ -28,15 +29,18 @@ async function setUp(handlers: Handlers, options: { readonly maxConcurrent?: num
     roots: [rks.ca.root],
   });
   const end = new AbortController();
-  const served = serveRequests(answering.incomingStreams(), handlers, {
+  const moved = new MovedReplies({ clock });
+  const server = new RequestServer(handlers, {
     clock,
     logger: silentLogger,
     signal: end.signal,
+    moved,
     ...options,
   });
+  const served = server.serve(answering.incomingStreams());
   await (await answering.openStream()).write(utf8("hi"));
   const asking = await firstConnection(rks);
-  return { clock, asking, end, served };
+  return { clock, asking, end, served, server };
 }
 
 async function firstConnection(rks: FakeRks): Promise<Connection> {

@@ -8,7 +8,8 @@ import {
   type RksMessage,
   type Stream,
 } from "@rk8s/protocol";
-import { handleMessage, type Handlers } from "./handlers.js";
+import { handleMessage, type BytesReply, type Handlers } from "./handlers.js";
+import type { MovedReplies, RestOfReply } from "./moved-replies.js";
 
 export interface DispatchOptions {
   readonly clock: Clock;
@@ -17,52 +18,160 @@ export interface DispatchOptions {
   readonly maxConcurrent?: number;
   /** Ends every request that is still being answered. */
   readonly signal: AbortSignal;
+  /** Where answers are left that go on over the connection that replaces this one. */
+  readonly moved: MovedReplies;
 }
 
 /** A reader that is gone must not hold a stream for longer than this. */
 const PEER_CHECK_MS = 5000;
 
 /**
- * Answer what the control plane asks, one request a stream, until there are no more streams. Resolves when every
- * answer is out. A request that cannot be read or handled gets a coded error and harms no other.
+ * Answers what the control plane asks over one connection, one request a stream. A request that cannot be read or
+ * handled gets a coded error and harms no other.
  */
-export async function serveRequests(
-  streams: AsyncIterable<Stream>,
-  handlers: Handlers,
-  options: DispatchOptions,
-): Promise<void> {
-  const { maxConcurrent = LIMITS.maxStreamsPerConnection } = options;
-  const active = new Set<Promise<void>>();
-  for await (const stream of streams) {
-    const work = active.size < maxConcurrent ? handlers : undefined;
-    const done = serveRequest(stream, work, options).finally(() => active.delete(done));
-    active.add(done);
+export class RequestServer {
+  readonly #handlers: Handlers;
+  readonly #options: DispatchOptions;
+  readonly #active = new Set<Promise<void>>();
+  readonly #draining = new AbortController();
+  #count = 0;
+
+  constructor(handlers: Handlers, options: DispatchOptions) {
+    this.#handlers = handlers;
+    this.#options = options;
   }
-  await Promise.all(active);
+
+  /** Answer until there are no more streams. Resolves when every answer is out. */
+  async serve(streams: AsyncIterable<Stream>): Promise<void> {
+    const { maxConcurrent = LIMITS.maxStreamsPerConnection } = this.#options;
+    for await (const stream of streams) {
+      const work = this.#active.size < maxConcurrent ? this.#handlers : undefined;
+      const done = this.#answer(stream, work).finally(() => this.#active.delete(done));
+      this.#count++;
+      this.#active.add(done);
+    }
+    await Promise.all(this.#active);
+  }
+
+  /**
+   * The connection was replaced: leave the answers that outlive it where they are. Resolves when every other one is
+   * out and nothing was asked for `quietMs`. Requests that still come are answered.
+   * @throws the signal's reason when it is aborted.
+   */
+  async drain(quietMs: number, { signal }: { readonly signal: AbortSignal }): Promise<void> {
+    this.#draining.abort();
+    for (;;) {
+      const before = this.#count;
+      await Promise.race([Promise.all(this.#active), rejection(signal)]);
+      await this.#options.clock.sleep(quietMs, { signal });
+      if (this.#active.size === 0 && this.#count === before) return;
+    }
+  }
+
+  /** Never rejects. Without handlers the request is refused unread. */
+  async #answer(stream: Stream, handlers: Handlers | undefined): Promise<void> {
+    const { signal } = this.#options;
+    const messages = new MessageStream(stream);
+    // The work's own life: it ends with the answer or the connection, unless it goes on over another connection.
+    let life = new AbortController();
+    const end = (): void => life.abort(signal.reason);
+    signal.addEventListener("abort", end, { once: true });
+    let goesOn = false;
+    try {
+      if (handlers === undefined) throw new RksError("BUSY", "this node answers too many requests at once");
+      const message = await receiveRequest(messages, this.#options);
+      if (message.type === "GetPodLogs" && message.resume !== undefined) {
+        const rest = this.#options.moved.take(message.resume);
+        life = rest.life;
+        goesOn = await this.#sendBytes(stream, rest);
+      } else {
+        const reply = (await handleMessage(handlers, message, { signal: life.signal })) ?? { type: "Ack" };
+        if ("type" in reply) await messages.send(reply, { signal });
+        else goesOn = await this.#sendBytes(stream, begin(reply, life), reply.outlivesConnection);
+      }
+      messages.end();
+    } catch (reason) {
+      await sendError(messages, reason, this.#options);
+    } finally {
+      signal.removeEventListener("abort", end);
+      if (!goesOn) life.abort();
+    }
+  }
+
+  /**
+   * Send chunks as they come; while none comes, look now and then whether anybody still wants them. Resolves with
+   * whether the rest was left for another connection.
+   */
+  async #sendBytes(stream: Stream, reply: RestOfReply, outlivesConnection = true): Promise<boolean> {
+    const { signal, moved } = this.#options;
+    const messages = new MessageStream(stream);
+    const { chunks } = reply;
+    const mayMove = outlivesConnection ? this.#draining.signal : undefined;
+    let { next } = reply;
+    let goesOn = false;
+    try {
+      await messages.send(reply.message, { signal });
+      for (;;) {
+        const chunk = await this.#within(next, mayMove);
+        if (chunk === "nothing yet") {
+          // A write of nothing puts nothing on the wire, but fails when the peer has given the stream up.
+          await stream.write(new Uint8Array(0), { signal });
+        } else if (chunk === "moved") {
+          goesOn = true;
+          const resume = moved.leave({ ...reply, next });
+          // A place that the control plane does not hear of is given up after a while.
+          await messages.send({ type: "LogsMoved", resume }, { signal }).catch(() => undefined);
+          return true;
+        } else {
+          if (chunk.done === true) return false;
+          await messages.sendBytes(chunk.value, { signal });
+          next = chunks.next();
+        }
+      }
+    } finally {
+      // Not awaited: a source that waits for more ends only when the request's signal is aborted, which comes next.
+      if (!goesOn) chunks.return?.().catch(() => undefined);
+    }
+  }
+
+  /** What the promise gives, unless the connection is replaced, or a look at the peer is due, before. */
+  async #within<T>(
+    work: Promise<T>,
+    mayMove: AbortSignal | undefined,
+  ): Promise<T | "nothing yet" | "moved"> {
+    const { clock, signal } = this.#options;
+    if (mayMove?.aborted === true) return "moved";
+    const settled = new AbortController();
+    const time = clock
+      .sleep(PEER_CHECK_MS, { signal: AbortSignal.any([signal, settled.signal]) })
+      .then(() => "nothing yet" as const);
+    const move = new Promise<"moved">((resolve) => {
+      mayMove?.addEventListener("abort", () => resolve("moved"), { signal: settled.signal });
+    });
+    // The loser of the race may fail later; nobody waits for it any more.
+    work.catch(() => undefined);
+    time.catch(() => undefined);
+    try {
+      return await Promise.race([work, time, move]);
+    } finally {
+      settled.abort();
+    }
+  }
 }
 
-/** Never rejects. Without handlers the request is refused unread. */
-async function serveRequest(
-  stream: Stream,
-  handlers: Handlers | undefined,
-  options: DispatchOptions,
-): Promise<void> {
-  const over = new AbortController();
-  const own = { ...options, signal: AbortSignal.any([options.signal, over.signal]) };
-  const messages = new MessageStream(stream);
-  try {
-    if (handlers === undefined) throw new RksError("BUSY", "this node answers too many requests at once");
-    const message = await receiveRequest(messages, own);
-    const reply = (await handleMessage(handlers, message, own)) ?? { type: "Ack" };
-    const isMessage = "type" in reply;
-    await messages.send(isMessage ? reply : reply.message, own);
-    if (!isMessage) await sendBytes(stream, reply.bytes, own);
-    messages.end();
-  } catch (reason) {
-    await sendError(messages, reason, options);
-  } finally {
-    over.abort();
-  }
+function begin({ message, bytes }: BytesReply, life: AbortController): RestOfReply {
+  const chunks = bytes[Symbol.asyncIterator]();
+  const next = chunks.next();
+  // It may fail before anybody waits for it.
+  next.catch(() => undefined);
+  return { message, chunks, next, life };
+}
+
+async function rejection(signal: AbortSignal): Promise<never> {
+  signal.throwIfAborted();
+  return new Promise((_, reject) => {
+    signal.addEventListener("abort", () => reject(signal.reason as Error), { once: true });
+  });
 }
 
 async function receiveRequest(messages: MessageStream, options: DispatchOptions): Promise<RksMessage> {
@@ -72,50 +181,6 @@ async function receiveRequest(messages: MessageStream, options: DispatchOptions)
     attempt: "a request did not arrive",
   });
   return message;
-}
-
-/** Send chunks as they come; while none comes, look now and then whether anybody still wants them. */
-async function sendBytes(
-  stream: Stream,
-  bytes: AsyncIterable<Uint8Array>,
-  options: DispatchOptions,
-): Promise<void> {
-  const { signal } = options;
-  const messages = new MessageStream(stream);
-  const chunks = bytes[Symbol.asyncIterator]();
-  try {
-    for (;;) {
-      const next = chunks.next();
-      let chunk = await within(next, options);
-      while (chunk === "nothing yet") {
-        // A write of nothing puts nothing on the wire, but fails when the peer has given the stream up.
-        await stream.write(new Uint8Array(0), { signal });
-        chunk = await within(next, options);
-      }
-      if (chunk.done === true) return;
-      await messages.sendBytes(chunk.value, { signal });
-    }
-  } finally {
-    // Not awaited: a source that waits for more ends only when the request's signal is aborted, which comes next.
-    chunks.return?.().catch(() => undefined);
-  }
-}
-
-/** What the promise gives, unless that takes longer than a look at the peer is due. */
-async function within<T>(work: Promise<T>, options: DispatchOptions): Promise<T | "nothing yet"> {
-  const { clock, signal } = options;
-  const settled = new AbortController();
-  const time = clock
-    .sleep(PEER_CHECK_MS, { signal: AbortSignal.any([signal, settled.signal]) })
-    .then(() => "nothing yet" as const);
-  // The loser of the race may fail later; nobody waits for it any more.
-  work.catch(() => undefined);
-  time.catch(() => undefined);
-  try {
-    return await Promise.race([work, time]);
-  } finally {
-    settled.abort();
-  }
 }
 
 async function sendError(messages: MessageStream, reason: unknown, options: DispatchOptions): Promise<void> {

@@ -6,8 +6,18 @@ export interface HandlerContext {
 }
 
 /** What a handler answers: a message, or a message and raw bytes after it; nothing means `Ack`. */
-export type Reply =
-  RksMessage | { readonly message: RksMessage; readonly bytes: AsyncIterable<Uint8Array> } | undefined;
+export type Reply = RksMessage | BytesReply | undefined;
+
+/** An answer that goes on after its message. */
+export interface BytesReply {
+  readonly message: RksMessage;
+  readonly bytes: AsyncIterable<Uint8Array>;
+  /**
+   * Whether the bytes may last longer than the connection: when it is replaced, the rest comes over the new one. Only
+   * for answers to `GetPodLogs`.
+   */
+  readonly outlivesConnection?: boolean;
+}
 
 /**
  * Answers one kind of message from the control plane. What it throws is sent as a coded error: throw `RksError`;

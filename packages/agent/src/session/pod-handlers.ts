@@ -23,7 +23,8 @@ export function createPodHandlers(pods: PodHost): Handlers {
         });
       }
       const logs = await pods.readLogs({ namespace, name }, { container, follow, tailLines, signal });
-      return { message: { type: "PodLogs", container: logs.container }, bytes: counted(logs.chunks) };
+      const message = { type: "PodLogs", container: logs.container } as const;
+      return { message, bytes: counted(logs.chunks), outlivesConnection: follow };
     },
   };
 

@@ -1,18 +1,42 @@
 import { RksError, type SocketAddress } from "@rk8s/protocol";
 import { backoffMs } from "../bootstrap/backoff.js";
 import type { Identity } from "../identity/identity.js";
+import type { IdentityHolder } from "../identity/identity-holder.js";
 import type { PodHost, PodReport } from "../pods/pod-host.js";
-import type { AgentPorts } from "../ports.js";
-import { connect } from "./connect.js";
+import type { RenewalInit } from "../renewal/keep-renewed.js";
+import type { RenewalDemand } from "../renewal/renewal-demand.js";
+import { connectNewest } from "./connect-newest.js";
+import type { Handlers } from "./handlers.js";
+import { MovedReplies } from "./moved-replies.js";
+import { NodeLink, type NodeLinkPorts } from "./node-link.js";
 import { isFinalForSession, withRemedy } from "./refusal.js";
-import { serveNode, type SessionInit, type SessionPorts } from "./serve-node.js";
+import { serveNode } from "./serve-node.js";
 import { StatusQueue } from "./status-queue.js";
+
+export interface SessionInit {
+  /** Of role `node`. It stays the caller's. */
+  readonly holder: IdentityHolder;
+  /** Demands to renew the certificate before its time. */
+  readonly demand: RenewalDemand;
+  /** `host:port` of the control plane. */
+  readonly rksAddress: string;
+  readonly handlers: Handlers;
+  /** The agent's version, as it is reported. */
+  readonly version: string;
+}
+
+/** What the control plane knows the node by. */
+export interface CertificateInUse {
+  readonly identity: Identity;
+  /** When it is renewed, by this host's clock. */
+  readonly renewAt: Date;
+}
 
 /** Where a node's session with the control plane stands. Only `runSession` moves it. */
 export type SessionState =
   | { readonly kind: "connecting"; readonly attempt: number }
   | { readonly kind: "registering"; readonly remoteAddress: SocketAddress }
-  | { readonly kind: "ready"; readonly heartbeatIntervalMs: number }
+  | ({ readonly kind: "ready"; readonly heartbeatIntervalMs: number } & CertificateInUse)
   | {
       readonly kind: "waiting";
       /** Retries so far, from 1. */
@@ -27,8 +51,10 @@ export type SessionState =
 export interface SessionOptions {
   /** Ends the session in peace: the control plane is told, pods keep running. */
   readonly signal: AbortSignal;
-  /** Called with every state, in order. */
+  /** Called with every state, in order. A renewal changes none. */
   readonly onState: (state: SessionState) => void;
+  /** Called when the node was handed over to a connection with a newer certificate. */
+  readonly onRenewed?: ((certificate: CertificateInUse) => void) | undefined;
   /** Called with every change of a pod's status, connected or not. */
   readonly onPodStatus?: ((report: PodReport) => void) | undefined;
 }
@@ -37,28 +63,26 @@ export interface SessionOptions {
 const STABLE_MS = 10_000;
 
 /**
- * Keep a node connected and registered until `signal` is aborted, reconnecting with the same identity whenever the
- * connection is lost.
+ * Keep a node connected and registered, and its certificate renewed, until `signal` is aborted, reconnecting with the
+ * newest certificate whenever the connection is lost.
  * @throws {RksError} CERTIFICATE_EXPIRED when the certificate's time is over, or what the control plane refused this
  * node with for good (NODE_BANNED, NODE_EVICTED, CERTIFICATE_REVOKED, CLIENT_CERTIFICATE_REFUSED …).
  */
 export async function runSession(
   init: SessionInit,
-  ports: SessionPorts,
+  ports: NodeLinkPorts,
   options: SessionOptions,
 ): Promise<void> {
   const { clock } = ports;
   const statuses = new StatusQueue();
+  using moved = new MovedReplies(ports);
   const life = new AbortController();
   const signal = AbortSignal.any([options.signal, life.signal]);
   let broken: { readonly reason: unknown } | undefined;
-  const side = Promise.all([
-    collectStatuses(ports.pods, signal, (report) => {
-      statuses.add(report);
-      options.onPodStatus?.(report);
-    }),
-    warnOfExpiry(init.identity, ports, signal),
-  ]).catch((reason: unknown) => {
+  const side = collectStatuses(ports.pods, signal, (report) => {
+    statuses.add(report);
+    options.onPodStatus?.(report);
+  }).catch((reason: unknown) => {
     broken = { reason };
     life.abort(reason);
   });
@@ -66,9 +90,10 @@ export async function runSession(
     let failures = 0;
     while (!signal.aborted) {
       options.onState({ kind: "connecting", attempt: failures });
-      const { error, wasConnected, readyMs } = await attempt(init, ports, { ...options, signal, statuses });
+      const session = { ...options, signal, statuses, moved };
+      const { error, wasConnected, readyMs } = await attempt(init, ports, session);
       if (signal.aborted) break;
-      if (isFinalForSession(error)) throw withRemedy(error, init.identity.nodeName);
+      if (isFinalForSession(error)) throw withRemedy(error, init.holder.current.nodeName);
       if (readyMs >= STABLE_MS) failures = 0;
       const delayMs = backoffMs(failures, ports.random);
       failures++;
@@ -83,37 +108,50 @@ export async function runSession(
   if (broken !== undefined) throw RksError.from(broken.reason);
 }
 
-/** How one connection ended. */
+interface AttemptOptions extends SessionOptions {
+  readonly statuses: StatusQueue;
+  readonly moved: MovedReplies;
+}
+
+/** How one attempt to be served ended. */
 interface Attempt {
   readonly error: RksError;
   readonly wasConnected: boolean;
-  /** How long the node was registered on it. */
+  /** How long the node was registered. */
   readonly readyMs: number;
 }
 
-/** Connect and serve until the connection ends, for whatever reason. Never rejects. */
-async function attempt(
-  init: SessionInit,
-  ports: SessionPorts,
-  options: SessionOptions & { readonly statuses: StatusQueue },
-): Promise<Attempt> {
+/** Connect and be served until that ends, for whatever reason. Never rejects. */
+async function attempt(init: SessionInit, ports: NodeLinkPorts, options: AttemptOptions): Promise<Attempt> {
+  const { holder } = init;
   const { clock, logger } = ports;
-  const { signal, statuses, onState } = options;
+  const { signal, statuses, moved, onState, onRenewed } = options;
+  const linkInit = { ...init, instanceId: holder.instanceId, moved };
+  const certificateOf = ({ identity, renewsInMs }: NodeLink): CertificateInUse => ({
+    identity,
+    renewAt: new Date(clock.now() + renewsInMs),
+  });
+  const renewal: RenewalInit = {
+    holder,
+    demand: init.demand,
+    connect: async (inner) =>
+      connectNewest(holder, { ...ports, rksAddress: init.rksAddress, signal: inner }),
+    register: async (connection, inner) =>
+      NodeLink.register({ connection, identity: holder.current }, linkInit, { ...ports, signal: inner }),
+    onRenewed: (link) => onRenewed?.(certificateOf(link)),
+  };
   let wasConnected = false;
   let readySinceMs: number | undefined;
   try {
-    await using connection = await connect({ ...ports, ...init, signal });
+    await using connection = await renewal.connect(signal);
     wasConnected = true;
     onState({ kind: "registering", remoteAddress: connection.remoteAddress });
-    await serveNode(connection, init, {
-      ...ports,
-      statuses,
-      signal,
-      onRegistered: (heartbeatIntervalMs) => {
-        readySinceMs = clock.monotonicMs();
-        onState({ kind: "ready", heartbeatIntervalMs });
-      },
-    });
+    // Registration is about to report it all.
+    statuses.clear();
+    const link = await renewal.register(connection, signal);
+    readySinceMs = clock.monotonicMs();
+    onState({ kind: "ready", heartbeatIntervalMs: link.heartbeatIntervalMs, ...certificateOf(link) });
+    await serveNode(link, { ...ports, renewal, statuses, signal });
     throw new RksError("CONNECTION_LOST", "the agent ended the connection");
   } catch (reason) {
     const error = RksError.from(reason);
@@ -135,20 +173,4 @@ async function collectStatuses(
   } catch (error) {
     if (!signal.aborted) throw error;
   }
-}
-
-/** Say once, at two thirds of the lifetime, that the certificate will not live for ever. */
-async function warnOfExpiry(identity: Identity, ports: AgentPorts, signal: AbortSignal): Promise<void> {
-  const { clock, logger } = ports;
-  try {
-    await clock.sleep(Math.max(0, identity.renewAfter.getTime() - clock.now()), { signal });
-  } catch {
-    return;
-  }
-  logger.warn("Certificate expires soon", {
-    node: identity.nodeName,
-    serial: identity.serialNumber,
-    notAfter: identity.notAfter.toISOString(),
-    remedy: `rks node rejoin ${identity.nodeName}`,
-  });
 }

@@ -1,0 +1,121 @@
+import { createCertificateRequest } from "./csr.js";
+import type { Identity } from "./identity.js";
+import type { IdentityKeeper } from "./identity-keeper.js";
+import { KeyPair } from "./key-pair.js";
+
+/** A request for a node's next certificate. The same request again gets the same answer. */
+export interface RenewalRequest {
+  readonly keyPair: KeyPair;
+  /** DER (RFC 2986). */
+  readonly csr: Uint8Array;
+}
+
+/** Where a holder keeps what must outlive the process. */
+type Keeper = Pick<IdentityKeeper, "instanceId" | "keep">;
+
+/**
+ * Who a node is while its certificates come and go: the identity in use, and what a renewal has come to, a request
+ * without an answer or the next identity that was not used yet. Each step is kept before it has an effect outside: a
+ * new key before its request leaves, a certificate before its first use. One renewal moves it at a time.
+ */
+export class IdentityHolder implements Disposable {
+  readonly #keeper: Keeper;
+  #current: Identity;
+  #next: Identity | undefined;
+  #request: RenewalRequest | undefined;
+
+  /** The holder owns the identity from now on. */
+  constructor(current: Identity, options: { readonly keeper: Keeper }) {
+    this.#current = current;
+    this.#keeper = options.keeper;
+  }
+
+  /** Random; the same for every process that goes on with this identity. */
+  get instanceId(): string {
+    return this.#keeper.instanceId;
+  }
+
+  /** The identity whose certificate the control plane has seen last. */
+  get current(): Identity {
+    return this.#current;
+  }
+
+  /** What was issued and not used yet. */
+  get next(): Identity | undefined {
+    return this.#next;
+  }
+
+  /**
+   * What to connect with. The control plane takes the next certificate as well as the current one, and only the next
+   * one once it has seen it, which this side may have missed.
+   */
+  get newest(): Identity {
+    return this.#next ?? this.#current;
+  }
+
+  /** The request of the renewal under way; with a new key when none is. Kept when this resolves. */
+  async request(): Promise<RenewalRequest> {
+    if (this.#request !== undefined) return this.#request;
+    const keyPair = KeyPair.create();
+    try {
+      const csr = await createCertificateRequest(keyPair, { commonName: this.#current.nodeName });
+      this.#request = { keyPair, csr };
+    } catch (error) {
+      keyPair[Symbol.dispose]();
+      throw error;
+    }
+    await this.#keep();
+    return this.#request;
+  }
+
+  /** The request was answered by this identity, which owns the request's key now. Kept when this resolves. */
+  async issued(next: Identity): Promise<void> {
+    this.#request = undefined;
+    this.#next?.[Symbol.dispose]();
+    this.#next = next;
+    await this.#keep();
+  }
+
+  /**
+   * The control plane has accepted the next certificate on a connection: it is the current one, and the key before it
+   * is overwritten at once. Nothing to do when it is already.
+   */
+  async promote(): Promise<void> {
+    const next = this.#next;
+    if (next === undefined) return;
+    this.#current[Symbol.dispose]();
+    this.#current = next;
+    this.#next = undefined;
+    await this.#keep();
+  }
+
+  /** Give up what the renewal under way has come to; the next one begins with a new key. */
+  async abandon(): Promise<void> {
+    if (this.#request === undefined && this.#next === undefined) return;
+    this.#wipeRenewal();
+    await this.#keep();
+  }
+
+  /** Overwrite every key. Idempotent. What was kept stays kept. */
+  [Symbol.dispose](): void {
+    this.#wipeRenewal();
+    this.#current[Symbol.dispose]();
+  }
+
+  #wipeRenewal(): void {
+    this.#request?.keyPair[Symbol.dispose]();
+    this.#request = undefined;
+    this.#next?.[Symbol.dispose]();
+    this.#next = undefined;
+  }
+
+  async #keep(): Promise<void> {
+    const { nodeName, trustBundle } = this.newest;
+    await this.#keeper.keep({
+      nodeName,
+      trust: { generation: 0, roots: trustBundle },
+      current: this.#current,
+      pending: this.#next ?? this.#request,
+    });
+  }
+}

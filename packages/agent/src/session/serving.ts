@@ -1,0 +1,68 @@
+import type { RksError } from "@rk8s/protocol";
+import type { NodeLink } from "./node-link.js";
+import { errorOfEnd } from "./refusal.js";
+
+/**
+ * The connection over which a node is served now. A handover replaces it with a newer one while everything that runs
+ * over it goes on; the one before drains beside it.
+ */
+export class Serving {
+  /** Rejects with why the connection has ended that served the node; never resolves. */
+  readonly broken: Promise<never>;
+  #link: NodeLink;
+  #turn: Promise<unknown> = Promise.resolve();
+  readonly #draining = new Set<Promise<void>>();
+  readonly #signal: AbortSignal;
+  readonly #fail: (error: RksError) => void;
+
+  /** `signal` ends the draining of connections that were replaced. */
+  constructor(link: NodeLink, options: { readonly signal: AbortSignal }) {
+    let fail: (error: RksError) => void = () => undefined;
+    this.broken = new Promise((_, reject) => {
+      fail = reject;
+    });
+    this.broken.catch(() => undefined);
+    this.#fail = fail;
+    this.#signal = options.signal;
+    this.#link = link;
+    this.#watch(link);
+  }
+
+  get link(): NodeLink {
+    return this.#link;
+  }
+
+  /** Run work that must not be under way while the connection is replaced, nor twice at a time. */
+  async exclusive<T>(work: () => Promise<T>): Promise<T> {
+    const turn = this.#turn.then(work);
+    this.#turn = turn.catch(() => undefined);
+    return turn;
+  }
+
+  /**
+   * Serve the node over another connection from now on, once `register` has registered it there. When that fails
+   * everything stays as it is.
+   */
+  async replace(register: () => Promise<NodeLink>): Promise<void> {
+    await this.exclusive(async () => {
+      const before = this.#link;
+      this.#link = await register();
+      this.#watch(this.#link);
+      const drained = before.drain({ signal: this.#signal }).finally(() => this.#draining.delete(drained));
+      this.#draining.add(drained);
+    });
+  }
+
+  /** Resolves when every connection that was replaced is closed. */
+  async drained(): Promise<void> {
+    await Promise.all(this.#draining);
+  }
+
+  #watch(link: NodeLink): void {
+    link.connection.ended
+      .then((end) => {
+        if (this.#link === link) this.#fail(errorOfEnd(end));
+      })
+      .catch(() => undefined);
+  }
+}

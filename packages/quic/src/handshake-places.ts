@@ -55,13 +55,15 @@ export class HandshakePlaces {
   /** Begin now, or when it is one's turn. Who is waiting already waits on; when too many do, nothing happens. */
   enter(id: string, host: string, begin: (place: HandshakePlace) => void): void {
     const network = networkOf(host);
-    if (this.#hasRoom(network)) {
+    if (this.#hasRoom(network) && !this.#waiting.has(id)) {
       begin(this.#hold(network));
-    } else if (!this.#waiting.has(id) && this.#mayWait(network)) {
+      return;
+    }
+    if (!this.#waiting.has(id) && this.#mayWait(network)) {
       this.#waiting.set(id, { network, sinceMs: this.#init.monotonicMs(), begin });
       this.#waitingOf.add(network);
-      this.#makeRoom(network);
     }
+    this.#makeRoom(network);
   }
 
   /** Give back a place. Idempotent. */
@@ -105,15 +107,13 @@ export class HandshakePlaces {
     return this.#waiting.size < MAX_WAITING && this.#waitingOf.of(network) < MAX_WAITING / 2;
   }
 
-  /** The first that is slow goes; of this network, unless all places are taken. */
+  /** Slow handshakes go, as many as others wait for; those of this network, unless all places are taken. */
   #makeRoom(network: string): void {
     const slowSince = this.#init.monotonicMs() - SLOW_AFTER_MS;
     const isFull = this.#held.size >= this.#init.most;
-    for (const held of this.#held) {
-      if (held.sinceMs > slowSince) return;
-      if (!isFull && held.network !== network) continue;
-      held.giveUp();
-      return;
+    for (const held of [...this.#held]) {
+      if (held.sinceMs > slowSince || this.#waiting.size === 0) return;
+      if (isFull || held.network === network) held.giveUp();
     }
   }
 }

@@ -8,12 +8,15 @@ const MAX_RECORDED = 200;
 export class UdpRelay implements AsyncDisposable {
   /** While true what rks sends does not arrive. */
   swallowsAnswers = false;
+  /** How many datagrams of each client arrive; the others do not. */
+  maxFromClient = Infinity;
   /** What clients have sent since `record`, up to a bound. */
   readonly recorded: Buffer[] = [];
   #maxRecorded = 0;
   readonly #front: Socket;
   readonly #target: { readonly host: string; readonly port: number };
   readonly #backs = new Map<number, Socket>();
+  readonly #fromClient = new Map<number, number>();
   readonly #arrivals = new Set<() => void>();
   #held: (() => void)[] | undefined;
 
@@ -72,6 +75,9 @@ export class UdpRelay implements AsyncDisposable {
   #toServer(datagram: Buffer, clientPort: number): void {
     if (this.recorded.length < this.#maxRecorded) this.recorded.push(datagram);
     const back = this.#backFor(clientPort);
+    const count = (this.#fromClient.get(clientPort) ?? 0) + 1;
+    this.#fromClient.set(clientPort, count);
+    if (count > this.maxFromClient) return;
     const { host, port } = this.#target;
     const send = (): void => back.send(datagram, port, host);
     if (this.#held === undefined) send();

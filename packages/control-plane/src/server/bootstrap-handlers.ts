@@ -21,14 +21,31 @@ export const answerHello: Handler<"Hello"> = async (
 
 /** Exchange the proof of a join token for a certificate. */
 export const answerCertificateSign: Handler<"CertificateSign"> = async (services, exchange) =>
-  services.enrolment.sign(signRequest(services, exchange, exchange.message), exchange);
+  withOneProof(exchange, () =>
+    services.enrolment.sign(signRequest(services, exchange, exchange.message), exchange),
+  );
 
 /** Say whether the proof of a join token would be exchanged for a certificate. */
 export const answerCheckJoin: Handler<"CheckJoin"> = async (services, exchange) => {
   const message: Message<"CertificateSign"> = { ...exchange.message, type: "CertificateSign" };
-  await services.enrolment.check(signRequest(services, exchange, message), exchange);
+  await withOneProof(exchange, () =>
+    services.enrolment.check(signRequest(services, exchange, message), exchange),
+  );
   return { type: "Ack" };
 };
+
+/** A bad proof is the last one of its connection: whoever guesses pays a handshake for each guess. */
+async function withOneProof<T>(
+  { conversation }: Pick<Exchange<"CertificateSign">, "conversation">,
+  work: () => Promise<T>,
+): Promise<T> {
+  try {
+    return await work();
+  } catch (reason) {
+    if (RksError.from(reason).code === "JOIN_TOKEN_INVALID") conversation.greetings.forfeit();
+    throw reason;
+  }
+}
 
 /** The request with what its proof covers of this connection. Spends the nonce. */
 function signRequest(

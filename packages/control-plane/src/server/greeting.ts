@@ -45,14 +45,19 @@ export class Greetings {
     return this.#last?.welcome;
   }
 
+  /** The peer's proof was bad. Nobody honest makes one: for another try it has to connect again. */
+  forfeit(): void {
+    this.#signs = MAX_SIGNS;
+  }
+
   /**
    * Spend the Welcome's nonce: it serves one CertificateSign within ten seconds.
-   * @throws {RksError} NONCE_EXPIRED, BUSY after too many on this connection.
+   * @throws {RksError} NONCE_EXPIRED, BUSY after too many on this connection or after a bad proof.
    */
   spend(monotonicMs: number): { readonly hello: Uint8Array; readonly welcome: Uint8Array } {
     this.#signs += 1;
     if (this.#signs > MAX_SIGNS) {
-      throw new RksError("BUSY", `this connection asked for a certificate ${MAX_SIGNS} times already`, {
+      throw new RksError("BUSY", "this connection may ask for no certificate any more", {
         suggestion: "Connect again.",
       });
     }

@@ -232,16 +232,6 @@ test("an expired certificate is final and says how to come back", async () => {
   await expect(agent.finished).rejects.toMatchObject({ code: "CERTIFICATE_EXPIRED" });
 });
 
-test("a certificate that will expire is announced once", async () => {
-  const warnings: string[] = [];
-  const logger = { debug() {}, info() {}, error() {}, warn: (message: string) => warnings.push(message) };
-  const { clock, agent, until } = await setUp({ certificateLifetimeMs: 9000 }, { logger });
-  await until("registered");
-  await pause(clock, 6000);
-  await agent.stop();
-  expect(warnings).toEqual(["Certificate expires soon"]);
-});
-
 test("a control plane that does not answer heartbeats any more is left for a new connection", async () => {
   const { clock, agent, until } = await setUp({ answer: atFirst("Heartbeat", 1, "silence") });
   await until("registered");

@@ -168,6 +168,7 @@ class RunningAgent implements Agent {
       demand: this.#demand,
       rksAddress: formatAddress(this.#join.address),
       handlers: {
+        ...this.#renewalHandlers(),
         ...(pods === undefined ? NO_POD_HANDLERS : createPodHandlers(pods)),
         ...this.#options.handlers,
       },
@@ -183,6 +184,12 @@ class RunningAgent implements Agent {
         onPodStatus: (report) => this.#emit(podEvent(report)),
       },
     );
+  }
+
+  #renewalHandlers(): Handlers {
+    return {
+      RenewalRequired: ({ reason }) => this.renewNow(reason),
+    };
   }
 
   #onState(state: SessionState): void {
@@ -245,7 +252,10 @@ function describe(identity: Identity): { node: string; serial: string; notAfter:
   };
 }
 
-function describeInUse({ identity, renewAt }: CertificateInUse): ReturnType<typeof describe> & { renewAt: string } {
+function describeInUse({
+  identity,
+  renewAt,
+}: CertificateInUse): ReturnType<typeof describe> & { renewAt: string } {
   return { ...describe(identity), renewAt: renewAt.toISOString() };
 }
 

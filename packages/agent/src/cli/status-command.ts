@@ -22,8 +22,20 @@ export async function status(
       suggestion: "Use an rkl command of the same version as the agent that runs.",
     });
   }
-  const { node, state, rksAddress, serial, notAfter, lastError, runtime, pods, pid, version, startedAt } =
-    parsed.data;
+  const {
+    node,
+    state,
+    rksAddress,
+    serial,
+    notAfter,
+    renewAt,
+    lastError,
+    runtime,
+    pods,
+    pid,
+    version,
+    startedAt,
+  } = parsed.data;
   const survives = Object.entries(parsed.data.survives ?? {}).map(([what, how]) => `${what}: ${how}`);
   io.stdout(
     formatFields([
@@ -31,6 +43,7 @@ export async function status(
       ["state", state],
       ["control plane", rksAddress],
       ["certificate", serial === null ? "-" : `${serial}, valid until ${notAfter ?? "-"}`],
+      ["next renewal", renewAt ?? "-"],
       ["last error", lastError === null ? "-" : `${lastError.code}: ${lastError.message}`],
       ["survives", survives.join(", ") || "-"],
       ["runtime", runtime],

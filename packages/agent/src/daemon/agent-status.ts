@@ -8,6 +8,8 @@ export const agentStatus = z.object({
   rksAddress: z.string(),
   serial: z.string().nullable(),
   notAfter: z.string().nullable(),
+  /** When the certificate will be renewed. */
+  renewAt: z.string().nullable(),
   /** Why the agent is not connected, or was not last time. */
   lastError: z.object({ code: z.string(), message: z.string(), time: z.string() }).nullable(),
   runtime: z.string(),
@@ -26,6 +28,10 @@ export type AgentStatus = z.output<typeof agentStatus>;
 
 /** The status after an event. */
 export function afterEvent(status: AgentStatus, event: AgentEvent): AgentStatus {
+  if (event.event === "renewed") {
+    const { serial, notAfter, renewAt } = event;
+    return { ...status, serial, notAfter, renewAt };
+  }
   if (event.event === "joined" || event.event === "resumed" || event.event === "registered") {
     const { node, serial, notAfter } = event;
     return {
@@ -34,6 +40,7 @@ export function afterEvent(status: AgentStatus, event: AgentEvent): AgentStatus 
       node,
       serial,
       notAfter,
+      renewAt: event.event === "registered" ? event.renewAt : null,
     };
   }
   if (event.event === "disconnected" || event.event === "reconnecting" || event.event === "error") {

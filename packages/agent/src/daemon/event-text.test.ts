@@ -11,8 +11,12 @@ test.each<{ event: AgentEventBody; text: string }>([
   },
   { event: { event: "connected", rksAddress: "h:1" }, text: "connected to h:1 by mutual TLS" },
   {
-    event: { event: "registered", node: "n", serial: "01", notAfter: time },
+    event: { event: "registered", node: "n", serial: "01", notAfter: time, renewAt: time },
     text: "registered as n: the node is in service",
+  },
+  {
+    event: { event: "renewed", node: "n", serial: "02", notAfter: time, renewAt: time },
+    text: `renewed: certificate 02 valid until ${time}`,
   },
   {
     event: { event: "disconnected", code: "CONNECTION_LOST", message: "gone" },

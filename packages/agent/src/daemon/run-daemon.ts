@@ -71,6 +71,7 @@ async function runLocked(init: DaemonInit, options: DaemonOptions): Promise<void
     rksAddress: init.rksAddress,
     serial: null,
     notAfter: null,
+    renewAt: null,
     lastError: null,
     runtime: runtimeVersion,
     pods: 0,

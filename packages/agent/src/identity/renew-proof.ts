@@ -17,7 +17,11 @@ export function signRenewProof(
 function privateKeyOf(keyPair: KeyPair): KeyObject {
   const pkcs8 = keyPair.exportPrivateKey();
   try {
-    return createPrivateKey({ key: Buffer.from(pkcs8.buffer, pkcs8.byteOffset, pkcs8.length), format: "der", type: "pkcs8" });
+    return createPrivateKey({
+      key: Buffer.from(pkcs8.buffer, pkcs8.byteOffset, pkcs8.length),
+      format: "der",
+      type: "pkcs8",
+    });
   } finally {
     pkcs8.fill(0);
   }

@@ -135,10 +135,7 @@ export class RequestServer {
   }
 
   /** What the promise gives, unless the connection is replaced, or a look at the peer is due, before. */
-  async #within<T>(
-    work: Promise<T>,
-    mayMove: AbortSignal | undefined,
-  ): Promise<T | "nothing yet" | "moved"> {
+  async #within<T>(work: Promise<T>, mayMove: AbortSignal | undefined): Promise<T | "nothing yet" | "moved"> {
     const { clock, signal } = this.#options;
     if (mayMove?.aborted === true) return "moved";
     const settled = new AbortController();

@@ -54,7 +54,11 @@ export class NodeLink {
     this.heartbeatTimeoutMs = Math.min(LIMITS.requestTimeoutMs, terms.heartbeatGraceSeconds * 1000);
     this.#renewalPoint = renewalPoint(ports.random);
     this.#ports = ports;
-    this.#server = new RequestServer(init.handlers, { ...ports, moved: init.moved, signal: this.#end.signal });
+    this.#server = new RequestServer(init.handlers, {
+      ...ports,
+      moved: init.moved,
+      signal: this.#end.signal,
+    });
     // It ends with the connection, which is watched by whoever the link serves.
     this.#server.serve(open.connection.incomingStreams()).catch((reason: unknown) => {
       ports.logger.error("Requests are not answered any more", { cause: reason });
@@ -79,6 +83,7 @@ export class NodeLink {
         type: "RegisterNode",
         nodeName: identity.nodeName,
         version: init.version,
+        instanceId: init.instanceId,
         status: await readStatus(open, ports),
         pods: pods.slice(0, LIMITS.maxPodsPerNode).map(({ namespace, name, uid, status }) => ({
           namespace,

@@ -9,7 +9,7 @@ const ABOUT_CERTIFICATE: ReadonlySet<ErrorCode> = new Set([
 ]);
 
 /** What it says of the node, whatever its certificate. */
-const ABOUT_NODE: ReadonlySet<ErrorCode> = new Set(["NODE_BANNED", "NODE_EVICTED"]);
+const ABOUT_NODE: ReadonlySet<ErrorCode> = new Set(["IDENTITY_CLONED", "NODE_BANNED", "NODE_EVICTED"]);
 
 /**
  * Further answers of a control plane that has proven who it is and will not change its mind about this node. Anything
@@ -70,9 +70,9 @@ function rejoin(nodeName: string): string {
   return `Run \`rks node rejoin ${nodeName}\` on the control plane and start again with the token that it prints.`;
 }
 
-/** The error behind a connection's end: what the control plane closed it with, or how it was lost. */
+/** The error behind a connection's end: what either side closed it with, or how it was lost. */
 export function errorOfEnd(end: ConnectionEnd): RksError {
-  if (end.by === "peer") return closeError(end.code, end.reason);
+  if (end.by !== "lost") return closeError(end.code, end.reason);
   if (end.error instanceof RksError) return end.error;
   return new RksError("CONNECTION_LOST", "the connection to the control plane ended", { cause: end.error });
 }

@@ -134,8 +134,7 @@ async function attempt(init: SessionInit, ports: NodeLinkPorts, options: Attempt
   const renewal: RenewalInit = {
     holder,
     demand: init.demand,
-    connect: async (inner) =>
-      connectNewest(holder, { ...ports, rksAddress: init.rksAddress, signal: inner }),
+    connect: async (inner) => connectNewest(holder, { ...ports, rksAddress: init.rksAddress, signal: inner }),
     register: async (connection, inner) =>
       NodeLink.register({ connection, identity: holder.current }, linkInit, { ...ports, signal: inner }),
     onRenewed: (link) => onRenewed?.(certificateOf(link)),

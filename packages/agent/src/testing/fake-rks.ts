@@ -3,6 +3,7 @@ import {
   ALPN,
   joinProofTranscript,
   LIMITS,
+  renewProofTranscript,
   MessageStream,
   RksError,
   type Clock,
@@ -44,6 +45,12 @@ export interface FakeRksInit {
   };
 }
 
+/** The certificates of a node, as the control plane counts them. */
+interface CountedCertificates {
+  current: Message<"Certificate">;
+  next?: Message<"Certificate">;
+}
+
 /** A small control plane over the memory transport: it speaks the protocol, checks proofs and signs requests. */
 export class FakeRks implements AsyncDisposable {
   readonly transport: Transport;
@@ -60,6 +67,10 @@ export class FakeRks implements AsyncDisposable {
     { readonly hello: Uint8Array; readonly welcome: Uint8Array }
   >();
   readonly #memory: MemoryTransport;
+  /** By the node's name; a rejoin begins anew. */
+  readonly #certificates = new Map<string, CountedCertificates>();
+  /** What keys were answered, by their SubjectPublicKeyInfo. */
+  readonly #answers = new Map<string, Message<"Certificate">>();
   #listener: Listener | undefined;
   #port = 0;
 
@@ -157,6 +168,8 @@ export class FakeRks implements AsyncDisposable {
   #usualAnswer(message: RksMessage, connection: Connection): RksMessage {
     const serverTime = new Date(this.#init.clock.now()).toISOString();
     if (message.type === "Hello") {
+      const refused = this.#use(connection);
+      if (refused !== undefined) return refused;
       return {
         type: "Welcome",
         version: 1,
@@ -167,6 +180,7 @@ export class FakeRks implements AsyncDisposable {
       };
     }
     if (message.type === "CertificateSign") return this.sign(message, connection);
+    if (message.type === "CertificateRenew") return this.renew(message, connection);
     if (message.type === "RegisterNode") {
       const heartbeatIntervalSeconds = this.#init.heartbeatIntervalSeconds ?? 10;
       return { type: "Registered", heartbeatIntervalSeconds, heartbeatGraceSeconds: 40, serverTime };
@@ -194,7 +208,58 @@ export class FakeRks implements AsyncDisposable {
     const [commonName] = nameValues(parseCertificateRequest(message.csr).subject, OID.commonName);
     const name = isNode ? (message.nodeName ?? this.#init.tokenName ?? commonName) : message.tokenId;
     if (name === undefined) return refusal("NODE_NAME_INVALID");
-    return this.certificateFor(message.csr, { name, kind: message.role });
+    const answer = this.certificateFor(message.csr, { name, kind: message.role });
+    if (isNode) this.#certificates.set(name, { current: answer });
+    return answer;
+  }
+
+  /** Forget a node's next certificate, as a control plane does that was put back to an earlier state. */
+  forgetNext(name: string): void {
+    delete this.#certificates.get(name)?.next;
+  }
+
+  /** Serial numbers of a node's certificates. */
+  serialsOf(name: string): { readonly current: string | undefined; readonly next: string | undefined } {
+    const counted = this.#certificates.get(name);
+    return { current: counted?.current.serialNumber, next: counted?.next?.serialNumber };
+  }
+
+  /** Check the proof and sign the request for the node's next certificate; the same key gets the same bytes. */
+  renew(message: Message<"CertificateRenew">, connection: Connection): RksMessage {
+    const counted = this.#countedOf(connection);
+    const { welcome } = this.#greetings.get(connection) ?? {};
+    if (counted === undefined || welcome === undefined) return refusal("PERMISSION_DENIED");
+    const { spki } = parseCertificateRequest(message.csr);
+    const key = createPublicKey({ key: Buffer.from(spki), format: "der", type: "spki" });
+    const transcript = renewProofTranscript({ welcome, csr: message.csr });
+    if (!verifySignature("sha256", transcript, key, message.proof)) return refusal("CSR_INVALID");
+    const id = Buffer.from(spki).toString("hex");
+    const known = this.#answers.get(id);
+    if (known !== undefined) return known;
+    if (serialOf(connection) !== counted.current.serialNumber) return refusal("CONFLICT");
+    const answer = this.certificateFor(message.csr, { name: counted.current.nodeName, kind: "node" });
+    this.#answers.set(id, answer);
+    counted.next = answer;
+    return answer;
+  }
+
+  /** The first use of a node's next certificate; what is neither next nor current is refused. */
+  #use(connection: Connection): RksMessage | undefined {
+    const counted = this.#countedOf(connection);
+    if (counted === undefined) return undefined;
+    const serial = serialOf(connection);
+    const { next } = counted;
+    if (next !== undefined && next.serialNumber === serial) {
+      counted.current = next;
+      delete counted.next;
+    }
+    return counted.current.serialNumber === serial ? undefined : refusal("CERTIFICATE_REVOKED");
+  }
+
+  #countedOf(connection: Connection): CountedCertificates | undefined {
+    const [leaf] = connection.peerCertificates;
+    const [name] = leaf === undefined ? [] : nameValues(parseCertificate(leaf).subject, OID.commonName);
+    return name === undefined ? undefined : this.#certificates.get(name);
   }
 
   /** A Certificate message for a request, as it should be. */
@@ -216,6 +281,10 @@ export class FakeRks implements AsyncDisposable {
       serialNumber: parseCertificate(leaf).serialNumber,
     };
   }
+}
+
+function serialOf({ peerCertificates: [leaf] }: Connection): string | undefined {
+  return leaf && parseCertificate(leaf).serialNumber;
 }
 
 /** An `Error` message. */

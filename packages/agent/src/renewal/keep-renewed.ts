@@ -110,13 +110,13 @@ async function untilWanted(
   const settled = new AbortController();
   const inner = AbortSignal.any([signal, settled.signal]);
   const due = clock.sleep(link.renewsInMs, { signal: inner });
-  const demanded = demand.next({ signal: inner }).then((reason) => {
-    logger.info("Certificate is renewed before its time", { node: link.identity.nodeName, reason });
-  });
+  const demanded = demand.next({ signal: inner });
   // The loser of the race is ended; nobody waits for it any more.
   for (const loser of [due, demanded]) loser.catch(() => undefined);
   try {
-    await Promise.race([due, demanded]);
+    const reason = await Promise.race([due, demanded]);
+    if (reason === undefined) return;
+    logger.info("Certificate is renewed before its time", { node: link.identity.nodeName, reason });
   } finally {
     settled.abort();
   }

@@ -70,7 +70,9 @@ export class RequestServer {
 
   /** Never rejects. Without handlers the request is refused unread. */
   async #answer(stream: Stream, handlers: Handlers | undefined): Promise<void> {
-    const { signal } = this.#options;
+    // A signal of this request's own: many requests run at a time, and each listens.
+    const signal = AbortSignal.any([this.#options.signal]);
+    const options = { ...this.#options, signal };
     const messages = new MessageStream(stream);
     // The work's own life: it ends with the answer or the connection, unless it goes on over another connection.
     let life = new AbortController();
@@ -79,19 +81,19 @@ export class RequestServer {
     let goesOn = false;
     try {
       if (handlers === undefined) throw new RksError("BUSY", "this node answers too many requests at once");
-      const message = await receiveRequest(messages, this.#options);
+      const message = await receiveRequest(messages, options);
       if (message.type === "GetPodLogs" && message.resume !== undefined) {
         const rest = this.#options.moved.take(message.resume);
         life = rest.life;
-        goesOn = await this.#sendBytes(stream, rest);
+        goesOn = await this.#sendBytes(stream, rest, { ...options, outlivesConnection: true });
       } else {
         const reply = (await handleMessage(handlers, message, { signal: life.signal })) ?? { type: "Ack" };
         if ("type" in reply) await messages.send(reply, { signal });
-        else goesOn = await this.#sendBytes(stream, begin(reply, life), reply.outlivesConnection);
+        else goesOn = await this.#sendBytes(stream, begin(reply, life), { ...options, ...reply });
       }
       messages.end();
     } catch (reason) {
-      await sendError(messages, reason, this.#options);
+      await sendError(messages, reason, options);
     } finally {
       signal.removeEventListener("abort", end);
       if (!goesOn) life.abort();
@@ -102,17 +104,21 @@ export class RequestServer {
    * Send chunks as they come; while none comes, look now and then whether anybody still wants them. Resolves with
    * whether the rest was left for another connection.
    */
-  async #sendBytes(stream: Stream, reply: RestOfReply, outlivesConnection = true): Promise<boolean> {
-    const { signal, moved } = this.#options;
+  async #sendBytes(
+    stream: Stream,
+    reply: RestOfReply,
+    options: DispatchOptions & Pick<BytesReply, "outlivesConnection">,
+  ): Promise<boolean> {
+    const { signal, moved, outlivesConnection = false } = options;
     const messages = new MessageStream(stream);
     const { chunks } = reply;
-    const mayMove = outlivesConnection ? this.#draining.signal : undefined;
+    const mayMove = outlivesConnection ? AbortSignal.any([this.#draining.signal]) : undefined;
     let { next } = reply;
     let goesOn = false;
     try {
       await messages.send(reply.message, { signal });
       for (;;) {
-        const chunk = await this.#within(next, mayMove);
+        const chunk = await within(next, mayMove, options);
         if (chunk === "nothing yet") {
           // A write of nothing puts nothing on the wire, but fails when the peer has given the stream up.
           await stream.write(new Uint8Array(0), { signal });
@@ -131,27 +137,6 @@ export class RequestServer {
     } finally {
       // Not awaited: a source that waits for more ends only when the request's signal is aborted, which comes next.
       if (!goesOn) chunks.return?.().catch(() => undefined);
-    }
-  }
-
-  /** What the promise gives, unless the connection is replaced, or a look at the peer is due, before. */
-  async #within<T>(work: Promise<T>, mayMove: AbortSignal | undefined): Promise<T | "nothing yet" | "moved"> {
-    const { clock, signal } = this.#options;
-    if (mayMove?.aborted === true) return "moved";
-    const settled = new AbortController();
-    const time = clock
-      .sleep(PEER_CHECK_MS, { signal: AbortSignal.any([signal, settled.signal]) })
-      .then(() => "nothing yet" as const);
-    const move = new Promise<"moved">((resolve) => {
-      mayMove?.addEventListener("abort", () => resolve("moved"), { signal: settled.signal });
-    });
-    // The loser of the race may fail later; nobody waits for it any more.
-    work.catch(() => undefined);
-    time.catch(() => undefined);
-    try {
-      return await Promise.race([work, time, move]);
-    } finally {
-      settled.abort();
     }
   }
 }
@@ -178,6 +163,30 @@ async function receiveRequest(messages: MessageStream, options: DispatchOptions)
     attempt: "a request did not arrive",
   });
   return message;
+}
+
+/** What the promise gives, unless the connection is replaced, or a look at the peer is due, before. */
+async function within<T>(
+  work: Promise<T>,
+  mayMove: AbortSignal | undefined,
+  { clock, signal }: DispatchOptions,
+): Promise<T | "nothing yet" | "moved"> {
+  if (mayMove?.aborted === true) return "moved";
+  const settled = new AbortController();
+  const time = clock
+    .sleep(PEER_CHECK_MS, { signal: AbortSignal.any([signal, settled.signal]) })
+    .then(() => "nothing yet" as const);
+  const move = new Promise<"moved">((resolve) => {
+    mayMove?.addEventListener("abort", () => resolve("moved"), { signal: settled.signal });
+  });
+  // The loser of the race may fail later; nobody waits for it any more.
+  work.catch(() => undefined);
+  time.catch(() => undefined);
+  try {
+    return await Promise.race([work, time, move]);
+  } finally {
+    settled.abort();
+  }
 }
 
 async function sendError(messages: MessageStream, reason: unknown, options: DispatchOptions): Promise<void> {

@@ -59,10 +59,10 @@ export class Serving {
   }
 
   #watch(link: NodeLink): void {
-    link.connection.ended
-      .then((end) => {
-        if (this.#link === link) this.#fail(errorOfEnd(end));
-      })
-      .catch(() => undefined);
+    const watch = async (): Promise<void> => {
+      const end = await link.connection.ended;
+      if (this.#link === link) this.#fail(errorOfEnd(end));
+    };
+    watch().catch(() => undefined);
   }
 }

@@ -1,5 +1,5 @@
 import { socketAnswers, systemClock } from "@rk8s/host";
-import { type Clock, type Logger, RksError, silentLogger, type Transport } from "@rk8s/protocol";
+import { type Clock, type Logger, RksError, type Secret, silentLogger, type Transport } from "@rk8s/protocol";
 import { createQuicTransport } from "@rk8s/quic";
 import { formatHostPort } from "./config/address.js";
 import type { ControlPlaneConfig, HostPort } from "./config/config.js";
@@ -23,7 +23,9 @@ import type { ClusterFigures } from "./server/cluster-figures.js";
 import type { Cluster } from "./server/cluster.js";
 import { openLmdbStorage } from "./storage/lmdb-storage.js";
 import type { LineWriter } from "./vault/audit/audit-device.js";
+import type { Connection } from "./vault/backend.js";
 import type { VaultAnswer, VaultRequest } from "./vault/request.js";
+import type { TokenHolder } from "./vault/request-pipeline.js";
 import type { Vault, VaultStatus } from "./vault/vault.js";
 
 /** What operators' requests get to end by themselves. */
@@ -188,6 +190,10 @@ export class ControlPlane implements OperatorApi, AsyncDisposable {
   /** How the cluster is; undefined while it is not served. */
   figures(): ClusterFigures | undefined {
     return this.#serving?.cluster.figures();
+  }
+
+  tokenHolder(token: Secret<string>, connection: Connection): Promise<TokenHolder | undefined> {
+    return this.#parts.vault.holderOf(token, connection);
   }
 
   get isServing(): boolean {

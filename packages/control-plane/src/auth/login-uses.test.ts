@@ -43,6 +43,7 @@ async function aJoinTokenForOne(): Promise<Single> {
       barrier: vault.vault.barrier,
       audit: new MemoryAudit(),
       clock: vault.clock,
+      policies: vault.vault.policies,
       rootSpkiSha256: () => new Uint8Array(32),
     });
   const { token } = await tokens().create({ node: "worker-1" }, { actor: "test" });

@@ -37,6 +37,7 @@ export const createdTokenAnswer = z.object({
     node: z.string().nullable(),
     cidr: z.string().nullable(),
     role: z.enum(["node", "operator"]),
+    policies: z.array(z.string()),
     rootCertPath: z.string(),
     /** `host:port` for the worker's command. */
     address: z.string(),

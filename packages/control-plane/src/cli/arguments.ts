@@ -178,6 +178,11 @@ function genCommands(group: Argv, choose: Choose): Argv {
             default: "node" as const,
             describe: "Who it lets in",
           })
+          .option("policy", {
+            type: "string",
+            requiresArg: true,
+            describe: "What operators may: a policy of the vault, or several with commas (default operator)",
+          })
           .option("out", {
             type: "string",
             requiresArg: true,

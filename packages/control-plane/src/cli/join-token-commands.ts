@@ -3,6 +3,7 @@ import { join, resolve } from "node:path";
 import type { CliIo } from "@rk8s/host/cli-io";
 import { parseDuration, RksError } from "@rk8s/protocol";
 import { fileError, writeDurably } from "../lifecycle/durable-file.js";
+import { OPERATOR_POLICY } from "../join/join-token-record.js";
 import {
   createdTokenAnswer,
   type CreatedToken,
@@ -23,6 +24,7 @@ export interface GenJoinTokenArguments extends TargetArguments {
   readonly node?: string | undefined;
   readonly cidr?: string | undefined;
   readonly role: "node" | "operator";
+  readonly policy?: string | undefined;
   readonly out?: string | undefined;
 }
 
@@ -34,6 +36,7 @@ export async function genJoinToken(args: GenJoinTokenArguments, io: CliIo): Prom
     ...(args.uses === undefined ? {} : { uses: parseUses(args.uses) }),
     ...(args.node === undefined ? {} : { node: args.node }),
     ...(args.cidr === undefined ? {} : { cidr: args.cidr }),
+    ...(args.policy === undefined ? {} : { policies: args.policy.split(",") }),
   };
   const target = await findTarget(args, io);
   const { data } = await ask(target, createdTokenAnswer, "POST", "/v1/rk8s/join-tokens", body);
@@ -46,16 +49,27 @@ export async function printCreatedToken(
   args: { readonly json: boolean; readonly out?: string | undefined },
   io: CliIo,
 ): Promise<void> {
-  const { address, ...document } = created;
+  const { address, policies, ...document } = created;
   const files =
     args.out === undefined ? undefined : await writeTokenFiles(created, resolve(io.cwd, args.out));
   if (args.json)
-    printJson(io, { ...document, ...(files === undefined ? {} : { rootCertPath: files.rootCertPath }) });
+    printJson(io, {
+      ...document,
+      // A node has none.
+      ...(policies.length === 0 ? {} : { policies }),
+      ...(files === undefined ? {} : { rootCertPath: files.rootCertPath }),
+    });
   else if (files === undefined) io.stdout(`${created.token}\n`);
   else io.stdout(`${files.tokenPath}\n`);
-  const who = created.role === "operator" ? "operators" : `${created.uses ?? "any number of"} node(s)`;
+  const nodes = `${created.uses ?? "any number of"} node(s)`;
+  const who = created.role === "operator" ? `operators${limits(created.policies)}` : nodes;
   io.stderr(`token ${created.id} lets in ${who} until ${created.expiresAt}\n`);
   for (const hint of hintsFor(created, address, files)) printHint(io, hint);
+}
+
+/** What operators may, unless it is what they usually may. */
+function limits(policies: readonly string[]): string {
+  return policies.join() === OPERATOR_POLICY ? "" : ` with the policy ${policies.join(", ")}`;
 }
 
 interface TokenFiles {

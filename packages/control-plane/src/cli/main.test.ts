@@ -166,6 +166,7 @@ describe("with a control plane", () => {
     node: null as string | null,
     cidr: null,
     role: "node" as "node" | "operator",
+    policies: [],
   };
   const NODE = {
     name: "worker-1",
@@ -251,6 +252,7 @@ describe("with a control plane", () => {
         },
       },
       serveStream: unsupported,
+      asOperator: (_authority, _question, work) => work(),
     };
     const api: OperatorApi = {
       endpoints: { quic: "127.0.0.1:5", http: null, socket },
@@ -260,6 +262,7 @@ describe("with a control plane", () => {
       sealStatus: () => state,
       unattendedStart: () => Promise.resolve("unusable"),
       isServing: false,
+      tokenHolder: () => Promise.resolve(undefined),
       answer: sealAnswers({
         status: () => state,
         unseal: (share) => {

@@ -1,18 +1,25 @@
 import type { IncomingMessage, ServerResponse } from "node:http";
-import { RksError } from "@rk8s/protocol";
+import { RksError, Secret } from "@rk8s/protocol";
 import type { FastifyInstance } from "fastify";
+import { type Authority, type Question, questionOf, SOCKET_AUTHORITY } from "../server/authority.js";
 import type { Answerer } from "./answerer.js";
+import { connectionOf } from "./client-connection.js";
 import { takeOver } from "./exchange.js";
 import { clusterErrorAnswer } from "./http-error.js";
 import { verbOf } from "./list-verb.js";
+import type { OperatorApi } from "./operator-api.js";
 import type { HttpCaller, Route } from "./route.js";
 import { API_METHODS } from "./vault-api.js";
+import { tokenOf } from "./vault-request.js";
 
+/** What the paths of policies do not have. */
+const PREFIX = "/v1/";
 const ALL = "/v1/rk8s/*";
 
 export interface ClusterApiInit {
   readonly caller: HttpCaller;
   readonly routes: readonly Route[];
+  readonly api: Pick<OperatorApi, "cluster" | "isServing" | "tokenHolder">;
   /** Aborted when the server closes. */
   readonly closing: AbortSignal;
 }
@@ -22,13 +29,13 @@ export interface ClusterApiInit {
  * themselves, since one of them is a stream.
  */
 export function serveClusterApi(app: FastifyInstance, init: ClusterApiInit, answerer: Answerer): void {
-  const { caller, closing, routes } = init;
+  const { closing, routes } = init;
   app.removeAllContentTypeParsers();
   app.addContentTypeParser("*", (_request, _payload, done) => done(null));
   const serve = (
     methods: readonly string[],
     url: string,
-    allows: HttpCaller,
+    asks: Route["asks"],
     handle: Route["handle"],
   ): void => {
     app.route({
@@ -38,27 +45,53 @@ export function serveClusterApi(app: FastifyInstance, init: ClusterApiInit, answ
         const exchange = takeOver(request, reply, url);
         const parameters = request.params as Readonly<Record<string, string>>;
         const work: () => ReturnType<Route["handle"]> = async () => {
-          if (allows === "operator" && caller !== "operator") throw forOperators(request.raw);
-          // `/nodes/` is no node without a name.
-          if (Object.values(parameters).includes("") && !url.endsWith("*")) throw nothingAt(request.raw);
+          const authority = await authorityOf(request.raw, init);
           const signal = AbortSignal.any([goneSignal(exchange.response), closing]);
-          return handle({ request: request.raw, response: reply.raw, parameters, signal });
+          const run = (): ReturnType<Route["handle"]> =>
+            handle({ request: request.raw, response: reply.raw, parameters, authority, signal });
+          if (asks === "each message") return run();
+          // `/nodes/` is no node without a name.
+          if (Object.values(parameters).includes("")) throw nothingAt(request.raw);
+          const question = questionOf({ operation: asks, pattern: url.slice(PREFIX.length) }, parameters);
+          return asked(question, authority, run, init);
         };
         void answerer.run(exchange, work, clusterErrorAnswer);
       },
     });
   };
   const served = new Map<string, string[]>();
-  for (const { methods, pattern, allows, handle } of routes) {
-    const taken = methods.flatMap((method) => (method === "GET" ? ["GET", "HEAD"] : [method]));
+  for (const { method, pattern, asks, handle } of routes) {
+    const taken = method === "GET" ? ["GET", "HEAD"] : [method];
     served.set(pattern, [...(served.get(pattern) ?? []), ...taken]);
-    serve(taken, pattern, allows, handle);
+    serve(taken, pattern, asks, handle);
   }
   for (const [pattern, taken] of served) {
     const others = API_METHODS.filter((method) => !taken.includes(method));
-    serve(others, pattern, "operator", ({ request }) => Promise.reject(wrongMethod(request, taken)));
+    serve(others, pattern, "update", ({ request }) => Promise.reject(wrongMethod(request, taken)));
   }
-  serve(API_METHODS, ALL, "operator", ({ request }) => Promise.reject(nothingAt(request)));
+  serve(API_METHODS, ALL, "each message", ({ request }) => Promise.reject(nothingAt(request)));
+}
+
+/** Ask the policies and record. Sealed, neither is possible: on the socket the handlers themselves say what is. */
+function asked<T>(
+  question: Question,
+  authority: Authority,
+  work: () => Promise<T>,
+  { api, caller }: ClusterApiInit,
+): Promise<T> {
+  if (caller === "operator" && !api.isServing) return work();
+  return api.cluster().asOperator(authority, question, work);
+}
+
+/** @throws {RksError} PERMISSION_DENIED without a token that is alive; VAULT_SEALED when nobody can tell. */
+async function authorityOf(request: IncomingMessage, { api, caller }: ClusterApiInit): Promise<Authority> {
+  if (caller === "operator") return SOCKET_AUTHORITY;
+  const token = tokenOf(request.headers);
+  if (token === undefined) throw forOperators(request);
+  const holder = await api.tokenHolder(new Secret(token), connectionOf(request.socket));
+  if (holder === undefined) throw forOperators(request);
+  const acl = Promise.resolve(holder.acl);
+  return { actor: `token ${holder.name}`, policies: holder.policies, acl: () => acl };
 }
 
 /** Aborted when the client goes away before it has the whole answer. */
@@ -76,8 +109,9 @@ export function nothingAt(request: IncomingMessage): RksError {
 }
 
 function forOperators(request: IncomingMessage): RksError {
-  return new RksError("PERMISSION_DENIED", `${show(request)} is for operators on the host of rks`, {
-    suggestion: "Use the socket in the vault folder, or an operator token with rkl.",
+  return new RksError("PERMISSION_DENIED", `${show(request)} is for operators`, {
+    suggestion:
+      "Send a token of the vault whose policies allow it in X-Vault-Token, or use the socket in the vault folder.",
   });
 }
 

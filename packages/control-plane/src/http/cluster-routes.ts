@@ -1,17 +1,16 @@
 import { serverStream } from "@rk8s/host";
 import { MESSAGES_PATH } from "@rk8s/protocol";
 import { z } from "zod";
+import { OPERATOR_POLICY } from "../join/join-token-record.js";
 import type { CreatedJoinToken } from "../join/join-token-store.js";
 import { ROTATION_STEPS, type RotationStep } from "../pki/cluster-rotation.js";
 import type { StepOptions } from "../trust/ca-rotation.js";
+import { assertMayGrant, type Authority } from "../server/authority.js";
 import { VERSION } from "../version.js";
 import type { OperatorApi } from "./operator-api.js";
 import { readJsonBody } from "./request-body.js";
 import type { HttpAnswer } from "./http-answer.js";
-import type { Route, RouteRequest } from "./route.js";
-
-/** How the audit log names whoever uses the socket. */
-const ACTOR = { actor: "operator (socket)" };
+import type { Route } from "./route.js";
 
 /** As the config has it. */
 const MIN_ROOT_TTL_SECONDS = 30;
@@ -26,6 +25,7 @@ const joinTokenBody = z.strictObject({
   node: z.string().max(253).optional(),
   cidr: z.string().max(64).optional(),
   role: z.enum(["node", "operator"]).optional(),
+  policies: z.array(z.string().max(128)).max(100).optional(),
 });
 const noBody = z.strictObject({});
 const reasonBody = z.strictObject({ reason: z.string().min(1).max(256).optional() });
@@ -45,65 +45,88 @@ const rotationBodies: Readonly<Record<RotationStep, z.ZodType<Omit<StepOptions, 
   revoke: leaveBehindBody,
 };
 
+const JOIN_TOKENS = "/v1/rk8s/join-tokens";
+/** What a token's policies must allow on the path, unless the route says otherwise. */
+const CAPABILITY_OF = { GET: "read", POST: "update", DELETE: "delete" } as const;
+
 /** The cluster's own API: what `rks` asks of the control plane that runs. Documents are `{"data": …}`. */
 export function clusterRoutes(api: OperatorApi): readonly Route[] {
   const operator = (
-    method: Route["methods"][number],
+    method: Route["method"],
     pattern: string,
-    handle: (exchange: RouteRequest) => Promise<HttpAnswer | "streamed">,
-  ): Route => ({ methods: [method], pattern, allows: "operator", handle });
+    handle: Route["handle"],
+    asks: Route["asks"] = CAPABILITY_OF[method],
+  ): Route => ({ method, pattern, asks, handle });
   return [
     operator("GET", "/v1/rk8s/status", async () => data(await statusOf(api))),
-    operator("POST", "/v1/rk8s/join-tokens", async ({ request }) => {
+    operator("POST", JOIN_TOKENS, async ({ request, authority }) => {
       const body = await readJsonBody(request, joinTokenBody);
-      return data(withAddress(api, await api.cluster().joinTokens.create(body, ACTOR)));
+      await assertMayMake(body, authority);
+      return data(withAddress(api, await api.cluster().joinTokens.create(body, authority)));
     }),
-    operator("GET", "/v1/rk8s/join-tokens", async () =>
-      data({ joinTokens: await api.cluster().joinTokens.list() }),
+    operator(
+      "GET",
+      JOIN_TOKENS,
+      async () => data({ joinTokens: await api.cluster().joinTokens.list() }),
+      "list",
     ),
-    operator("DELETE", "/v1/rk8s/join-tokens/:id", async ({ parameters }) =>
-      data(await api.cluster().joinTokens.revoke(parameters["id"]!, ACTOR)),
+    operator("DELETE", `${JOIN_TOKENS}/:id`, async ({ parameters, authority }) =>
+      data(await api.cluster().joinTokens.revoke(parameters["id"]!, authority)),
     ),
-    operator("GET", "/v1/rk8s/nodes", async () => data({ nodes: await api.cluster().nodes.list() })),
+    operator("GET", "/v1/rk8s/nodes", async () => data({ nodes: await api.cluster().nodes.list() }), "list"),
     operator("GET", "/v1/rk8s/nodes/:name", async ({ parameters }) =>
       data(await api.cluster().nodes.show(parameters["name"]!)),
     ),
-    operator("POST", "/v1/rk8s/nodes/:name/rejoin", async ({ request, parameters }) => {
+    operator("POST", "/v1/rk8s/nodes/:name/rejoin", async ({ request, parameters, authority }) => {
       await readJsonBody(request, noBody);
-      return data(withAddress(api, await api.cluster().nodes.rejoin(parameters["name"]!, ACTOR)));
+      return data(withAddress(api, await api.cluster().nodes.rejoin(parameters["name"]!, authority)));
     }),
-    operator("POST", "/v1/rk8s/nodes/:name/evict", async ({ request, parameters }) => {
+    operator("POST", "/v1/rk8s/nodes/:name/evict", async ({ request, parameters, authority }) => {
       await readJsonBody(request, noBody);
-      await api.cluster().nodes.evict(parameters["name"]!, ACTOR);
+      await api.cluster().nodes.evict(parameters["name"]!, authority);
       return { status: 204 };
     }),
-    operator("POST", "/v1/rk8s/nodes/:name/ban", async ({ request, parameters }) => {
+    operator("POST", "/v1/rk8s/nodes/:name/ban", async ({ request, parameters, authority }) => {
       const { reason } = await readJsonBody(request, reasonBody);
-      await api.cluster().nodes.ban(parameters["name"]!, { ...ACTOR, reason });
+      await api.cluster().nodes.ban(parameters["name"]!, { actor: authority.actor, reason });
       return { status: 204 };
     }),
-    operator("POST", "/v1/rk8s/nodes/:name/unban", async ({ request, parameters }) => {
+    operator("POST", "/v1/rk8s/nodes/:name/unban", async ({ request, parameters, authority }) => {
       await readJsonBody(request, noBody);
-      await api.cluster().nodes.unban(parameters["name"]!, ACTOR);
+      await api.cluster().nodes.unban(parameters["name"]!, authority);
       return { status: 204 };
     }),
-    operator("POST", "/v1/rk8s/nodes/:name/renew", async ({ request, parameters }) => {
+    operator("POST", "/v1/rk8s/nodes/:name/renew", async ({ request, parameters, authority }) => {
       const { reason = "an operator asks for it" } = await readJsonBody(request, reasonBody);
-      await api.cluster().nodes.requireRenewal(parameters["name"]!, { ...ACTOR, reason });
+      await api.cluster().nodes.requireRenewal(parameters["name"]!, { actor: authority.actor, reason });
       return { status: 204 };
     }),
     operator("GET", "/v1/rk8s/ca", async () => data(await api.cluster().ca.status())),
     ...ROTATION_STEPS.map((step) =>
-      operator("POST", `/v1/rk8s/ca/${step}`, async ({ request }) => {
+      operator("POST", `/v1/rk8s/ca/${step}`, async ({ request, authority }) => {
         const options = await readJsonBody(request, rotationBodies[step]);
-        return data(await api.cluster().ca.step(step, { ...options, ...ACTOR }));
+        return data(await api.cluster().ca.step(step, { ...options, actor: authority.actor }));
       }),
     ),
-    operator("POST", MESSAGES_PATH, async ({ request, response, signal }) => {
-      await api.cluster().serveStream(serverStream(request, response), signal);
-      return "streamed";
-    }),
+    operator(
+      "POST",
+      MESSAGES_PATH,
+      async ({ request, response, authority, signal }) => {
+        await api.cluster().serveStream(serverStream(request, response), { authority, signal });
+        return "streamed";
+      },
+      "each message",
+    ),
   ];
+}
+
+/** Who lets operators in gives away what he has himself. @throws {RksError} PERMISSION_DENIED. */
+async function assertMayMake(
+  { role, policies = [OPERATOR_POLICY] }: z.output<typeof joinTokenBody>,
+  authority: Authority,
+): Promise<void> {
+  if (role !== "operator") return;
+  await assertMayGrant(authority, policies, { operation: "update", path: JOIN_TOKENS.slice("/v1/".length) });
 }
 
 function data(document: unknown): HttpAnswer {

@@ -24,7 +24,7 @@ export interface HttpAppInit {
   readonly caller: HttpCaller;
   /** The cluster's own API. */
   readonly routes: readonly Route[];
-  readonly api: Pick<OperatorApi, "answer" | "sealStatus" | "isServing">;
+  readonly api: Pick<OperatorApi, "answer" | "cluster" | "isServing" | "sealStatus" | "tokenHolder">;
   /** Aborted when the server closes. */
   readonly closing: AbortSignal;
 }

@@ -1,4 +1,7 @@
-import type { Stream } from "@rk8s/protocol";
+import type { Secret, Stream } from "@rk8s/protocol";
+import type { Authority, Question } from "../server/authority.js";
+import type { Connection } from "../vault/backend.js";
+import type { TokenHolder } from "../vault/request-pipeline.js";
 import type { VaultAnswer, VaultRequest } from "../vault/request.js";
 import type { UnattendedStart } from "../lifecycle/unattended-start.js";
 import type { VaultStatus } from "../vault/vault.js";
@@ -17,6 +20,12 @@ export interface Endpoints {
 /** Who asks, for the audit log. */
 interface ActorOption {
   readonly actor: string;
+}
+
+/** How a stream that came over HTTP is served. */
+export interface HttpStreamOptions {
+  readonly authority: Authority;
+  readonly signal: AbortSignal;
 }
 
 /** What the routes ask of the cluster, which exists while the vault is unsealed. `Cluster` is one. */
@@ -40,7 +49,9 @@ export interface OperatorCluster {
     step(step: RotationStep, options: StepOptions): Promise<object>;
   };
   /** Answer the messages of one stream as an operator's. */
-  serveStream(stream: Stream, signal: AbortSignal): Promise<void>;
+  serveStream(stream: Stream, options: HttpStreamOptions): Promise<void>;
+  /** Do what an operator asks, when the policies allow it. @throws {RksError} PERMISSION_DENIED, and what the work throws. */
+  asOperator<T>(authority: Authority, question: Question, work: () => Promise<T>): Promise<T>;
 }
 
 /** What the HTTP routes ask of the control plane. */
@@ -57,6 +68,8 @@ export interface OperatorApi {
   readonly isServing: boolean;
   /** Answer a request to the vault, sealed or not. @throws {RksError} as `Vault.answer`. */
   answer(request: VaultRequest): Promise<VaultAnswer | undefined>;
+  /** Whose a token of the vault is; takes one use of it. Undefined: it is not alive. @throws {RksError} VAULT_SEALED. */
+  tokenHolder(token: Secret<string>, connection: Connection): Promise<TokenHolder | undefined>;
   /** @throws {RksError} VAULT_SEALED. */
   cluster(): OperatorCluster;
 }

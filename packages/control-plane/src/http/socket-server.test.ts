@@ -23,7 +23,7 @@ afterEach(async () => {
 });
 
 function aCluster(parts: Partial<OperatorCluster>): OperatorCluster {
-  return parts as OperatorCluster;
+  return { asOperator: (_authority, _question, work) => work(), ...parts } as OperatorCluster;
 }
 
 async function serveApi(
@@ -111,6 +111,7 @@ test("a new token goes out once, with what the worker's command needs", async ()
     node: null,
     cidr: null,
     role: "node" as const,
+    policies: [],
   };
   const joinTokens = {
     create: () => Promise.resolve(created),
@@ -191,7 +192,7 @@ test("garbage on the socket ends that connection and nothing else", async () => 
 
 test("messages is a stream in both directions at once", async () => {
   const echo = aCluster({
-    serveStream: async (stream, signal) => {
+    serveStream: async (stream, { signal }) => {
       for (
         let bytes = await stream.read({ signal });
         bytes !== undefined;
@@ -224,7 +225,7 @@ test("a client that goes away ends the stream it was reading", async () => {
   let ended: (reason: unknown) => void = () => undefined;
   const reason = new Promise((resolve) => (ended = resolve));
   const follow = aCluster({
-    serveStream: async (stream, signal) => {
+    serveStream: async (stream, { signal }) => {
       await stream.write(new Uint8Array([1]));
       signal.addEventListener("abort", () => ended(signal.reason));
       await reason;
@@ -241,7 +242,7 @@ test("a client that goes away ends the stream it was reading", async () => {
 test("closing tells streams to end and does not wait for those that do not", async () => {
   const started = new Promise<AbortSignal>((resolve) => {
     const hang = aCluster({
-      serveStream: async (stream, signal) => {
+      serveStream: async (stream, { signal }) => {
         await stream.write(new Uint8Array([1]));
         resolve(signal);
         await new Promise(() => undefined);

@@ -21,6 +21,8 @@ const joinTokenRecord = z.object({
   rejoins: z.string().nullable(),
   /** SHA-256 of the root's SubjectPublicKeyInfo that the token's text pins; hexadecimal digits. Older records have none: the first root's. */
   pin: z.string().optional(),
+  /** Names of the policies of operators that it lets in; none in what was made before there were any. */
+  policies: z.array(z.string()).optional(),
   createdAt: z.iso.datetime(),
   expiresAt: z.iso.datetime(),
   revokedAt: z.iso.datetime().nullable(),
@@ -32,6 +34,14 @@ export type JoinTokenRecord = z.infer<typeof joinTokenRecord>;
 /** The join tokens and, for some time, what is left of spent ones, by id. */
 export function joinTokenRecords(storage: Storage): RecordCollection<JoinTokenRecord> {
   return new RecordCollection(storage, "cluster/join-tokens/", joinTokenRecord);
+}
+
+/** The policy of operators whose token names none. */
+export const OPERATOR_POLICY = "operator";
+
+/** Names of the policies of operators that the token lets in; empty for nodes, which have no policies. */
+export function policiesOf({ role, policies }: JoinTokenRecord): readonly string[] {
+  return role === "operator" ? (policies ?? [OPERATOR_POLICY]) : [];
 }
 
 /** Users of one token that are remembered by name; the rest is only counted. */

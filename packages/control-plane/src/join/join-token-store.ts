@@ -6,7 +6,16 @@ import type { RecordCollection } from "../storage/record-collection.js";
 import type { Storage } from "../storage/storage.js";
 import { normalizeCidr } from "../vault/cidr.js";
 import { ed25519PublicKey } from "./ed25519-key.js";
-import { isUsedUp, type JoinTokenRecord, joinTokenRecords, joinTokenState } from "./join-token-record.js";
+import type { Policies } from "../server/authority.js";
+import { normalName } from "../vault/policy/policy-store.js";
+import {
+  isUsedUp,
+  type JoinTokenRecord,
+  joinTokenRecords,
+  joinTokenState,
+  OPERATOR_POLICY,
+  policiesOf,
+} from "./join-token-record.js";
 
 const MIN_TTL_SECONDS = 1;
 const MAX_TTL_SECONDS = 86_400;
@@ -16,6 +25,8 @@ const MAX_USES = 1000;
 /** How long a spent token can still be asked about. */
 const TOMBSTONE_MS = 30 * 86_400_000;
 const ID_BYTES = 8;
+/** Far more than anybody can keep in mind. */
+const MAX_POLICIES = 16;
 const TOKEN_ID = /^[0-9a-f]{16}$/;
 const SEED_BYTES = 32;
 /** Times that a revocation tries again when the token is used at the same moment. */
@@ -32,6 +43,8 @@ export interface JoinTokenRequest {
   readonly cidr?: string | undefined;
   /** Default `node`. */
   readonly role?: "node" | "operator" | undefined;
+  /** What operators may; names of policies of the vault. Default: `operator`. Nodes take none. */
+  readonly policies?: readonly string[] | undefined;
 }
 
 /** A new token: the one moment at which its text exists on the server. */
@@ -44,6 +57,8 @@ export interface CreatedJoinToken {
   readonly node: string | null;
   readonly cidr: string | null;
   readonly role: "node" | "operator";
+  /** Of operators; nodes have none. */
+  readonly policies: readonly string[];
 }
 
 /** What may be shown of a token. */
@@ -56,6 +71,7 @@ export interface JoinTokenSummary {
   readonly usedBy: readonly { readonly node: string; readonly at: string }[];
   readonly node: string | null;
   readonly cidr: string | null;
+  readonly policies: readonly string[];
   /** Made by `rks node rejoin`. */
   readonly rejoin: boolean;
   readonly createdAt: string;
@@ -69,6 +85,8 @@ export interface JoinTokenStorePorts {
   readonly clock: Clock;
   /** SHA-256 of the root's SubjectPublicKeyInfo: what a token pins. */
   readonly rootSpkiSha256: () => Uint8Array | Promise<Uint8Array>;
+  /** The vault's policies, of which those that a token names must be. */
+  readonly policies: Pick<Policies, "read">;
   /** Called when a revocation is on disk. */
   readonly onRevoked?: (id: string) => void;
   readonly random?: (bytes: number) => Uint8Array;
@@ -91,11 +109,14 @@ export class JoinTokenStore {
 
   /**
    * Make a token. Its key pair is made here; the private half leaves in the answer and is not kept.
-   * @throws {RksError} INPUT_INVALID for a time, a number of uses or a network out of bounds,
-   * NODE_NAME_INVALID, AUDIT_UNWRITABLE, and as the storage does.
+   * @throws {RksError} INPUT_INVALID for a time, a number of uses, a network or policies out of bounds, NOT_FOUND for a
+   * policy that there is not, NODE_NAME_INVALID, AUDIT_UNWRITABLE, and as the storage does.
    */
   async create(request: JoinTokenRequest, options: ActorOption): Promise<CreatedJoinToken> {
-    return this.#create(parseRequest(request), null, options);
+    const parsed = parseRequest(request);
+    // The default one is there from the beginning; whoever deletes it takes it from all.
+    if (request.policies !== undefined) await this.#assertPolicies(parsed.policies ?? []);
+    return this.#create(parsed, null, options);
   }
 
   /**
@@ -171,7 +192,7 @@ export class JoinTokenStore {
       const event = { operation: "join-token.create", actor: options.actor, fields };
       await audited(this.#ports.audit, event, async () => ({ value: await this.#add(record) }));
       const token = new Secret(formatJoinToken({ id, seed: new Secret(seed), rootSpkiSha256 }));
-      return { token, id, expiresAt: record.expiresAt, ...scope };
+      return { token, id, expiresAt: record.expiresAt, ...scope, policies: policiesOf(record) };
     } finally {
       seed.fill(0);
     }
@@ -205,11 +226,32 @@ export class JoinTokenStore {
 
   #summary(record: JoinTokenRecord): JoinTokenSummary {
     const { publicKey: _publicKey, pin: _pin, rejoins, ...shown } = record;
-    return { ...shown, status: joinTokenState(record, this.#ports.clock.now()), rejoin: rejoins !== null };
+    return {
+      ...shown,
+      policies: policiesOf(record),
+      status: joinTokenState(record, this.#ports.clock.now()),
+      rejoin: rejoins !== null,
+    };
+  }
+
+  /** A misspelled name would allow nothing, and be found out late. `root` is nobody's over a network. */
+  async #assertPolicies(names: readonly string[]): Promise<void> {
+    for (const name of names) {
+      if (name === "root") {
+        throw invalid(
+          'an operator token cannot have the policy "root"',
+          'Leave --policy out for "operator".',
+        );
+      }
+      if ((await this.#ports.policies.read(name)) !== undefined) continue;
+      throw new RksError("NOT_FOUND", `there is no policy "${name}"`, {
+        suggestion: `Write it first: \`rks policy write ${name} FILE\`.`,
+      });
+    }
   }
 }
 
-type ParsedRequest = Pick<JoinTokenRecord, "uses" | "node" | "cidr" | "role"> & {
+type ParsedRequest = Pick<JoinTokenRecord, "uses" | "node" | "cidr" | "role" | "policies"> & {
   readonly ttlSeconds: number;
 };
 
@@ -227,7 +269,10 @@ function parseRequest(request: JoinTokenRequest): ParsedRequest {
         "Leave --uses and --node out: an operator token is good until it expires.",
       );
     }
-    return { role, ttlSeconds, uses: null, node: null, cidr };
+    return { role, ttlSeconds, uses: null, node: null, cidr, policies: policyNames(request.policies) };
+  }
+  if (request.policies !== undefined) {
+    throw invalid("a node's token has no policies", "Leave --policy out, or ask for --role operator.");
   }
   const uses = request.uses ?? 1;
   if (!Number.isInteger(uses) || uses < 1 || uses > MAX_USES) {
@@ -235,6 +280,11 @@ function parseRequest(request: JoinTokenRequest): ParsedRequest {
   }
   if (request.node !== undefined) assertNodeName(request.node);
   return { role, ttlSeconds, uses, node: request.node ?? null, cidr };
+}
+
+function policyNames(names: readonly string[] = [OPERATOR_POLICY]): string[] {
+  if (names.length >= 1 && names.length <= MAX_POLICIES) return [...new Set(names.map(normalName))];
+  throw invalid(`an operator token cannot have ${names.length} policies`, `Name 1 to ${MAX_POLICIES}.`);
 }
 
 /** When the token could be used for the last time. */

@@ -71,6 +71,7 @@ export async function startServing(
       config: { ...config.certificates, ...heartbeatOf(config), trustDomain: clusterCa.trustDomain },
       barrier: vault.barrier,
       clusterCa,
+      policies: vault.policies,
       audit,
       clock,
       logger,

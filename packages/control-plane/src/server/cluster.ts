@@ -21,6 +21,7 @@ import type { ClusterCa } from "../pki/cluster-ca.js";
 import type { Storage } from "../storage/storage.js";
 import { Promotion } from "../renewal/promotion.js";
 import { Renewal } from "../renewal/renewal.js";
+import { type Authority, type Policies, type Question } from "./authority.js";
 import type { CaRotation } from "../trust/ca-rotation.js";
 import { Trust } from "../trust/trust.js";
 import { BootstrapRoom } from "./bootstrap-room.js";
@@ -29,6 +30,7 @@ import { type ClusterMeter, UNCOUNTED } from "./cluster-meter.js";
 import type { Conversation, Services } from "./exchange.js";
 import { Greetings } from "./greeting.js";
 import { OperatorConnections } from "./operator-connections.js";
+import { asOperator } from "./operator-request.js";
 import { serveCluster, type Serving } from "./quic-server.js";
 import { serveStream } from "./serve-stream.js";
 import { ServerCertificate } from "./server-certificate.js";
@@ -51,6 +53,8 @@ export interface ClusterInit {
   readonly config: ClusterConfig;
   readonly barrier: Storage;
   readonly clusterCa: ClusterCa;
+  /** Of the vault: what operators may. */
+  readonly policies: Policies;
   readonly audit: AuditLog;
   readonly clock: Clock;
   readonly logger: Logger;
@@ -96,13 +100,18 @@ export interface Cluster {
   serve(transport: Transport, options: ServeOptions, signal: AbortSignal): Promise<Serving>;
   /** How the cluster is at this moment. */
   figures(): ClusterFigures;
-  /** Answer the one request of a stream as an operator's, for the unix socket. Never rejects. */
-  serveStream(stream: Stream, signal: AbortSignal): Promise<void>;
+  /** Answer the one request of a stream as an operator's, for HTTP. Never rejects. */
+  serveStream(
+    stream: Stream,
+    options: { readonly authority: Authority; readonly signal: AbortSignal },
+  ): Promise<void>;
+  /** Do what an operator asks over HTTP, when the policies allow it. @throws {RksError} as `asOperator`. */
+  asOperator<T>(authority: Authority, question: Question, work: () => Promise<T>): Promise<T>;
 }
 
 /** Put the cluster's parts together. Nothing runs before `serve`. */
 export function createCluster(init: ClusterInit): Cluster {
-  const { config, barrier, clusterCa, audit, clock, logger } = init;
+  const { config, barrier, clusterCa, policies, audit, clock, logger } = init;
   const random = init.random ?? ((bytes: number) => new Uint8Array(randomBytes(bytes)));
   const operators = new OperatorConnections();
   const bootstraps = new BootstrapRoom();
@@ -126,6 +135,7 @@ export function createCluster(init: ClusterInit): Cluster {
   const joinTokens = new JoinTokenStore({
     ...shared,
     random,
+    policies,
     rootSpkiSha256: () => clusterCa.rootSpkiSha256,
     onRevoked: (id) => operators.revoke(id),
   });
@@ -151,6 +161,7 @@ export function createCluster(init: ClusterInit): Cluster {
     pods,
     trust,
     logs,
+    audit,
     clock,
     logger,
     meter,
@@ -186,6 +197,7 @@ export function createCluster(init: ClusterInit): Cluster {
       const ports = {
         services,
         barrier,
+        policies,
         trustDomain,
         bootstraps,
         operators,
@@ -215,21 +227,23 @@ export function createCluster(init: ClusterInit): Cluster {
       serverCertificateNotAfter: served?.notAfter,
       rootNotAfter: clusterCa.rootNotAfter,
     }),
-    async serveStream(stream, signal) {
-      await serveStream(stream, socketConversation(), services, {
+    async serveStream(stream, { authority, signal }) {
+      await serveStream(stream, httpConversation(authority), services, {
         maxMessageBytes: LIMITS.maxMessageBytes,
         signal,
       });
     },
+    asOperator: (authority, question, work) => asOperator(authority, question, work, shared),
   };
 }
 
-/** The unix socket carries an operator's authority; one stream is one request, without Hello. */
-function socketConversation(): Conversation {
+/** Who asks is known from the socket or the token; one stream is one request, without Hello. */
+function httpConversation(authority: Authority): Conversation {
   return {
     kind: "operator",
     isGreeted: true,
-    actor: "operator (socket)",
+    actor: authority.actor,
+    authority,
     connection: undefined,
     greetings: new Greetings(),
     session: undefined,

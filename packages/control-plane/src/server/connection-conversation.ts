@@ -1,4 +1,5 @@
 import type { Clock, Connection } from "@rk8s/protocol";
+import type { Authority } from "./authority.js";
 import type { CallerKind, Conversation } from "./exchange.js";
 import { Greetings } from "./greeting.js";
 import { NodeSession } from "./node-session.js";
@@ -10,6 +11,7 @@ export class ConnectionConversation implements Conversation {
   readonly greetings = new Greetings();
   #identity: PeerIdentity = { kind: "nobody" };
   #session: NodeSession | undefined;
+  #authority: Authority | undefined;
   #isRegistered = false;
 
   constructor(connection: Connection) {
@@ -22,6 +24,10 @@ export class ConnectionConversation implements Conversation {
 
   get session(): NodeSession | undefined {
     return this.#session;
+  }
+
+  get authority(): Authority | undefined {
+    return this.#authority;
   }
 
   get isGreeted(): boolean {
@@ -46,6 +52,11 @@ export class ConnectionConversation implements Conversation {
     if (identity.kind === "node") {
       this.#session = new NodeSession(identity, this.connection, ended, ports);
     }
+  }
+
+  /** What the operator at the other end may. */
+  authorize(authority: Authority): void {
+    this.#authority = authority;
   }
 
   registered(): void {

@@ -1,12 +1,13 @@
 import { CLOSE_CODES, type CloseCode, type Connection, LIMITS, RksError } from "@rk8s/protocol";
 import type { Storage } from "../storage/storage.js";
 import type { BootstrapRoom } from "./bootstrap-room.js";
+import { operatorAuthority, type Policies } from "./authority.js";
 import { closeAfter, closeAtExpiry } from "./close-timer.js";
 import { endSignal } from "./close-connection.js";
 import { ConnectionConversation } from "./connection-conversation.js";
 import type { Services } from "./exchange.js";
 import type { OperatorConnections } from "./operator-connections.js";
-import { assertCurrent, identifyPeer } from "./peer-identity.js";
+import { assertCurrent, identifyPeer, policiesOfOperator } from "./peer-identity.js";
 import { refuseStream, serveStream } from "./serve-stream.js";
 
 /** How long a connection that was refused stays, so that the peer can ask why. */
@@ -18,6 +19,7 @@ const NO_HELLO = { code: "TIMED_OUT", message: "no Hello came within 30 s" } as 
 export interface ConnectionPorts {
   readonly services: Services;
   readonly barrier: Storage;
+  readonly policies: Pick<Policies, "acl">;
   readonly trustDomain: string;
   readonly bootstraps: BootstrapRoom;
   readonly operators: OperatorConnections;
@@ -42,6 +44,11 @@ export async function serveConnection(connection: Connection, ports: ConnectionP
     if (leaf !== undefined && identity.kind !== "nobody")
       services.trust.assertIssuerCounts(leaf, identity.kind);
     await assertCurrent(identity, ports.barrier);
+    if (identity.kind === "operator") {
+      const { tokenId: id } = identity;
+      const policies = await policiesOfOperator(id, ports.barrier);
+      conversation.authorize(operatorAuthority({ id, policies }, ports.policies));
+    }
     if (conversation.session !== undefined) services.nodes.links.admit(conversation.session);
     if (identity.kind !== "nobody") {
       closeAtExpiry(connection, identity.notAfter, { clock: services.clock, ended });

@@ -1,4 +1,5 @@
-import type { MessageType } from "@rk8s/protocol";
+import type { Message, MessageType } from "@rk8s/protocol";
+import type { Asks } from "./authority.js";
 import { answerCertificateSign, answerCheckJoin, answerHello } from "./bootstrap-handlers.js";
 import type { CallerKind, Handler } from "./exchange.js";
 import {
@@ -18,11 +19,23 @@ import {
   answerListPods,
 } from "./operator-handlers.js";
 
-/** Who may send a message to the control plane, and what answers it. */
-export type Rule<T extends MessageType> =
-  | { readonly who: readonly [CallerKind, ...CallerKind[]]; readonly handle: Handler<T> }
-  | { readonly who: readonly []; readonly handle?: never };
+/** What the policies of an operator are asked about a message. */
+export interface MessageAsks<T extends MessageType> extends Asks {
+  /** What stands in the place of the pattern's parameters. Default: the message's own fields. */
+  readonly of?: (message: Message<T>) => Readonly<Record<string, unknown>>;
+}
 
+/** Who may send a message to the control plane, and what answers it. What operators may send asks their policies. */
+export type Rule<T extends MessageType> =
+  | {
+      readonly who: readonly [CallerKind, ...CallerKind[]];
+      readonly handle: Handler<T>;
+      readonly asks?: MessageAsks<T>;
+    }
+  | { readonly who: readonly []; readonly handle?: never; readonly asks?: never };
+
+const OPERATOR = ["operator"] as const;
+const POD = "rk8s/pods/:namespace/:name";
 /** Only the control plane sends it, or nobody does yet. */
 const NOBODY = { who: [] } as const;
 
@@ -53,18 +66,30 @@ export const DISPATCH_TABLE: { readonly [T in MessageType]: Rule<T> } = {
 
   TrustBundle: NOBODY,
   CreatePod: NOBODY,
-  DeletePod: { who: ["operator"], handle: answerDeletePod },
-  GetPodLogs: { who: ["operator"], handle: answerGetPodLogs },
+  DeletePod: { who: OPERATOR, asks: { operation: "delete", pattern: POD }, handle: answerDeletePod },
+  GetPodLogs: {
+    who: OPERATOR,
+    asks: { operation: "read", pattern: `${POD}/logs` },
+    handle: answerGetPodLogs,
+  },
   PodLogs: NOBODY,
   LogsMoved: NOBODY,
 
-  ApplyPod: { who: ["operator"], handle: answerApplyPod },
-  GetPod: { who: ["operator"], handle: answerGetPod },
+  ApplyPod: {
+    who: OPERATOR,
+    asks: { operation: "update", pattern: POD, of: ({ manifest }) => manifest.metadata },
+    handle: answerApplyPod,
+  },
+  GetPod: { who: OPERATOR, asks: { operation: "read", pattern: POD }, handle: answerGetPod },
   Pod: NOBODY,
-  ListPods: { who: ["operator"], handle: answerListPods },
+  ListPods: {
+    who: OPERATOR,
+    asks: { operation: "list", pattern: "rk8s/pods/:namespace?" },
+    handle: answerListPods,
+  },
   PodList: NOBODY,
-  GetNode: { who: ["operator"], handle: answerGetNode },
+  GetNode: { who: OPERATOR, asks: { operation: "read", pattern: "rk8s/nodes/:name" }, handle: answerGetNode },
   Node: NOBODY,
-  ListNodes: { who: ["operator"], handle: answerListNodes },
+  ListNodes: { who: OPERATOR, asks: { operation: "list", pattern: "rk8s/nodes" }, handle: answerListNodes },
   NodeList: NOBODY,
 };

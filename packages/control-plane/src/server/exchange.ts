@@ -7,6 +7,8 @@ import type { Trust } from "../trust/trust.js";
 import type { Clock, Logger } from "@rk8s/protocol";
 import type { Promotion } from "../renewal/promotion.js";
 import type { Renewal } from "../renewal/renewal.js";
+import type { AuditLog } from "../audit/audit-log.js";
+import type { Authority } from "./authority.js";
 import type { Greetings } from "./greeting.js";
 import type { ClusterMeter } from "./cluster-meter.js";
 import type { NodeSession } from "./node-session.js";
@@ -27,6 +29,7 @@ export interface Services {
   readonly pods: PodController;
   readonly trust: Trust;
   readonly logs: LogRelay;
+  readonly audit: AuditLog;
   readonly clock: Clock;
   readonly logger: Logger;
   readonly meter: ClusterMeter;
@@ -43,7 +46,9 @@ export interface Conversation {
   readonly isGreeted: boolean;
   /** For audit and log: `node worker-1`, `operator 0123456789abcdef`, `operator (socket)`. */
   readonly actor: string;
-  /** Undefined on the socket. */
+  /** Of an operator, and of nobody else. */
+  readonly authority: Authority | undefined;
+  /** Undefined over HTTP. */
   readonly connection: Connection | undefined;
   readonly greetings: Greetings;
   /** Of a node. */

@@ -1,4 +1,5 @@
 import { LIMITS, type Node } from "@rk8s/protocol";
+import { audited } from "../audit/audited.js";
 import { nodeObject } from "../nodes/node-view.js";
 import type { Handler } from "./exchange.js";
 
@@ -6,14 +7,21 @@ import type { Handler } from "./exchange.js";
 const MAX_PAGE_BYTES = LIMITS.maxMessageBytes - 65_536;
 
 /** Keep a pod and place it. */
-export const answerApplyPod: Handler<"ApplyPod"> = async ({ pods }, { message }) => ({
-  type: "Pod",
-  pod: await pods.apply(message.manifest),
-});
+export const answerApplyPod: Handler<"ApplyPod"> = async ({ pods, audit }, { message, conversation }) => {
+  const { namespace, name } = message.manifest.metadata;
+  const event = { operation: "pod.apply", actor: conversation.actor, fields: { namespace, name } };
+  const pod = await audited(audit, event, async () => {
+    const value = await pods.apply(message.manifest);
+    return { value, fields: { uid: value.metadata.uid, nodeName: value.spec.nodeName ?? null } };
+  });
+  return { type: "Pod", pod };
+};
 
 /** Record that a pod is to go. */
-export const answerDeletePod: Handler<"DeletePod"> = async ({ pods }, { message }) => {
-  await pods.delete(message, message);
+export const answerDeletePod: Handler<"DeletePod"> = async ({ pods, audit }, { message, conversation }) => {
+  const { namespace, name, uid } = message;
+  const event = { operation: "pod.delete", actor: conversation.actor, fields: { namespace, name, uid } };
+  await audited(audit, event, async () => ({ value: await pods.delete(message, message) }));
   return { type: "Ack" };
 };
 

@@ -1,7 +1,7 @@
 import { createHash } from "node:crypto";
 import { type Connection, RksError } from "@rk8s/protocol";
 import { parseClientLeaf } from "@rk8s/x509";
-import { joinTokenRecords } from "../join/join-token-record.js";
+import { joinTokenRecords, policiesOf } from "../join/join-token-record.js";
 import { assertWelcome, nodeEvicted, notCurrent, standingOf } from "../nodes/node-certificates.js";
 import { nodeRecords } from "../nodes/node-record.js";
 import type { Storage } from "../storage/storage.js";
@@ -73,4 +73,10 @@ async function assertCurrentOperator(tokenId: string, barrier: Storage): Promise
       suggestion: "Ask for a new token: `rks gen join-token --role operator`.",
     });
   }
+}
+
+/** Names of the policies that an operator of this token has. None when there is no such token any more. */
+export async function policiesOfOperator(tokenId: string, barrier: Storage): Promise<readonly string[]> {
+  const token = (await joinTokenRecords(barrier).read(tokenId))?.record;
+  return token === undefined ? [] : policiesOf(token);
 }

@@ -8,7 +8,9 @@ import {
   withDeadline,
 } from "@rk8s/protocol";
 import { DISPATCH_TABLE, type Rule } from "./dispatch-table.js";
+import { questionOf } from "./authority.js";
 import type { CallerKind, Conversation, Exchange, Services } from "./exchange.js";
+import { asOperator } from "./operator-request.js";
 
 /** What is read and thrown away behind a refused request, so that its sender gets to read the refusal. */
 const MAX_DRAINED_BYTES = 2 * LIMITS.maxMessageBytes;
@@ -94,7 +96,12 @@ async function dispatch<T extends MessageType>(
       suggestion: "Say Hello first on every connection.",
     });
   }
-  return rule.handle(services, exchange);
+  const { handle, asks } = rule;
+  const { authority } = conversation;
+  if (authority === undefined || message.type === "Hello") return handle(services, exchange);
+  if (asks === undefined) throw new RksError("INTERNAL", `no policy decides about ${message.type}`);
+  const values: Readonly<Record<string, unknown>> = asks.of?.(message) ?? { ...message };
+  return asOperator(authority, questionOf(asks, values), () => handle(services, exchange), services);
 }
 
 async function send(

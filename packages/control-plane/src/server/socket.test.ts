@@ -10,6 +10,7 @@ import {
 import { aPodManifest, aWelcome } from "@rk8s/protocol/testing";
 import fc from "fast-check";
 import { expect, test } from "vitest";
+import { SOCKET_AUTHORITY } from "./authority.js";
 import { aCluster, type TestCluster } from "./testing/a-cluster.js";
 
 /** Both directions of one exchange on a unix socket. */
@@ -42,7 +43,10 @@ class SocketStream implements Stream {
 
 async function ask(cluster: TestCluster, ...request: Uint8Array[]): Promise<RksMessage> {
   const stream = new SocketStream(request);
-  await cluster.cluster.serveStream(stream, new AbortController().signal);
+  await cluster.cluster.serveStream(stream, {
+    authority: SOCKET_AUTHORITY,
+    signal: new AbortController().signal,
+  });
   return (await stream.answer().receiveMessage()).message;
 }
 

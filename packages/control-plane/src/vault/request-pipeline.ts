@@ -1,7 +1,7 @@
 import { RksError, Secret } from "@rk8s/protocol";
 
 import type { AuditedRequest, RequestAudit } from "./audit/request-audit.js";
-import type { Answer, Backend, Caller, LeaseGrant, Operation } from "./backend.js";
+import type { Answer, Backend, Caller, Connection, LeaseGrant, Operation } from "./backend.js";
 import type { EntityStore } from "./identity/entity-store.js";
 import { policyIdentity } from "./identity/entity.js";
 import type { LeaseStore } from "./lease/lease-store.js";
@@ -10,6 +10,7 @@ import type { MountEntry } from "./mount/mount-table.js";
 import type { Mounts } from "./mount/mounts.js";
 import { helpAnswer } from "./path-help.js";
 import { operationFor, type PathMatch, type PathOperation } from "./path-table.js";
+import type { Acl } from "./policy/acl.js";
 import { denialSuggestion } from "./policy/denial.js";
 import type { PolicyIdentity } from "./policy/policy.js";
 import type { PolicyStore } from "./policy/policy-store.js";
@@ -52,6 +53,15 @@ interface Admission {
   readonly token: LiveToken | undefined;
   readonly caller: Caller | undefined;
   readonly refusal: RksError | undefined;
+}
+
+/** Whoever holds a token that was accepted. */
+export interface TokenHolder {
+  /** What the token is called in audit lines. */
+  readonly name: string;
+  readonly policies: readonly string[];
+  /** What they allow. */
+  readonly acl: Acl;
 }
 
 /** An answer, and how to take back what it gives away if it cannot be given. */
@@ -102,6 +112,22 @@ export class RequestPipeline {
       // Dead already; what cannot be deleted now, because the request sealed the vault or filled the disk, is due at once.
       if (token?.entry.usesLeft === SPENT) await tokens.revoke(token.hash).catch(() => undefined);
     }
+  }
+
+  /**
+   * As whom a token acts on paths that are served outside of the vault; takes one use of it. Undefined when it is not
+   * alive or not to be used from there.
+   */
+  async holderOf(clientToken: Secret<string>, connection: Connection): Promise<TokenHolder | undefined> {
+    const { tokens, policies } = this.#parts;
+    const token = await tokens.use(clientToken.reveal());
+    if (token === undefined) return undefined;
+    const { entry, hash } = token;
+    if (entry.usesLeft === SPENT) await tokens.revoke(hash).catch(() => undefined);
+    const identity = await this.#identity(entry);
+    if (identity === "refused" || !isWithin(entry.boundCidrs, connection)) return undefined;
+    const acl = await policies.acl(entry.policies, identity);
+    return { name: entry.displayName, policies: entry.policies, acl };
   }
 
   async #answer(admission: Admission, audited: AuditedRequest): Promise<HandledAnswer | undefined> {

@@ -1,10 +1,10 @@
 import { RksError } from "@rk8s/protocol";
-import type { Clock, Logger } from "@rk8s/protocol";
+import type { Clock, Logger, Secret } from "@rk8s/protocol";
 
 import { type AuditBroker, openAuditBroker } from "./audit/audit-broker.js";
 import type { LineWriter } from "./audit/audit-device.js";
 import { auditPaths } from "./audit/audit-paths.js";
-import type { Backend, BackendFactory, JsonObject } from "./backend.js";
+import type { Backend, BackendFactory, Connection, JsonObject } from "./backend.js";
 import { EntityStore } from "./identity/entity-store.js";
 import { identityPaths } from "./identity/identity-paths.js";
 import { Expirer } from "./lease/expirer.js";
@@ -21,7 +21,7 @@ import type { Acl } from "./policy/acl.js";
 import { policyPaths } from "./policy/policy-paths.js";
 import { PolicyStore } from "./policy/policy-store.js";
 import type { CanonicalRequest, HandledAnswer } from "./request.js";
-import { RequestPipeline } from "./request-pipeline.js";
+import { RequestPipeline, type TokenHolder } from "./request-pipeline.js";
 import type { Barrier } from "./seal/barrier.js";
 import { aclOfToken } from "./sys/acl-of-token.js";
 import { capabilityPaths } from "./sys/capability-paths.js";
@@ -66,6 +66,7 @@ export interface ServedPath {
 export class UnsealedVault implements AsyncDisposable {
   readonly barrier: Barrier;
   readonly mounts: Mounts;
+  readonly policies: PolicyStore;
   readonly #pipeline: RequestPipeline;
   readonly #tokens: TokenStore;
   readonly #audit: AuditBroker;
@@ -74,6 +75,7 @@ export class UnsealedVault implements AsyncDisposable {
   private constructor(parts: {
     barrier: Barrier;
     mounts: Mounts;
+    policies: PolicyStore;
     pipeline: RequestPipeline;
     tokens: TokenStore;
     audit: AuditBroker;
@@ -81,6 +83,7 @@ export class UnsealedVault implements AsyncDisposable {
   }) {
     this.barrier = parts.barrier;
     this.mounts = parts.mounts;
+    this.policies = parts.policies;
     this.#pipeline = parts.pipeline;
     this.#tokens = parts.tokens;
     this.#audit = parts.audit;
@@ -185,6 +188,7 @@ export class UnsealedVault implements AsyncDisposable {
     return new UnsealedVault({
       barrier,
       mounts,
+      policies,
       pipeline,
       tokens,
       audit,
@@ -208,6 +212,11 @@ export class UnsealedVault implements AsyncDisposable {
   /** Answer a request; see `RequestPipeline`. */
   handle(request: CanonicalRequest, id: string): Promise<HandledAnswer | undefined> {
     return this.#pipeline.handle(request, id);
+  }
+
+  /** See `RequestPipeline`. */
+  holderOf(clientToken: Secret<string>, connection: Connection): Promise<TokenHolder | undefined> {
+    return this.#pipeline.holderOf(clientToken, connection);
   }
 
   /** Make a token that has no parent. */

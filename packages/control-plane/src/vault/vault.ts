@@ -4,11 +4,13 @@ import { RksError } from "@rk8s/protocol";
 import type { Secret } from "@rk8s/protocol";
 
 import type { Storage } from "../storage/storage.js";
-import type { Answer, Backend, JsonObject } from "./backend.js";
+import type { Answer, Backend, Connection, JsonObject } from "./backend.js";
 import type { InitOptions, InitResult } from "./initialization.js";
 import type { MountOptions } from "./mount/mount-settings.js";
 import { operationFor, PathTable } from "./path-table.js";
+import type { PolicyStore } from "./policy/policy-store.js";
 import { toVaultAnswer } from "./request.js";
+import type { TokenHolder } from "./request-pipeline.js";
 import type { VaultAnswer, VaultRequest, VaultResponse } from "./request.js";
 import { canonicalPath } from "./request-path.js";
 import { readSeal, type StoredSeal } from "./seal/seal.js";
@@ -186,6 +188,23 @@ export class Vault implements AsyncDisposable {
     const target = this.#unsealed().mounts.route(path.endsWith("/") ? path : `${path}/`);
     if (target !== undefined && target.path === "") return target.backend;
     throw new RksError("NOT_FOUND", `no engine is mounted at "${path}"`, { suggestion: "Mount one first." });
+  }
+
+  /**
+   * The policies, for subsystems of the same process that ask them about paths of their own.
+   * @throws {RksError} VAULT_SEALED, VAULT_NOT_INITIALIZED
+   */
+  get policies(): Pick<PolicyStore, "acl" | "read"> {
+    return this.#unsealed().policies;
+  }
+
+  /**
+   * As whom a token acts on paths that are served outside of the vault; takes one use of it. Undefined when it is not
+   * alive or not to be used from there.
+   * @throws {RksError} VAULT_SEALED, VAULT_NOT_INITIALIZED
+   */
+  holderOf(clientToken: Secret<string>, connection: Connection): Promise<TokenHolder | undefined> {
+    return this.#unsealed().holderOf(clientToken, connection);
   }
 
   /**

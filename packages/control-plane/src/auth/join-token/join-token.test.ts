@@ -38,6 +38,7 @@ async function aJoinTokenVault(role: JsonObject = {}): Promise<JoinTokenVault> {
     barrier: vault.vault.barrier,
     audit: new MemoryAudit(),
     clock: vault.clock,
+    policies: vault.vault.policies,
     rootSpkiSha256: () => new Uint8Array(32),
   });
   const challenge = async (id: string): Promise<string> => {

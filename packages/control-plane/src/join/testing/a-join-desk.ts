@@ -8,6 +8,7 @@ import type { JoinCheck } from "../join-check.js";
 import { type JoinTokenRequest, JoinTokenStore } from "../join-token-store.js";
 import { aClusterCa } from "./a-cluster-ca.js";
 import { aRequest, type RequestOptions } from "./a-request.js";
+import { PolicyStore } from "../../vault/policy/policy-store.js";
 import { FaultyStorage } from "./faulty-storage.js";
 import { MemoryAudit } from "./memory-audit.js";
 
@@ -36,6 +37,7 @@ export class JoinDesk {
       barrier: this.storage,
       audit: this.audit,
       clock: this.clock,
+      policies: new PolicyStore(this.storage),
       rootSpkiSha256: () => this.ca.rootSpkiSha256,
     });
     this.enrolment = this.#open();

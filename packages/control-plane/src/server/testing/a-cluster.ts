@@ -4,7 +4,9 @@ import { aClusterCa, TRUST_DOMAIN } from "../../join/testing/a-cluster-ca.js";
 import { FaultyStorage } from "../../join/testing/faulty-storage.js";
 import { MemoryAudit } from "../../join/testing/memory-audit.js";
 import type { JoinTokenRequest } from "../../join/join-token-store.js";
+import { CLUSTER_POLICIES } from "../../lifecycle/cluster-policies.js";
 import type { ClusterCa } from "../../pki/cluster-ca.js";
+import { PolicyStore } from "../../vault/policy/policy-store.js";
 import { type Cluster, createCluster } from "../cluster.js";
 import { TestPeer } from "./test-peer.js";
 
@@ -17,6 +19,7 @@ export class TestCluster implements AsyncDisposable {
   readonly audit: MemoryAudit;
   readonly transport: MemoryTransport;
   readonly ca: ClusterCa;
+  readonly policies: PolicyStore;
   readonly cluster: Cluster;
   readonly address: SocketAddress;
   readonly ended: Promise<void>;
@@ -25,7 +28,7 @@ export class TestCluster implements AsyncDisposable {
   constructor(
     parts: Pick<
       TestCluster,
-      "clock" | "storage" | "audit" | "transport" | "ca" | "cluster" | "address" | "ended"
+      "clock" | "storage" | "audit" | "transport" | "ca" | "policies" | "cluster" | "address" | "ended"
     >,
     stop: AbortController,
   ) {
@@ -34,6 +37,7 @@ export class TestCluster implements AsyncDisposable {
     this.audit = parts.audit;
     this.transport = parts.transport;
     this.ca = parts.ca;
+    this.policies = parts.policies;
     this.cluster = parts.cluster;
     this.address = parts.address;
     this.ended = parts.ended;
@@ -66,9 +70,9 @@ export class TestCluster implements AsyncDisposable {
   }
 
   /** Exchange an operator token for a certificate and connect with it. */
-  async operator(): Promise<TestPeer> {
+  async operator(policies?: readonly string[]): Promise<TestPeer> {
     const identity = await TestPeer.join(this, {
-      token: await this.token({ role: "operator" }),
+      token: await this.token({ role: "operator", policies }),
       role: "operator",
     });
     const peer = await TestPeer.dial(this, identity);
@@ -95,6 +99,8 @@ export async function aCluster(
   const ca = options.ca ?? (await aClusterCa(storage, clock));
   const audit = new MemoryAudit();
   const transport = createMemoryTransport();
+  const policies = new PolicyStore(storage);
+  await policies.write("operator", CLUSTER_POLICIES["operator"]!);
   const cluster = createCluster({
     config: {
       trustDomain: TRUST_DOMAIN,
@@ -106,6 +112,7 @@ export async function aCluster(
     },
     barrier: storage,
     clusterCa: ca,
+    policies,
     audit,
     clock,
     logger: silentLogger,
@@ -113,5 +120,5 @@ export async function aCluster(
   const stop = new AbortController();
   const where = { host: "127.0.0.1", port: 0, dnsNames: [], ipAddresses: ["127.0.0.1"] };
   const { address, ended } = await cluster.serve(transport, where, stop.signal);
-  return new TestCluster({ clock, storage, audit, transport, ca, cluster, address, ended }, stop);
+  return new TestCluster({ clock, storage, audit, transport, ca, policies, cluster, address, ended }, stop);
 }

@@ -3,7 +3,7 @@ import { encodeName, OID, parseCertificate, parseIpAddress } from "@rk8s/x509";
 import type { Storage, Write } from "../storage/storage.js";
 import type { Answer, Backend, MountInit } from "../vault/backend.js";
 import { type BackendPath, operation, parameter, PathTable } from "../vault/path-table.js";
-import type { IssuedCertificate } from "./certificate-authority.js";
+import type { CertificateAuthority, IssuedCertificate } from "./certificate-authority.js";
 import { assertModest, type ProvenRequest } from "./cluster-request.js";
 import type {
   ClusterCaInit,
@@ -31,6 +31,8 @@ import {
 import { createFastKeyPair, exportPkcs8 } from "./key-pair.js";
 import { encodeLeafExtensions, type LeafExtensions } from "./leaf-extensions.js";
 import { toDnsName } from "./name-rules.js";
+import { clusterStatusPaths } from "./cluster-status-paths.js";
+import { clusterCertificatesByEnd, tidyClusterCertificates } from "./cluster-tidy.js";
 import { CLUSTER_PUBLIC_PATHS, readClusterPublic } from "./cluster-reads.js";
 
 /** Where the cluster's CA is mounted; users cannot mount anything there. */
@@ -50,19 +52,21 @@ interface ClusterState extends StoredRoots {
  * writes, so that certificate, token and node are committed in one transaction or not at all.
  */
 export class ClusterCa implements Backend {
-  readonly paths = new PathTable(this.#paths());
+  readonly paths: PathTable;
   /** Certificates that are void before their end. */
   readonly revocations: ClusterRevocations;
   readonly #mount: MountInit;
   readonly #barrier: Storage;
   readonly #clock: Clock;
   #state: ClusterState | undefined;
+  #signers: readonly CertificateAuthority[] = [];
 
   private constructor(mount: MountInit, barrier: Storage, clock: Clock) {
     this.#mount = mount;
     this.#barrier = barrier;
     this.revocations = new ClusterRevocations(barrier, mount.storagePrefix);
     this.#clock = clock;
+    this.paths = new PathTable(this.#paths());
   }
 
   /** Open the mount; it may not be initialised yet. @throws {RksError} STORAGE_CORRUPT. */
@@ -206,6 +210,13 @@ export class ClusterCa implements Backend {
     return this.#prepareClient("operator", "operator", request.tokenId, request);
   }
 
+  /** Forget certificates and revocations that are over. Returns how many. */
+  async tidy(): Promise<number> {
+    const now = this.#clock.now();
+    const certificates = await tidyClusterCertificates(this.#barrier, this.#mount.storagePrefix, now);
+    return certificates + (await this.revocations.tidy(now));
+  }
+
   [Symbol.asyncDispose](): Promise<void> {
     this.#state = undefined;
     return Promise.resolve();
@@ -235,9 +246,18 @@ export class ClusterCa implements Backend {
           barrier: this.#barrier,
           prefix: this.#mount.storagePrefix,
           roots: this.#state?.roots,
+          revocations: this.revocations,
         }),
     });
+    const status = clusterStatusPaths({
+      revocations: this.revocations,
+      barrier: this.#barrier,
+      prefix: this.#mount.storagePrefix,
+      clock: this.#clock,
+      authorities: () => this.#authorities(),
+    });
     return [
+      ...status.map(({ pattern, operations }) => ({ pattern, operations: { ...refused, ...operations } })),
       ...CLUSTER_PUBLIC_PATHS.map((pattern) => ({ pattern, operations: { read, ...refused } })),
       {
         pattern: ROLES_PATH,
@@ -264,6 +284,13 @@ export class ClusterCa implements Backend {
         operations: { read: operation({ summary: "Nothing is here.", handle: () => undefined }), ...refused },
       },
     ];
+  }
+
+  /** Whose certificates are told about: the same array as long as they stay the same. */
+  #authorities(): readonly CertificateAuthority[] {
+    const issuer = this.#state?.issuer;
+    if (this.#signers[0] !== issuer) this.#signers = issuer === undefined ? [] : [issuer];
+    return this.#signers;
   }
 
   #prepareClient(
@@ -320,6 +347,7 @@ export class ClusterCa implements Backend {
       });
     }
     const record = { der: issued.der, role: roleName };
+    const { storagePrefix } = this.#mount;
     return {
       certificate: issued.der,
       chain: issuerChain(roots, now),
@@ -327,7 +355,13 @@ export class ClusterCa implements Backend {
       notBefore: issued.notBefore,
       notAfter: issued.notAfter,
       spki: leaf.spki,
-      writes: [clusterCertificateWrite(this.#mount.storagePrefix, issued.serialNumber, record)],
+      writes: [
+        clusterCertificateWrite(storagePrefix, issued.serialNumber, record),
+        clusterCertificatesByEnd(this.#barrier, storagePrefix).put({
+          serialNumber: issued.serialNumber,
+          notAfterMs: issued.notAfter,
+        }),
+      ],
     };
   }
 

@@ -2,8 +2,10 @@ import { parseCertificate } from "@rk8s/x509";
 import type { Storage } from "../storage/storage.js";
 import type { Answer } from "../vault/backend.js";
 import { certificatePem } from "./certificate-format.js";
+import type { ClusterRevocation, ClusterRevocations } from "./cluster-revocation.js";
 import { type ClusterRoots, trustedRoots } from "./cluster-roots.js";
 import { readClusterCertificate } from "./cluster-store.js";
+import { revocationTime } from "./revocation/revoke.js";
 import { parseSerialNumber } from "./serial-number.js";
 
 /** Paths of the cluster CA that everyone may read. */
@@ -19,6 +21,7 @@ export async function readClusterPublic(
     readonly barrier: Storage;
     readonly prefix: string;
     readonly roots: ClusterRoots | undefined;
+    readonly revocations: ClusterRevocations;
   },
 ): Promise<Answer | undefined> {
   const root = source.roots?.active.certificate.der;
@@ -48,6 +51,7 @@ async function readBySerial(
     readonly barrier: Storage;
     readonly prefix: string;
     readonly roots: ClusterRoots | undefined;
+    readonly revocations: ClusterRevocations;
   },
 ): Promise<Answer | undefined> {
   const [text = "", ...form] = rest.split("/");
@@ -59,7 +63,7 @@ async function readBySerial(
   if (der === undefined) return undefined;
   switch (form.join("/")) {
     case "":
-      return certificateData(der);
+      return certificateData(der, await source.revocations.find(serialNumber));
     case "raw":
       return raw("application/pkix-cert", der, { certificate: certificatePem(der) });
     case "raw/pem":
@@ -71,16 +75,24 @@ async function readBySerial(
   }
 }
 
-function certificateData(der: Uint8Array): { readonly data: NonNullable<Answer["data"]> } {
+function certificateData(
+  der: Uint8Array,
+  revocation?: ClusterRevocation,
+): { readonly data: NonNullable<Answer["data"]> } {
   const { notAfter } = parseCertificate(der);
   return {
     data: {
       certificate: certificatePem(der),
       expiration: Math.floor(notAfter / 1000),
-      revocation_time: 0,
-      revocation_time_rfc3339: "",
+      ...revocationTimes(revocation),
     },
   };
+}
+
+function revocationTimes(revocation: ClusterRevocation | undefined): NonNullable<Answer["data"]> {
+  return revocation === undefined
+    ? { revocation_time: 0, revocation_time_rfc3339: "" }
+    : revocationTime(revocation);
 }
 
 function raw(contentType: string, body: string | Uint8Array, data: NonNullable<Answer["data"]>): Answer {

@@ -15,7 +15,9 @@ import { KeyMaker } from "./key-maker.js";
 import { openPkiMount, type PkiPorts } from "./pki-mount.js";
 import { crlConfigPaths } from "./revocation/crl-config-paths.js";
 import { crlPaths } from "./revocation/crl-paths.js";
+import { mountOcspSource } from "./revocation/mount-ocsp.js";
 import { ocspPaths } from "./revocation/ocsp-paths.js";
+import { OcspResponder } from "./revocation/ocsp-responder.js";
 import { revokePaths } from "./revocation/revoke-paths.js";
 import { revokeLeased } from "./revocation/revoke.js";
 import { tidyPaths } from "./revocation/tidy-paths.js";
@@ -41,7 +43,7 @@ export function pkiBackend(ports: Pick<PkiPorts, "clock" | "createSerialNumber">
         ...crlPaths(pki),
         ...crlConfigPaths(pki),
         ...revokePaths(pki),
-        ...ocspPaths(pki),
+        ...ocspPaths(new OcspResponder(mountOcspSource(pki))),
         ...tidyPaths(pki),
         ...certificatePaths(pki),
         ...certificateListPaths(pki),

@@ -208,7 +208,7 @@ export function createCluster(init: ClusterInit): Cluster {
       const stop = new AbortController();
       const inner = AbortSignal.any([signal, stop.signal]);
       const serving = await serveCluster({ host, port }, ports, inner);
-      const tidy = tidyForever([() => joinTokens.tidy(), () => enrolment.tidy()], {
+      const tidy = tidyForever([() => joinTokens.tidy(), () => enrolment.tidy(), () => clusterCa.tidy()], {
         clock,
         logger,
         signal: inner,

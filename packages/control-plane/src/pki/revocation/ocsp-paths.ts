@@ -1,8 +1,7 @@
 import { encodeOcspError, MAX_OCSP_REQUEST_BYTES } from "@rk8s/x509";
 import type { Answer } from "../../vault/backend.js";
 import { type BackendPath, parameter } from "../../vault/path-table.js";
-import type { PkiMount } from "../pki-mount.js";
-import { OcspResponder } from "./ocsp-responder.js";
+import type { OcspResponder } from "./ocsp-responder.js";
 
 /** Base64 takes four characters for three bytes; percent-encoded ones were decoded before. */
 const MAX_BASE64 = Math.ceil(MAX_OCSP_REQUEST_BYTES / 3) * 4;
@@ -11,8 +10,7 @@ const MAX_BASE64 = Math.ceil(MAX_OCSP_REQUEST_BYTES / 3) * 4;
  * `ocsp`: DER questions for everyone, in the body of a POST (as bytes, or as base64, in the field `request`) or in the path
  * of a GET (RFC 6960 appendix A.1). Refusals are OCSP answers too, with status 200.
  */
-export function ocspPaths(pki: PkiMount): BackendPath[] {
-  const responder = new OcspResponder(pki);
+export function ocspPaths(responder: Pick<OcspResponder, "answer">): BackendPath[] {
   const answer = async (request: Uint8Array | undefined): Promise<Answer> => {
     const body =
       request === undefined ? encodeOcspError("malformedRequest") : await responder.answer(request);

@@ -1,48 +1,72 @@
 import { hash as digest } from "node:crypto";
-import { RksError } from "@rk8s/protocol";
+import { type Clock, RksError } from "@rk8s/protocol";
 import {
   assembleOcspResponse,
   buildOcspResponseData,
+  type Certificate,
   encodeOcspError,
   type OcspCertId,
+  type OcspCertStatus,
   type OcspHash,
   type OcspRequest,
   type OcspSingleResponse,
   parseOcspRequest,
   subjectPublicKeyBits,
 } from "@rk8s/x509";
-import type { Issuer, IssuerState } from "../issuer/issuer.js";
-import { revocationSigning } from "../issuer/revocation-algorithm.js";
-import type { PkiMount } from "../pki-mount.js";
+import type { CertificateAuthority } from "../certificate-authority.js";
+import type { SignatureOptions } from "../signing.js";
 import { crlIdOf } from "./crl-signer.js";
 
 const HASHES: readonly OcspHash[] = ["sha1", "sha256", "sha384", "sha512"];
 
-/** Issuers that questions can be about. */
-interface Named {
-  readonly issuer: Issuer;
+/** An issuer that questions can be about. */
+export interface OcspIssuer {
+  readonly certificate: Certificate;
+  /** Whether it may sign answers and its key is here. */
+  readonly maySign: boolean;
+}
+
+/** Whose certificates there are, and what is known of them. */
+export interface OcspSource<I extends OcspIssuer = OcspIssuer> {
+  readonly clock: Clock;
+  readonly isEnabled: boolean;
+  /** How long an answer holds, milliseconds; 0: it does not say. */
+  readonly validityMs: number;
+  /** The same array as long as nothing changes. */
+  readonly issuers: readonly I[];
+  /** Who signs when nobody asks about a known issuer. */
+  readonly defaultIssuer: I | undefined;
+  signer(
+    issuer: I,
+  ): Promise<{ readonly authority: CertificateAuthority; readonly options: SignatureOptions }>;
+  /** What is known of a certificate of an issuer, see `crlIdOf`. */
+  statusOf(serialNumber: string, crlId: string): Promise<OcspCertStatus>;
+}
+
+/** An issuer under the hashes that questions name it by. */
+interface Named<I> {
+  readonly issuer: I;
   readonly crlId: string;
 }
 
 /**
- * Answers whether certificates are revoked (RFC 6960), signed by the issuer itself. A certificate that is not known is
- * `good` unless it is revoked: roles with `no_store` keep none. Whose issuer is not known is `unknown`. Refusals are
- * unsigned, as the RFC has them, and never throw.
+ * Answers whether certificates are revoked (RFC 6960), signed by the issuer itself. A certificate whose issuer is not known
+ * is `unknown`. Refusals are unsigned, as the RFC has them, and never throw.
  */
-export class OcspResponder {
-  readonly #pki: PkiMount;
-  /** By hash algorithm and both hashes, of the state that they were made of. */
-  #named = new Map<string, Named[]>();
-  #state: IssuerState | undefined;
-  #responderIds = new Map<string, Uint8Array>();
+export class OcspResponder<I extends OcspIssuer = OcspIssuer> {
+  readonly #source: OcspSource<I>;
+  /** By hash algorithm and both hashes, of the issuers that they were made of. */
+  #named = new Map<string, Named<I>[]>();
+  #issuers: readonly I[] | undefined;
+  #responderIds = new Map<I, Uint8Array>();
 
-  constructor(pki: PkiMount) {
-    this.#pki = pki;
+  constructor(source: OcspSource<I>) {
+    this.#source = source;
   }
 
   /** The DER answer to a DER request. */
   async answer(request: Uint8Array): Promise<Uint8Array> {
-    if (this.#pki.crlConfig.settings.ocsp_disable) return encodeOcspError("unauthorized");
+    if (!this.#source.isEnabled) return encodeOcspError("unauthorized");
     let parsed: OcspRequest;
     try {
       parsed = parseOcspRequest(request);
@@ -63,21 +87,20 @@ export class OcspResponder {
     const asked = request.certIds.map((certId) => ({ certId, named: this.#find(certId) }));
     const known = asked.flatMap(({ named }) => named);
     const signer =
-      known.find(({ issuer }) => maySign(issuer))?.issuer ??
-      (known.length === 0 ? this.#pki.issuers.find("default") : undefined);
-    if (signer === undefined || !maySign(signer)) return encodeOcspError("unauthorized");
+      known.find(({ issuer }) => issuer.maySign)?.issuer ??
+      (known.length === 0 ? this.#source.defaultIssuer : undefined);
+    if (signer?.maySign !== true) return encodeOcspError("unauthorized");
     const signerCrlId = crlIdOf(signer.certificate);
-    const now = this.#pki.clock.now();
-    const { ocspExpiryMs } = this.#pki.crlConfig;
-    const dates = { thisUpdate: now, ...(ocspExpiryMs === 0 ? {} : { nextUpdate: now + ocspExpiryMs }) };
+    const now = this.#source.clock.now();
+    const { validityMs } = this.#source;
+    const dates = { thisUpdate: now, ...(validityMs === 0 ? {} : { nextUpdate: now + validityMs }) };
     const responses: OcspSingleResponse[] = [];
     for (const { certId, named } of asked) {
       const isOwn = named.some(({ crlId }) => crlId === signerCrlId);
       responses.push(await this.#statusOf(certId, isOwn ? signerCrlId : undefined, dates));
     }
     const { nonce } = request;
-    const authority = await this.#pki.issuers.authority(signer, "ocsp-signing");
-    const options = revocationSigning(signer);
+    const { authority, options } = await this.#source.signer(signer);
     const data = buildOcspResponseData({
       responderId: { keyHash: this.#responderId(signer) },
       producedAt: now,
@@ -96,38 +119,33 @@ export class OcspResponder {
     dates: { readonly thisUpdate: number; readonly nextUpdate?: number },
   ): Promise<OcspSingleResponse> {
     if (crlId === undefined) return { certId, ...dates, status: "unknown" };
-    const record = await this.#pki.revocations.find(serialNumber);
-    // A record of no list waits for its issuer to be found: to be safe it may be this one.
-    if (record === undefined || (record.crlId !== crlId && record.crlId !== "")) {
-      return { certId, ...dates, status: "good" };
-    }
-    return { certId, ...dates, status: "revoked", revocationTimeMs: record.revokedAtMs };
+    return { certId, ...dates, ...(await this.#source.statusOf(serialNumber, crlId)) };
   }
 
-  #find({ hash, issuerNameHash, issuerKeyHash }: OcspCertId): readonly Named[] {
+  #find({ hash, issuerNameHash, issuerKeyHash }: OcspCertId): readonly Named<I>[] {
     if (hash === undefined) return [];
-    const { state } = this.#pki.issuers;
-    if (this.#state !== state) {
-      this.#named = nameIssuers(state);
+    const { issuers } = this.#source;
+    if (this.#issuers !== issuers) {
+      this.#named = nameIssuers(issuers);
       this.#responderIds = new Map();
-      this.#state = state;
+      this.#issuers = issuers;
     }
     return this.#named.get(keyOf(hash, issuerNameHash, issuerKeyHash)) ?? [];
   }
 
-  #responderId(issuer: Issuer): Uint8Array {
-    let keyHash = this.#responderIds.get(issuer.id);
+  #responderId(issuer: I): Uint8Array {
+    let keyHash = this.#responderIds.get(issuer);
     if (keyHash === undefined) {
       keyHash = digest("sha1", keyBits(issuer), "buffer");
-      this.#responderIds.set(issuer.id, keyHash);
+      this.#responderIds.set(issuer, keyHash);
     }
     return keyHash;
   }
 }
 
-function nameIssuers(state: IssuerState): Map<string, Named[]> {
-  const named = new Map<string, Named[]>();
-  for (const issuer of state.issuers.values()) {
+function nameIssuers<I extends OcspIssuer>(issuers: readonly I[]): Map<string, Named<I>[]> {
+  const named = new Map<string, Named<I>[]>();
+  for (const issuer of issuers) {
     const name = issuer.certificate.subject.der;
     const bits = keyBits(issuer);
     const entry = { issuer, crlId: crlIdOf(issuer.certificate) };
@@ -139,14 +157,10 @@ function nameIssuers(state: IssuerState): Map<string, Named[]> {
   return named;
 }
 
-function keyBits(issuer: Issuer): Uint8Array {
+function keyBits(issuer: OcspIssuer): Uint8Array {
   return subjectPublicKeyBits(issuer.certificate.spki, { code: "CERTIFICATE_INVALID" });
 }
 
 function keyOf(hash: OcspHash, nameHash: Uint8Array, keyHash: Uint8Array): string {
   return `${hash}:${Buffer.from(nameHash).toString("latin1")}${Buffer.from(keyHash).toString("latin1")}`;
-}
-
-function maySign(issuer: Issuer): boolean {
-  return issuer.keyId !== "" && issuer.usage.includes("ocsp-signing");
 }

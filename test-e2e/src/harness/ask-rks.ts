@@ -80,12 +80,19 @@ export async function clusterState(rks: RksSocket): Promise<ClusterState> {
 }
 
 /** Send one message as the operator on the host of rks; returns its answer, `Error` included. */
-export async function tellRks({ socket }: RksSocket, message: RksMessage): Promise<RksMessage> {
-  const frame = encodeFrame("message", encodeMessage(message));
-  const answer = await exchange(socket, { method: "POST", path: MESSAGES_PATH }, frame);
-  const [first] = new FrameDecoder().push(answer);
+export async function tellRks(rks: RksSocket, message: RksMessage): Promise<RksMessage> {
+  const [first] = await framesFromRks(rks, message);
   if (first === undefined) throw new Error("rks answered nothing");
   return decodeMessage(first.body);
+}
+
+/** The same; returns everything that comes. */
+export async function framesFromRks(
+  { socket }: RksSocket,
+  message: RksMessage,
+): Promise<ReturnType<FrameDecoder["push"]>> {
+  const frame = encodeFrame("message", encodeMessage(message));
+  return new FrameDecoder().push(await exchange(socket, { method: "POST", path: MESSAGES_PATH }, frame));
 }
 
 async function exchange(

@@ -71,6 +71,10 @@ export class Daemon implements AsyncDisposable {
     return this.#child.pid!;
   }
 
+  get isRunning(): boolean {
+    return !this.#hasExited;
+  }
+
   /** Resolves with the exit status, null when a signal ended the process. */
   get exited(): Promise<number | null> {
     return this.#exited;

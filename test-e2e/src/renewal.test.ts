@@ -1,0 +1,16 @@
+import { expect, test } from "vitest";
+import { renewUnderFire } from "./harness/renewal-story.js";
+
+const LIFETIMES = { node_ttl: "10s", server_ttl: "10s" };
+
+test("a log stream and ten requests a second stay open while certificates of ten seconds come and go", async () => {
+  const outcome = await renewUnderFire({ certificates: LIFETIMES, seconds: 40 });
+
+  expect(outcome.generations).toBeGreaterThanOrEqual(4);
+  expect(outcome.serverCertificates).toBeGreaterThanOrEqual(4);
+  expect(outcome.failures).toEqual([]);
+  expect(outcome.requests).toBeGreaterThan(200);
+  expect(outcome.missedLines).toEqual([]);
+  expect(outcome.followerLived).toBe(true);
+  expect(outcome.agentEvents).toEqual([]);
+});

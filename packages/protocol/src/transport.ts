@@ -65,6 +65,11 @@ export interface ListenOptions extends ServerConfig {
   readonly maxHandshakes?: number;
   /** Established connections; further ones are closed with `CLOSE_CODES.BUSY`. */
   readonly maxConnections?: number;
+  /**
+   * 32 secret random bytes. A listener with the key of one before it, in another process too, tells the clients of that
+   * one's connections that they are gone as soon as they send something. Default: new ones.
+   */
+  readonly resetKey?: Uint8Array | undefined;
 }
 
 export interface DialOptions {

@@ -406,10 +406,17 @@ export class QuicConnection implements Connection {
     const native = this.#nativeEnd();
     const end =
       native.peer === undefined && native.local === undefined
-        ? lost(connectionLost(`no sign of the peer for ${this.#init.limits.idleTimeoutMs / 1000} s`))
+        ? lost(connectionLost(this.#silentEnd()))
         : connectionEnd(native);
     this.#finish(end);
     if (this.native.isClosed()) this.#release();
+  }
+
+  /** How a connection ended that neither side closed: nothing came any more, or a Stateless Reset (RFC 9000 §10.3). */
+  #silentEnd(): string {
+    return this.native.isTimedOut()
+      ? `no sign of the peer for ${this.#init.limits.idleTimeoutMs / 1000} s`
+      : "the peer does not know the connection any more; it was restarted";
   }
 
   #nativeEnd(): NativeEnd {

@@ -120,10 +120,17 @@ export class Endpoint {
 
   #route(datagram: Buffer, from: RemoteInfo): void {
     if (from.port === 0) return; // forged: nothing can be sent there
-    const connection = this.#connections.get(destinationOf(datagram));
+    const connection = this.#connections.get(destinationOf(datagram)) ?? this.#resetTarget(datagram);
     if (connection === undefined) this.#guard(undefined, () => this.#init.onUnknown?.(datagram, from));
     else if (this.#init.lobby === undefined || connection.isKnown) this.#deliver(connection, datagram, from);
     else this.wait("handshake", () => this.receive(connection, datagram, from), connection);
+  }
+
+  /** A Stateless Reset names no connection (RFC 9000 §10.3); on a socket with one peer it can mean only one. */
+  #resetTarget(datagram: Buffer): QuicConnection | undefined {
+    if (this.#init.peer === undefined || ((datagram[0] ?? LONG_FORM) & LONG_FORM) !== 0) return undefined;
+    const [only] = this.#connections.values();
+    return only;
   }
 
   /** Let work for a stranger wait in the lobby. @returns false when there is no place; it is not done then. */

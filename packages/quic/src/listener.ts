@@ -20,6 +20,7 @@ import type { EndpointConfig } from "./native-config.js";
 import type { NativeQuiche } from "./native-binding.js";
 import { CONNECTION_ID_BYTES, MIN_INITIAL_DATAGRAM_BYTES, parsePacketHeader } from "./packet-header.js";
 import type { LongHeader } from "./packet-header.js";
+import { nativeResetToken, StatelessResets } from "./stateless-reset.js";
 import { HandoverQueue } from "./queue.js";
 import { nativeAddress } from "./udp-socket.js";
 
@@ -32,6 +33,8 @@ export interface ListenerInit {
   readonly limits: Required<ConnectionLimits>;
   readonly maxHandshakes: number;
   readonly maxConnections: number;
+  /** See `ListenOptions.resetKey`. */
+  readonly resetKey: Uint8Array;
 }
 
 export interface ListenerPorts {
@@ -57,6 +60,7 @@ export class QuicListener implements Listener {
   #config: EndpointConfig;
   #endpoint: Endpoint | undefined;
   readonly #handshakes: HandshakePlaces;
+  readonly #resets: StatelessResets;
   #established = 0;
   #closed: Promise<void> | undefined;
 
@@ -85,6 +89,7 @@ export class QuicListener implements Listener {
       monotonicMs: ports.monotonicMs,
       onTurn: (begin) => this.#open.wait("beginning", begin),
     });
+    this.#resets = new StatelessResets(init.resetKey, ports);
     this.#config = this.#build(init.config);
   }
 
@@ -130,11 +135,17 @@ export class QuicListener implements Listener {
     });
   }
 
-  /** A datagram of no known connection: only a client's first packets mean anything, and they wait in the lobby. */
+  /**
+   * A datagram of no known connection: it means something when it is a client's first, or of a connection that this
+   * process has forgotten or another had before it. Both wait in the lobby.
+   */
   #receive(datagram: Buffer, from: RemoteInfo): void {
-    if (this.#closed !== undefined || datagram.length < MIN_INITIAL_DATAGRAM_BYTES) return;
+    if (this.#closed !== undefined) return;
     const header = parsePacketHeader(datagram);
-    if (header?.form !== "long") return;
+    if (header?.form === "short") {
+      this.#open.wait("stranger", () => this.#reset(header.dcid, datagram.length, from));
+    }
+    if (header?.form !== "long" || datagram.length < MIN_INITIAL_DATAGRAM_BYTES) return;
     const { type, token } = header;
     if (type === "unknown-version") this.#open.wait("stranger", () => this.#negotiateVersion(header, from));
     else if (type !== "initial" || token === undefined) return;
@@ -157,6 +168,11 @@ export class QuicListener implements Listener {
     this.#reply(from, (out) => quiche.retry(header.scid, header.dcid, scid, token, header.version, out));
   }
 
+  /** RFC 9000 §10.3. */
+  #reset(connectionId: Uint8Array, receivedBytes: number, from: RemoteInfo): void {
+    this.#reply(from, (out) => this.#resets.write(connectionId, receivedBytes, out));
+  }
+
   #reply(to: RemoteInfo, write: (out: Uint8Array) => number): void {
     const { socket } = this.#open;
     let length;
@@ -166,7 +182,7 @@ export class QuicListener implements Listener {
       this.#ports.logger.debug("Reply not made", { reason: String(reason) });
       return;
     }
-    socket.send(length, to.port, to.address);
+    if (length > 0) socket.send(length, to.port, to.address);
   }
 
   #accept(header: LongHeader, token: Uint8Array, datagram: Buffer, from: RemoteInfo): void {
@@ -196,14 +212,17 @@ export class QuicListener implements Listener {
   ): QuicConnection | undefined {
     const { quiche, logger, scratch } = this.#ports;
     const endpoint = this.#open;
+    const config = this.#config;
     let native;
     try {
+      // The configuration is shared; what it is set to is copied by `accept`.
+      config.native.setStatelessResetToken(nativeResetToken(this.#resets.tokenOf(dcid)));
       native = quiche.Connection.accept(
         dcid,
         originalDcid,
         nativeAddress(endpoint.local),
         nativeAddress(remote),
-        this.#config.native,
+        config.native,
       );
     } catch (reason) {
       logger.debug("Handshake not begun", { remote, reason: String(reason) });
@@ -217,7 +236,7 @@ export class QuicListener implements Listener {
       role: "server",
       remote,
       serverName: undefined,
-      localCertificates: this.#config.localCertificates,
+      localCertificates: config.localCertificates,
       limits: this.#init.limits,
       scratch,
       logger,

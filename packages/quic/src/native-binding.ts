@@ -51,6 +51,8 @@ export interface NativeConfig {
   setMaxStreamWindow(bytes: number): void;
   setMaxConnectionWindow(bytes: number): void;
   setDisableActiveMigration(disable: boolean): void;
+  /** For connections that are accepted from now on. */
+  setStatelessResetToken(token: bigint): void;
   enablePacing(enable: boolean): void;
 }
 

@@ -31,6 +31,7 @@ export interface QuicTransportPorts {
 /** Room for the longest read from a stream; shared by all, as a read copies out what it got. */
 const SCRATCH_BYTES = 65_536;
 const TOKEN_KEY_BYTES = 32;
+const RESET_KEY_BYTES = 32;
 const MAX_PORT = 65_535;
 
 /**
@@ -83,6 +84,7 @@ class QuicTransport implements Transport {
         limits: completeLimits(options.limits),
         maxHandshakes,
         maxConnections,
+        resetKey: resetKeyOf(options) ?? this.#randomBytes(RESET_KEY_BYTES),
       },
       {
         quiche,
@@ -141,6 +143,13 @@ class QuicTransport implements Transport {
     });
     return { quiche, configs, dialer };
   }
+}
+
+function resetKeyOf({ resetKey }: ListenOptions): Uint8Array | undefined {
+  if (resetKey === undefined || resetKey.length === RESET_KEY_BYTES) return resetKey;
+  throw new RksError("CONFIG_INVALID", `a reset key of ${resetKey.length} bytes cannot be used`, {
+    suggestion: `Use ${RESET_KEY_BYTES} random bytes.`,
+  });
 }
 
 function assertPort(port: number, least: number): void {

@@ -32,6 +32,7 @@ import { Greetings } from "./greeting.js";
 import { OperatorConnections } from "./operator-connections.js";
 import { asOperator } from "./operator-request.js";
 import { serveCluster, type Serving } from "./quic-server.js";
+import { resetKey } from "./reset-key.js";
 import { serveStream } from "./serve-stream.js";
 import { ServerCertificate } from "./server-certificate.js";
 
@@ -202,6 +203,7 @@ export function createCluster(init: ClusterInit): Cluster {
         bootstraps,
         operators,
         transport,
+        resetKey: await resetKey(barrier),
         certificate,
         onCertificate,
       };

@@ -22,6 +22,8 @@ export interface ServeInit {
 
 export interface ServePorts extends ConnectionPorts {
   readonly transport: Transport;
+  /** Of every rks of this cluster; see `ListenOptions`. */
+  readonly resetKey: Uint8Array;
   readonly certificate: ServerCertificate;
   /** Called with the first certificate and each new one; the key is wiped afterwards. */
   readonly onCertificate?: ((credentials: Credentials) => void) | undefined;
@@ -56,6 +58,7 @@ export async function serveCluster(
       ...first.config,
       alpn: [ALPN],
       maxConnections: MAX_CONNECTIONS,
+      resetKey: ports.resetKey,
     });
   } finally {
     first.config.credentials.privateKey.fill(0);

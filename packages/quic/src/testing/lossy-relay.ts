@@ -18,8 +18,9 @@ export class LossyRelay implements AsyncDisposable {
   readonly port: number;
   readonly #front: Socket;
   readonly #options: LossyRelayOptions;
-  readonly #serverPort: number;
+  #serverPort: number;
   readonly #backs = new Map<number, Socket>();
+  readonly #forgotten: Socket[] = [];
   readonly #timers = new Set<NodeJS.Timeout>();
   dropped = 0;
 
@@ -38,8 +39,19 @@ export class LossyRelay implements AsyncDisposable {
     this.#options = options;
     front.on("message", (datagram, from) => {
       const back = this.#backFor(from.port);
-      this.#pass(() => back.send(datagram, serverPort, "127.0.0.1"));
+      this.#pass(() => back.send(datagram, this.#serverPort, "127.0.0.1"));
     });
+  }
+
+  /** Put another server in the place of the one before, which hears no more of its clients. */
+  redirect(serverPort: number): void {
+    this.#serverPort = serverPort;
+  }
+
+  /** Forget which client has which port, as a NAT does: from now on the server sees other ones. */
+  rebind(): void {
+    this.#forgotten.push(...this.#backs.values());
+    this.#backs.clear();
   }
 
   #backFor(clientPort: number): Socket {
@@ -47,7 +59,7 @@ export class LossyRelay implements AsyncDisposable {
     if (known !== undefined) return known;
     const back = createSocket("udp4");
     back.on("message", (datagram, from) => {
-      if (from.port !== this.#serverPort) return;
+      if (from.port !== this.#serverPort || this.#backs.get(clientPort) !== back) return;
       this.#pass(() => this.#front.send(datagram, clientPort, "127.0.0.1"));
     });
     this.#backs.set(clientPort, back);
@@ -71,7 +83,7 @@ export class LossyRelay implements AsyncDisposable {
 
   async [Symbol.asyncDispose](): Promise<void> {
     for (const timer of this.#timers) clearTimeout(timer);
-    const sockets = [this.#front, ...this.#backs.values()];
+    const sockets = [this.#front, ...this.#backs.values(), ...this.#forgotten];
     await Promise.all(sockets.map((socket) => new Promise<void>((resolve) => socket.close(() => resolve()))));
   }
 }

@@ -57,7 +57,7 @@ export class Flood implements AsyncDisposable {
   /** Begin; goes on until disposal. */
   static async start(init: FloodInit): Promise<Flood> {
     using keyPair = KeyPair.create();
-    const csr = await createCertificateRequest(keyPair);
+    const csr = createCertificateRequest(keyPair);
     const sockets = Array.from({ length: SOCKETS }, () => createSocket("udp4"));
     for (const socket of sockets) {
       socket.bind(0);

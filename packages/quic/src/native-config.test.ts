@@ -13,6 +13,9 @@ const base = { verify: "ask" as const, roots: [ca.root], alpn: ["rks/1"], limits
 const foreignKey = new Uint8Array(
   generateKeyPairSync("ec", { namedCurve: "P-256" }).privateKey.export({ format: "der", type: "pkcs8" }),
 );
+/** A key whose public half is the certificate's and whose private half is not. */
+const twoHalves = foreignKey.slice();
+twoHalves.set(server.privateKey.subarray(-65), foreignKey.length - 65);
 const garbage = Uint8Array.of(0x30, 3, 1, 1, 1);
 
 test.each([
@@ -25,6 +28,10 @@ test.each([
   {
     name: "a key of another certificate",
     init: { credentials: { ...copyOf(server), privateKey: foreignKey } },
+  },
+  {
+    name: "a key with the certificate's public half only",
+    init: { credentials: { ...copyOf(server), privateKey: twoHalves } },
   },
   { name: "a wiped key", init: { credentials: { ...copyOf(server), privateKey: new Uint8Array(138) } } },
   { name: "a root that is none", init: { credentials: copyOf(server), roots: [garbage] } },

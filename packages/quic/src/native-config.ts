@@ -104,7 +104,21 @@ function assertCredentials(credentials: Credentials): void {
   }
 }
 
+/** PKCS#8 of a P-256 key as OpenSSL writes it: the public point (RFC 5915 §3, tag 1) comes last. */
+const P256_PKCS8_BYTES = 138;
+const P256_POINT_BYTES = 65;
+
+/**
+ * A key that brings its public half is compared by that, without another copy of the private one: the TLS stack
+ * refuses a key whose halves do not belong together.
+ */
 function isKeyOf(leaf: Uint8Array, pkcs8: Uint8Array): boolean {
+  const certificate = new X509Certificate(leaf);
+  if (pkcs8.length === P256_PKCS8_BYTES) {
+    const spki = certificate.publicKey.export({ format: "der", type: "spki" });
+    const point = pkcs8.subarray(-P256_POINT_BYTES);
+    if (Buffer.compare(spki.subarray(-P256_POINT_BYTES), point) === 0) return true;
+  }
   let key;
   try {
     key = createPrivateKey({
@@ -118,7 +132,7 @@ function isKeyOf(leaf: Uint8Array, pkcs8: Uint8Array): boolean {
       suggestion: "Pass an unencrypted PKCS#8 key in DER; one that was used before has been wiped.",
     });
   }
-  return new X509Certificate(leaf).checkPrivateKey(key);
+  return certificate.checkPrivateKey(key);
 }
 
 /** RFC 7301 §3.1. */

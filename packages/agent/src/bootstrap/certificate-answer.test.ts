@@ -10,7 +10,7 @@ import { parseCertificate } from "@rk8s/x509";
 const nowMs = Math.floor(Date.now() / 1000) * 1000;
 const ca = new TestCa({ nowMs });
 const keyPair = KeyPair.create();
-const csr = await createCertificateRequest(keyPair);
+const csr = createCertificateRequest(keyPair);
 const SUBJECT = { name: "worker-1", kind: "node", nowMs } as const;
 
 function anAnswer(leaf: Uint8Array, changes: Partial<Message<"Certificate">> = {}): Message<"Certificate"> {
@@ -65,7 +65,7 @@ test.each([
   { name: "no certificate", answer: anAnswer(Uint8Array.of(1, 2, 3)) },
   {
     name: "for another key",
-    answer: anAnswer(ca.signRequest(await createCertificateRequest(KeyPair.create()), SUBJECT)),
+    answer: anAnswer(ca.signRequest(createCertificateRequest(KeyPair.create()), SUBJECT)),
   },
   { name: "for another node", answer: anAnswer(ca.signRequest(csr, { ...SUBJECT, name: "worker-2" })) },
   {

@@ -150,7 +150,7 @@ export async function prepareEnrolment(
   const keyPair = options.keyPair ?? KeyPair.create();
   try {
     const commonName = role === "node" ? (nodeName ?? ownNodeName()) : undefined;
-    const csr = options.csr ?? (await createCertificateRequest(keyPair, { commonName }));
+    const csr = options.csr ?? createCertificateRequest(keyPair, { commonName });
     assertRequestFor(csr, keyPair);
     return new Enrolment({ address, token, role, roots, keyPair, csr, nodeName }, { keyPairIsOurs });
   } catch (error) {

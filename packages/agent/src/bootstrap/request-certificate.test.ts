@@ -61,7 +61,7 @@ test.each(["P-256", "Ed25519"] as const)("a key pair of the caller's, %s, is use
 test("a request of the caller's is sent as it is", async () => {
   const { ask, rks } = await setUp();
   const keyPair = KeyPair.create();
-  const csr = await createCertificateRequest(keyPair, { commonName: "mine" });
+  const csr = createCertificateRequest(keyPair, { commonName: "mine" });
   using identity = await ask({ keyPair, csr });
   expect(identity.nodeName).toBe("worker-1");
   expect(rks.requests.find(({ type }) => type === "CertificateSign")).toMatchObject({ csr });
@@ -69,7 +69,7 @@ test("a request of the caller's is sent as it is", async () => {
 
 test("a request for another key than the key pair's is refused before anything is sent", async () => {
   const { ask, rks } = await setUp();
-  const csr = await createCertificateRequest(KeyPair.create());
+  const csr = createCertificateRequest(KeyPair.create());
   expect(await codeOf(ask({ keyPair: KeyPair.create(), csr }))).toBe("CSR_INVALID");
   expect(rks.requests).toEqual([]);
 });
@@ -217,7 +217,7 @@ test("a node without a name whose token has none either takes its host's", async
 test("without a name a request of the caller's own asks by its common name", async () => {
   const { ask } = await setUp();
   const keyPair = KeyPair.create();
-  const csr = await createCertificateRequest(keyPair, { commonName: "mine" });
+  const csr = createCertificateRequest(keyPair, { commonName: "mine" });
   using identity = await ask({ nodeName: undefined, keyPair, csr });
   expect(identity.nodeName).toBe("mine");
 });

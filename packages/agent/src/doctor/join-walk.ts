@@ -194,7 +194,7 @@ async function mayJoin(
   const { joinToken: token, nodeName, role } = init;
   using keyPair = KeyPair.create();
   const commonName = role === "node" ? (nodeName ?? ownNodeName()) : undefined;
-  const csr = await createCertificateRequest(keyPair, { commonName });
+  const csr = createCertificateRequest(keyPair, { commonName });
   const opened = await openConnection(init, { ports, signal });
   await using connection = opened.connection;
   const proof = signJoinProof(token!, {

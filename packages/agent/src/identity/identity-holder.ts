@@ -58,7 +58,7 @@ export class IdentityHolder implements Disposable {
     if (this.#request !== undefined) return this.#request;
     const keyPair = KeyPair.create();
     try {
-      const csr = await createCertificateRequest(keyPair, { commonName: this.#current.nodeName });
+      const csr = createCertificateRequest(keyPair, { commonName: this.#current.nodeName });
       this.#request = { keyPair, csr };
     } catch (error) {
       keyPair[Symbol.dispose]();

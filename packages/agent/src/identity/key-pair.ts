@@ -1,17 +1,7 @@
-import {
-  createPrivateKey,
-  createPublicKey,
-  generateKeyPairSync,
-  type ED25519KeyPairOptions,
-} from "node:crypto";
+import { createPrivateKey, createPublicKey, generateKeyPairSync, sign, type KeyObject } from "node:crypto";
 import { RksError } from "@rk8s/protocol";
 import { parsePublicKey } from "@rk8s/x509";
-
-/** Bytes in memory of our own, which can be wiped, instead of key objects, which cannot. */
-const ENCODING: ED25519KeyPairOptions<"der", "der"> = {
-  publicKeyEncoding: { type: "spki", format: "der" },
-  privateKeyEncoding: { type: "pkcs8", format: "der" },
-};
+import { collectSoon } from "./collect-soon.js";
 
 /** Kinds of key that an agent may have. */
 export type KeyAlgorithm = "P-256" | "Ed25519";
@@ -22,46 +12,44 @@ export interface KeyExporter<K> {
 }
 
 /**
- * A key pair in this process's memory. The private key is held as PKCS#8 bytes, never as text, and disposal
- * overwrites them. Copies inside OpenSSL that a signature made are freed by OpenSSL, which clears them.
+ * A key pair in this process's memory. The private key is held by OpenSSL alone, once, in locked memory where node runs
+ * with `--secure-heap`; it is never text. Disposal drops it, and OpenSSL clears it when the garbage collector has come
+ * by: within seconds where node runs with `--expose-gc`, as `rkl pod daemon` does.
  */
 export class KeyPair implements Disposable {
   readonly algorithm: KeyAlgorithm;
   /** SubjectPublicKeyInfo (DER). */
   readonly spki: Uint8Array;
-  readonly #pkcs8: Buffer;
-  #disposed = false;
+  #key: KeyObject | undefined;
 
-  private constructor(algorithm: KeyAlgorithm, spki: Uint8Array, pkcs8: Buffer) {
+  private constructor(algorithm: KeyAlgorithm, spki: Uint8Array, key: KeyObject) {
     this.algorithm = algorithm;
     this.spki = spki;
-    this.#pkcs8 = pkcs8;
+    this.#key = key;
   }
 
   /** Make a new key pair; takes a fraction of a millisecond. */
   static create(algorithm: KeyAlgorithm = "P-256"): KeyPair {
-    const { publicKey, privateKey } =
-      algorithm === "Ed25519"
-        ? generateKeyPairSync("ed25519", ENCODING)
-        : generateKeyPairSync("ec", { namedCurve: "P-256", ...ENCODING });
-    return new KeyPair(algorithm, publicKey, privateKey);
+    const { publicKey, privateKey } = generate(algorithm);
+    return new KeyPair(algorithm, publicKey.export({ format: "der", type: "spki" }), privateKey);
   }
 
   /**
-   * Take over a private key made elsewhere. The bytes are copied; wiping the original is the caller's part.
+   * Take over a private key made elsewhere. The bytes are read; wiping them is the caller's part.
    * @throws {RksError} INPUT_INVALID when the bytes are no PKCS#8 key, KEY_TOO_WEAK when it is neither P-256 nor
    * Ed25519.
    */
   static fromPkcs8(pkcs8: Uint8Array): KeyPair {
-    const own = Buffer.alloc(pkcs8.length);
-    own.set(pkcs8);
-    try {
-      const spki = publicHalf(own);
-      return new KeyPair(algorithmOf(spki), spki, own);
-    } catch (error) {
-      own.fill(0);
-      throw error;
-    }
+    const key = importDer(pkcs8);
+    const spki = createPublicKey(key).export({ format: "der", type: "spki" });
+    const algorithm = algorithmOf(spki);
+    importDer(exportThrowaway(algorithm));
+    return new KeyPair(algorithm, spki, key);
+  }
+
+  /** Sign with the private key: ECDSA over SHA-256 in DER, or Ed25519. @throws TypeError after disposal. */
+  sign(data: Uint8Array): Uint8Array {
+    return sign(this.algorithm === "Ed25519" ? null : "sha256", data, this.#alive());
   }
 
   /**
@@ -70,17 +58,35 @@ export class KeyPair implements Disposable {
    * @throws TypeError after disposal.
    */
   exportPrivateKey(): Uint8Array {
-    if (this.#disposed) throw new TypeError("the key pair has been disposed");
-    const copy = Buffer.alloc(this.#pkcs8.length);
-    this.#pkcs8.copy(copy);
+    const copy = exportDer(this.#alive());
+    exportThrowaway(this.algorithm);
     return copy;
   }
 
-  /** Overwrite the private key. Idempotent. */
+  /** Drop the private key. Idempotent. */
   [Symbol.dispose](): void {
-    this.#disposed = true;
-    this.#pkcs8.fill(0);
+    if (this.#key === undefined) return;
+    this.#key = undefined;
+    collectSoon();
   }
+
+  #alive(): KeyObject {
+    if (this.#key === undefined) throw new TypeError("the key pair has been disposed");
+    return this.#key;
+  }
+}
+
+/** Keys that protect nothing; see `exportThrowaway`. */
+const throwaways = new Map<KeyAlgorithm, KeyObject>();
+
+/**
+ * OpenSSL reads and writes DER through buffers that it frees without clearing them. Doing the same at once with another
+ * key of the same kind takes the same buffers, and overwrites what was left there.
+ */
+function exportThrowaway(algorithm: KeyAlgorithm): Uint8Array {
+  const key = throwaways.get(algorithm) ?? generate(algorithm).privateKey;
+  throwaways.set(algorithm, key);
+  return exportDer(key);
 }
 
 /**
@@ -100,10 +106,23 @@ export async function importKeyPair<K>(
   }
 }
 
-function publicHalf(pkcs8: Buffer): Uint8Array {
+function generate(algorithm: KeyAlgorithm): {
+  readonly publicKey: KeyObject;
+  readonly privateKey: KeyObject;
+} {
+  return algorithm === "Ed25519"
+    ? generateKeyPairSync("ed25519")
+    : generateKeyPairSync("ec", { namedCurve: "P-256" });
+}
+
+function exportDer(key: KeyObject): Uint8Array {
+  return key.export({ format: "der", type: "pkcs8" });
+}
+
+function importDer(pkcs8: Uint8Array): KeyObject {
   try {
-    const privateKey = createPrivateKey({ key: pkcs8, format: "der", type: "pkcs8" });
-    return createPublicKey(privateKey).export({ format: "der", type: "spki" });
+    const key = Buffer.from(pkcs8.buffer, pkcs8.byteOffset, pkcs8.byteLength); // no copy
+    return createPrivateKey({ key, format: "der", type: "pkcs8" });
   } catch {
     // The cause is left out: OpenSSL's errors have no business near a private key.
     throw new RksError("INPUT_INVALID", "the private key is not PKCS#8 in DER", {

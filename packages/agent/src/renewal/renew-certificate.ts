@@ -38,7 +38,7 @@ export async function renewCertificate(
   const { clock = systemClock, signal, timeoutMs } = options;
   const keyPair = options.keyPair ?? KeyPair.create();
   try {
-    const csr = options.csr ?? (await createCertificateRequest(keyPair, { commonName: nodeName }));
+    const csr = options.csr ?? createCertificateRequest(keyPair, { commonName: nodeName });
     assertRequestFor(csr, keyPair);
     const proof = signRenewProof(keyPair, { welcome: connection.welcomeBody, csr });
     const { message, body } = await connection.ask({ type: "CertificateRenew", csr, proof }, "Certificate", {

@@ -13,6 +13,7 @@ import {
 } from "@rk8s/protocol";
 import type { Certificate } from "@rk8s/x509";
 import type { OpenedConnection } from "../bootstrap/open-connection.js";
+import { collectSoon } from "../identity/collect-soon.js";
 
 interface CallOptions {
   readonly signal?: AbortSignal | undefined;
@@ -99,9 +100,10 @@ export class RksConnection implements StreamOpener, AsyncDisposable {
     return this.#connection.incomingStreams();
   }
 
-  /** Tell the control plane and end. Idempotent. */
+  /** Tell the control plane and end; the TLS stack's copy of the key goes soon after. Idempotent. */
   async close(): Promise<void> {
     await this.#connection.close();
+    collectSoon();
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

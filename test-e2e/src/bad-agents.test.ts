@@ -507,8 +507,8 @@ describe("a proof", () => {
     await expectNoJoin("NONCE_EXPIRED", async (right) => {
       await using agent = await RawAgent.dial(cluster);
       const greeting = await agent.greet();
-      const wrong = agent.application(greeting, { ...right, proven: { role: "operator" } });
-      expect(await refusalOf(agent.ask(wrong))).toBe("JOIN_TOKEN_INVALID");
+      const wrong = agent.application(greeting, { ...right, nodeName: "rks" });
+      expect(await refusalOf(agent.ask(wrong))).toBe("NODE_NAME_INVALID");
       await agent.ask(agent.application(greeting, right));
     });
   });
@@ -517,8 +517,8 @@ describe("a proof", () => {
     await expectNoJoin("BUSY", async (right) => {
       await using agent = await RawAgent.dial(cluster);
       for (let times = 0; times < 4; times++) {
-        const wrong = agent.application(await agent.greet(), { ...right, proven: { role: "operator" } });
-        expect(await refusalOf(agent.ask(wrong))).toBe("JOIN_TOKEN_INVALID");
+        const wrong = agent.application(await agent.greet(), { ...right, nodeName: "rks" });
+        expect(await refusalOf(agent.ask(wrong))).toBe("NODE_NAME_INVALID");
       }
       await agent.ask(agent.application(await agent.greet(), right));
     });

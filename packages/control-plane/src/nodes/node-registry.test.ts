@@ -93,6 +93,35 @@ test("a state is written when a node registers and when its liveness changes, an
   expect(storage.transactions).toBe(transactions + 2);
 });
 
+test("each node is looked at when its own grace is over, whoever was heard of meanwhile", async () => {
+  const { clock, registry, register } = await aRegistry();
+  const links = Array.from({ length: 5 }, (_, i) => aLink(`worker-${i}`));
+  for (const link of links) {
+    register(link);
+    clock.advance(1_000);
+  }
+  registry.heartbeat(links[0]!, aNodeStatus());
+  for (const { notReady, afterMs } of [
+    { notReady: 0, afterMs: 35_000 },
+    { notReady: 0, afterMs: 1_000 },
+    { notReady: 1, afterMs: 1_000 },
+    { notReady: 3, afterMs: 2_000 },
+    { notReady: 4, afterMs: 1_000 },
+    { notReady: 5, afterMs: 1_000 },
+  ]) {
+    clock.advance(afterMs);
+    await registry.refresh();
+    expect(registry.tally()).toMatchObject({ NotReady: notReady });
+  }
+  clock.advance(80_000);
+  await registry.refresh();
+  expect(registry.tally()).toEqual({ Ready: 0, NotReady: 0, Unknown: 5 });
+  registry.heartbeat(links[2]!, aNodeStatus());
+  clock.advance(40_001);
+  await registry.refresh();
+  expect(registry.tally()).toEqual({ Ready: 0, NotReady: 1, Unknown: 4 });
+});
+
 test("a state that could not be written is written later, and heartbeats do not fail meanwhile", async () => {
   const { storage, registry, register, stored } = await aRegistry();
   storage.fault = new RksError("STORAGE_FULL", "the test filled the disk");

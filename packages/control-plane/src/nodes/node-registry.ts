@@ -20,12 +20,11 @@ import {
 } from "./node-view.js";
 import type { RecordCollection, Stored } from "../storage/record-collection.js";
 
-/**
- * How often liveness is looked at: changes are seen at most this much too late, and at most a tenth of the
- * grace.
- */
-const MAX_REFRESH_MS = 1_000;
-const MIN_REFRESH_MS = 50;
+/** Pauses between two looks at who is silent; in between, the next look is when the first one's grace is over. */
+const MAX_PAUSE_MS = 500;
+const MIN_PAUSE_MS = 20;
+/** How often what changed is written down. */
+const WRITE_INTERVAL_MS = 500;
 /** States that are written at the same time. */
 const MAX_WRITES = 32;
 /** Times that an eviction tries again when the node's record changes at the same moment. */
@@ -53,8 +52,6 @@ interface Presence {
   isStopped: boolean;
   liveness: Liveness;
   since: string;
-  /** The state on disk is older than what is known. */
-  isDirty: boolean;
 }
 
 /**
@@ -72,6 +69,10 @@ export class NodeRegistry {
   readonly #states: RecordCollection<NodeState>;
   readonly #answers: RecordCollection<RenewalAnswer>;
   readonly #present = new Map<string, Presence>();
+  /** Those whom time alone can change, the longest silent first: a look at all of them is a look at the first few. */
+  readonly #aging = new Map<string, Presence>();
+  /** Those whose state on disk is older than what is known. */
+  readonly #dirty = new Set<string>();
 
   constructor(init: { readonly heartbeatGraceSeconds: number }, ports: NodeRegistryPorts) {
     this.#graceMs = init.heartbeatGraceSeconds * 1000;
@@ -120,7 +121,7 @@ export class NodeRegistry {
     }
     const { version, status, instanceId } = report;
     const before = this.#present.get(link.nodeName);
-    this.#present.set(link.nodeName, {
+    const presence: Presence = {
       version,
       status,
       address: addressOf(status, link.remoteAddress.host),
@@ -129,8 +130,10 @@ export class NodeRegistry {
       isStopped: false,
       liveness: before?.liveness ?? "Unknown",
       since: before?.since ?? new Date(clock.now()).toISOString(),
-      isDirty: true,
-    });
+    };
+    this.#present.set(link.nodeName, presence);
+    this.#dirty.add(link.nodeName);
+    this.#heard(link.nodeName, presence);
     this.links.use(link, instanceId);
     this.#look(link.nodeName);
   }
@@ -143,6 +146,7 @@ export class NodeRegistry {
     presence.lastHeartbeatAt = this.#ports.clock.now();
     presence.status = status;
     presence.isStopped = false;
+    this.#heard(link.nodeName, presence);
     this.#look(link.nodeName);
   }
 
@@ -227,21 +231,53 @@ export class NodeRegistry {
 
   /** Notice what only time changes, and write down what changed; until aborted. */
   async run(signal: AbortSignal): Promise<void> {
-    const pauseMs = Math.max(MIN_REFRESH_MS, Math.min(MAX_REFRESH_MS, this.#graceMs / 10));
-    while (!signal.aborted) {
-      await this.refresh();
-      await this.#ports.clock.sleep(pauseMs, { signal }).catch(() => undefined);
-    }
+    await Promise.all([this.#watch(signal), this.#write(signal)]);
     await this.refresh();
   }
 
   /** One round of `run`. What cannot be written is tried again in the next. */
   async refresh(): Promise<void> {
-    for (const name of this.#present.keys()) this.#look(name);
-    const dirty = [...this.#present].filter(([, presence]) => presence.isDirty);
+    this.#lookAtSilent();
+    await this.#writeDirty();
+  }
+
+  /** Writing may take its time; noticing may not. */
+  async #watch(signal: AbortSignal): Promise<void> {
+    while (!signal.aborted) {
+      const pauseMs = Math.max(MIN_PAUSE_MS, Math.min(MAX_PAUSE_MS, this.#lookAtSilent()));
+      await this.#ports.clock.sleep(pauseMs, { signal }).catch(() => undefined);
+    }
+  }
+
+  async #write(signal: AbortSignal): Promise<void> {
+    while (!signal.aborted) {
+      await this.#writeDirty();
+      await this.#ports.clock.sleep(WRITE_INTERVAL_MS, { signal }).catch(() => undefined);
+    }
+  }
+
+  /** A node has given a sign: it is the last whose grace ends. */
+  #heard(name: string, presence: Presence): void {
+    this.#aging.delete(name);
+    this.#aging.set(name, presence);
+  }
+
+  /** Look at those whose grace is over. @returns milliseconds until the next one's is. */
+  #lookAtSilent(): number {
+    const now = this.#ports.clock.monotonicMs();
+    for (const [name, { lastHeartbeatMs }] of this.#aging) {
+      const leftMs = lastHeartbeatMs + this.#graceMs - now;
+      if (leftMs >= 0) return leftMs + 1;
+      if (this.#look(name)?.liveness === "Unknown") this.#aging.delete(name);
+    }
+    return Infinity;
+  }
+
+  async #writeDirty(): Promise<void> {
+    const dirty = [...this.#dirty];
     for (let at = 0; at < dirty.length; at += MAX_WRITES) {
       const batch = dirty.slice(at, at + MAX_WRITES);
-      await Promise.all(batch.map(async ([name, presence]) => this.#persist(name, presence)));
+      await Promise.all(batch.map(async (name) => this.#persist(name)));
     }
   }
 
@@ -263,14 +299,16 @@ export class NodeRegistry {
     logger.info("Node changed", { nodeName: name, from: presence.liveness, to: liveness });
     presence.liveness = liveness;
     presence.since = new Date(clock.now()).toISOString();
-    presence.isDirty = true;
+    this.#dirty.add(name);
     if (liveness === "Ready") onReady?.(name);
     return presence;
   }
 
-  async #persist(name: string, presence: Presence): Promise<void> {
+  async #persist(name: string): Promise<void> {
     const { barrier, logger } = this.#ports;
-    presence.isDirty = false;
+    this.#dirty.delete(name);
+    const presence = this.#present.get(name);
+    if (presence === undefined) return;
     try {
       const record = await this.#records.read(name);
       // A node that was forgotten in the meantime must not leave a state behind.
@@ -280,7 +318,7 @@ export class NodeRegistry {
         [this.#states.put(name, stateOf(presence))],
       );
     } catch (reason) {
-      presence.isDirty = true;
+      this.#dirty.add(name);
       const { code, message } = RksError.from(reason);
       logger.warn("Node state could not be written", { nodeName: name, code, reason: message });
     }
@@ -300,6 +338,7 @@ export class NodeRegistry {
       );
       if (!succeeded) continue;
       this.#present.delete(name);
+      this.#aging.delete(name);
       this.#instances.forget(name);
       this.links.close(name, "NODE_EVICTED", `node "${name}" was evicted`);
       this.#ports.onForgotten?.(name);

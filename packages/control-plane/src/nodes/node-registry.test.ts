@@ -93,6 +93,17 @@ test("a state is written when a node registers and when its liveness changes, an
   expect(storage.transactions).toBe(transactions + 2);
 });
 
+test("a heartbeat without the machine's facts leaves those of the registration", async () => {
+  const { clock, registry, register, stored } = await aRegistry();
+  const link = aLink();
+  register(link);
+  const { nodeInfo, ...status } = aNodeStatus();
+  registry.heartbeat(link, { ...status, capacity: { cpu: "64" } });
+  clock.advance(40_001);
+  await registry.refresh();
+  expect((await stored())?.status).toEqual({ ...status, capacity: { cpu: "64" }, nodeInfo });
+});
+
 test("each node is looked at when its own grace is over, whoever was heard of meanwhile", async () => {
   const { clock, registry, register } = await aRegistry();
   const links = Array.from({ length: 5 }, (_, i) => aLink(`worker-${i}`));

@@ -138,13 +138,13 @@ export class NodeRegistry {
     this.#look(link.nodeName);
   }
 
-  /** A registered node is alive. Writes nothing. Over a connection that is not in use any more it says nothing. */
+  /** A registered node is alive. Writes nothing. What its machine is, it says once, when it registers. Over a connection that is not in use any more it says nothing. */
   heartbeat(link: NodeLink, status: NodeStatus): void {
     const presence = this.#present.get(link.nodeName);
     if (presence === undefined || this.links.current(link.nodeName) !== link) return;
     presence.lastHeartbeatMs = this.#ports.clock.monotonicMs();
     presence.lastHeartbeatAt = this.#ports.clock.now();
-    presence.status = status;
+    presence.status = { nodeInfo: presence.status.nodeInfo, ...status };
     presence.isStopped = false;
     this.#heard(link.nodeName, presence);
     this.#look(link.nodeName);

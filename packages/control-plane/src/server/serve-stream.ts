@@ -5,11 +5,11 @@ import {
   RksError,
   type RksMessage,
   type Stream,
-  withDeadline,
 } from "@rk8s/protocol";
 import { DISPATCH_TABLE, type Rule } from "./dispatch-table.js";
 import { questionOf } from "./authority.js";
 import type { CallerKind, Conversation, Exchange, Services } from "./exchange.js";
+import { StreamDeadline } from "./stream-deadline.js";
 import { asOperator } from "./operator-request.js";
 
 /** What is read and thrown away behind a refused request, so that its sender gets to read the refusal. */
@@ -32,10 +32,11 @@ export async function serveStream(
   options: ServeStreamOptions,
 ): Promise<void> {
   const messages = new MessageStream(stream, { maxFrameBytes: options.maxMessageBytes });
+  using deadline = new StreamDeadline({ clock: services.clock, signal: options.signal });
   let afterAnswer: (() => void) | undefined;
   let type: MessageType | "unreadable" = "unreadable";
   try {
-    const { message, body } = await timed(services, options, "the request did not arrive", (signal) =>
+    const { message, body } = await deadline.limit("the request did not arrive", (signal) =>
       messages.receiveMessage({ signal }),
     );
     type = message.type;
@@ -49,15 +50,19 @@ export async function serveStream(
         afterAnswer = work;
       },
     });
-    if (answer !== undefined) await send(answer, messages, services, options);
+    if (answer !== undefined) await send(answer, messages, deadline);
     services.meter.answered(type, "done");
   } catch (reason) {
     services.meter.answered(type, RksError.from(reason).code);
-    await refuse(RksError.from(reason), messages, conversation, services, options);
+    await refuse(RksError.from(reason), messages, conversation, {
+      signal: options.signal,
+      services,
+      deadline,
+    });
   }
   messages.end();
   afterAnswer?.();
-  await drain(stream, services, options);
+  await drain(stream, deadline);
 }
 
 /** Answer a stream's request with an error, unread. Never rejects. */
@@ -68,9 +73,10 @@ export async function refuseStream(
   options: ServeStreamOptions,
 ): Promise<void> {
   const messages = new MessageStream(stream);
-  await refuse(error, messages, { actor: "a refused peer" }, services, options);
+  using deadline = new StreamDeadline({ clock: services.clock, signal: options.signal });
+  await refuse(error, messages, { actor: "a refused peer" }, { signal: options.signal, services, deadline });
   messages.end();
-  await drain(stream, services, options);
+  await drain(stream, deadline);
 }
 
 /**
@@ -104,37 +110,35 @@ async function dispatch<T extends MessageType>(
   return asOperator(authority, questionOf(asks, values), () => handle(services, exchange), services);
 }
 
-async function send(
-  message: RksMessage,
-  messages: MessageStream,
-  services: Services,
-  options: ServeStreamOptions,
-): Promise<void> {
-  await timed(services, options, "the answer was not taken", (signal) => messages.send(message, { signal }));
+async function send(message: RksMessage, messages: MessageStream, deadline: StreamDeadline): Promise<void> {
+  await deadline.limit("the answer was not taken", (signal) => messages.send(message, { signal }));
 }
 
 async function refuse(
   error: RksError,
   messages: MessageStream,
   { actor }: Pick<Conversation, "actor">,
-  services: Services,
-  options: ServeStreamOptions,
+  {
+    services,
+    signal,
+    deadline,
+  }: { readonly services: Services; readonly signal: AbortSignal; readonly deadline: StreamDeadline },
 ): Promise<void> {
   const { logger } = services;
-  if (options.signal.aborted) return;
+  if (signal.aborted) return;
   if (error.code === "INTERNAL") logger.error("Request failed", { actor, cause: error.cause });
   else logger.debug("Request refused", { actor, code: error.code, reason: error.message });
   try {
-    await send({ type: "Error", ...error.toJSON() }, messages, services, options);
+    await send({ type: "Error", ...error.toJSON() }, messages, deadline);
   } catch {
     messages.reset();
   }
 }
 
 /** Wait for the peer's end, so that the stream's place is free again; a peer that goes on is cut off. */
-async function drain(stream: Stream, services: Services, options: ServeStreamOptions): Promise<void> {
+async function drain(stream: Stream, deadline: StreamDeadline): Promise<void> {
   try {
-    await timed(services, options, "the stream did not end", async (signal) => {
+    await deadline.limit("the stream did not end", async (signal) => {
       let left = MAX_DRAINED_BYTES;
       for (;;) {
         const bytes = await stream.read({ signal });
@@ -146,13 +150,4 @@ async function drain(stream: Stream, services: Services, options: ServeStreamOpt
   } catch {
     stream.reset();
   }
-}
-
-async function timed<T>(
-  { clock }: Services,
-  { signal }: ServeStreamOptions,
-  attempt: string,
-  work: (signal: AbortSignal) => Promise<T>,
-): Promise<T> {
-  return withDeadline(work, { clock, timeoutMs: LIMITS.requestTimeoutMs, attempt, signal });
 }

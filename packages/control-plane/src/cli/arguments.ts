@@ -183,6 +183,16 @@ function genCommands(group: Argv, choose: Choose): Argv {
             requiresArg: true,
             describe: "What operators may: a policy of the vault, or several with commas (default operator)",
           })
+          .option("recoveries", {
+            type: "string",
+            requiresArg: true,
+            describe: "How often a node may come back without its key in a window (default 0)",
+          })
+          .option("recovery-window", {
+            type: "string",
+            requiresArg: true,
+            describe: "1m to 30d (default 24h)",
+          })
           .option("out", {
             type: "string",
             requiresArg: true,

@@ -25,6 +25,8 @@ export interface GenJoinTokenArguments extends TargetArguments {
   readonly cidr?: string | undefined;
   readonly role: "node" | "operator";
   readonly policy?: string | undefined;
+  readonly recoveries?: string | undefined;
+  readonly recoveryWindow?: string | undefined;
   readonly out?: string | undefined;
 }
 
@@ -34,6 +36,8 @@ export async function genJoinToken(args: GenJoinTokenArguments, io: CliIo): Prom
     role: args.role,
     ...(args.ttl === undefined ? {} : { ttlSeconds: parseTtl(args.ttl) }),
     ...(args.uses === undefined ? {} : { uses: parseUses(args.uses) }),
+    ...(args.recoveries === undefined ? {} : { recoveries: parseRecoveries(args.recoveries) }),
+    ...(args.recoveryWindow === undefined ? {} : { recoveryWindowSeconds: parseWindow(args.recoveryWindow) }),
     ...(args.node === undefined ? {} : { node: args.node }),
     ...(args.cidr === undefined ? {} : { cidr: args.cidr }),
     ...(args.policy === undefined ? {} : { policies: args.policy.split(",") }),
@@ -146,17 +150,40 @@ function tokenRow(token: ListedToken): string[] {
 }
 
 function parseTtl(text: string): number {
-  const suggestion = `Give a time from 1s to ${MAX_TTL}, such as --ttl 10m.`;
-  let ttlSeconds: number;
+  return parseBounded("--ttl", text, { min: "1s", max: MAX_TTL, example: "10m" });
+}
+
+function parseWindow(text: string): number {
+  return parseBounded("--recovery-window", text, { min: "1m", max: "30d", example: "24h" });
+}
+
+function parseBounded(
+  flag: string,
+  text: string,
+  { min, max, example }: { readonly min: string; readonly max: string; readonly example: string },
+): number {
+  const suggestion = `Give a time from ${min} to ${max}, such as ${flag} ${example}.`;
+  let seconds: number;
   try {
-    ttlSeconds = parseDuration(text);
+    seconds = parseDuration(text);
   } catch (cause) {
-    throw new RksError("USAGE_INVALID", `--ttl: ${RksError.from(cause).message}`, { cause, suggestion });
+    throw new RksError("USAGE_INVALID", `${flag}: ${RksError.from(cause).message}`, { cause, suggestion });
   }
-  if (ttlSeconds < 1 || ttlSeconds > parseDuration(MAX_TTL)) {
-    throw new RksError("USAGE_INVALID", `--ttl: "${text}" is not between 1s and ${MAX_TTL}`, { suggestion });
+  if (seconds < parseDuration(min) || seconds > parseDuration(max)) {
+    throw new RksError("USAGE_INVALID", `${flag}: "${text}" is not between ${min} and ${max}`, {
+      suggestion,
+    });
   }
-  return ttlSeconds;
+  return seconds;
+}
+
+function parseRecoveries(text: string): number {
+  if (!/^\d{1,3}$/.test(text)) {
+    throw new RksError("USAGE_INVALID", `--recoveries: "${text.slice(0, 40)}" is not a whole number from 0`, {
+      suggestion: "Give how often a node may come back by itself in a window, such as --recoveries 3.",
+    });
+  }
+  return Number(text);
 }
 
 function parseUses(text: string): number {

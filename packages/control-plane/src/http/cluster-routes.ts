@@ -26,6 +26,8 @@ const joinTokenBody = z.strictObject({
   cidr: z.string().max(64).optional(),
   role: z.enum(["node", "operator"]).optional(),
   policies: z.array(z.string().max(128)).max(100).optional(),
+  recoveries: z.number().int().optional(),
+  recoveryWindowSeconds: seconds.optional(),
 });
 const noBody = z.strictObject({});
 const reasonBody = z.strictObject({ reason: z.string().min(1).max(256).optional() });

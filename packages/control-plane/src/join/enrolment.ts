@@ -14,6 +14,7 @@ import type { AuditEvent, AuditFields, AuditLog } from "../audit/audit-log.js";
 import { audited } from "../audit/audited.js";
 import { serialNumbersOf } from "../nodes/node-certificates.js";
 import { type NodeRecord, nodeRecords } from "../nodes/node-record.js";
+import { afterJoin, NO_RECOVERY, type NodeRecovery, recoveryTerms } from "../nodes/node-recovery.js";
 import type { RecordCollection } from "../storage/record-collection.js";
 import { proveClusterRequest, type ProvenRequest } from "../pki/cluster-request.js";
 import type { Comparison, Storage, Write } from "../storage/storage.js";
@@ -56,6 +57,8 @@ export interface EnrolmentPorts {
   readonly joinChecks?: readonly JoinCheck[];
   /** Called when a node has a new certificate in place of an old one: whoever holds the old one must go. */
   readonly onReplaced?: (nodeName: string) => void;
+  /** What unproven peers may cost; shared with recovery. Default: one of its own. */
+  readonly budget?: ProofBudget;
   /** Makes uids of nodes. Default: random UUIDs. */
   readonly newUid?: () => string;
 }
@@ -84,7 +87,7 @@ export class Enrolment {
     this.#answers = repeatAnswers(ports.barrier);
     this.#renewals = renewalAnswers(ports.barrier);
     this.#planner = new JoinPlanner(ports);
-    this.#budget = new ProofBudget(ports);
+    this.#budget = ports.budget ?? new ProofBudget(ports);
   }
 
   /**
@@ -207,8 +210,13 @@ export class Enrolment {
   async #commit(applicant: Applicant, plan: JoinPlan): Promise<Message<"Certificate"> | undefined> {
     const now = this.#ports.clock.now();
     const prepared = this.#prepare(applicant, plan, now);
-    const answer = certificateMessage(prepared, plan.nodeName, this.#ports.issuer.trust(), now);
-    const { comparisons, writes } = await this.#transaction(applicant, plan, { prepared, answer, now });
+    const recovery = recoveryAfter(applicant, plan);
+    const answer: Message<"Certificate"> = {
+      ...certificateMessage(prepared, plan.nodeName, this.#ports.issuer.trust(), now),
+      ...(recovery === undefined ? {} : { recovery: recoveryTerms(recovery, now) }),
+    };
+    const issued = { prepared, answer, recovery, now };
+    const { comparisons, writes } = await this.#transaction(applicant, plan, issued);
     const { serialNumber } = prepared;
     const event = eventOf(applicant, plan.nodeName, { serialNumber, rejoin: plan.node !== undefined });
     const isCommitted = await audited(this.#ports.audit, event, async () => {
@@ -242,6 +250,7 @@ export class Enrolment {
     issued: {
       readonly prepared: PreparedCertificate;
       readonly answer: Message<"Certificate">;
+      readonly recovery: NodeRecovery | undefined;
       readonly now: number;
     },
   ): Promise<{ readonly comparisons: Comparison[]; readonly writes: Write[] }> {
@@ -263,11 +272,12 @@ export class Enrolment {
     const writes = [...prepared.writes, this.#answers.put(name, repeat)];
     if (message.role === "node") {
       const certificate = { serialNumber, spkiSha256, notAfter: answer.notAfter, tokenId: token.name };
+      const recovery = issued.recovery === undefined ? {} : { recovery: issued.recovery };
       const newNode = { name: nodeName, uid: (this.#ports.newUid ?? randomUUID)(), joinedAt: at, labels: {} };
       const record: NodeRecord =
         node === undefined
-          ? { ...newNode, ...certificate, generation: 0 }
-          : { ...asRejoined(node.record), ...certificate };
+          ? { ...newNode, ...certificate, generation: 0, ...recovery }
+          : { ...asRejoined(node.record), ...certificate, ...recovery };
       if (node !== undefined) {
         const replaced = serialNumbersOf(node.record);
         const how = { reason: "superseded", now: issued.now } as const;
@@ -309,6 +319,17 @@ export class Enrolment {
 function asRejoined(before: NodeRecord): NodeRecord {
   const { next: _next, cloned: _cloned, cloneAlarm: _cloneAlarm, ...kept } = before;
   return { ...kept, generation: before.generation + 1 };
+}
+
+/** How a node that joins comes back; an operator is no node. */
+function recoveryAfter(
+  { message, remoteAddress }: Applicant,
+  { node, token }: JoinPlan,
+): NodeRecovery | undefined {
+  if (message.role === "operator") return undefined;
+  const { grant, cidr } = token.record;
+  const before = node === undefined ? undefined : (node.record.recovery ?? NO_RECOVERY);
+  return afterJoin(before, { grant, cidr: cidr ?? remoteAddress.host.replace(/%.*$/, "") });
 }
 
 function eventOf(applicant: Applicant, nodeName: string, fields: AuditFields = {}): AuditEvent {

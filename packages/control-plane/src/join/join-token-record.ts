@@ -1,4 +1,5 @@
 import { z } from "zod";
+import { recoveryGrant } from "../nodes/node-recovery.js";
 import { RecordCollection } from "../storage/record-collection.js";
 import type { Storage } from "../storage/storage.js";
 
@@ -23,6 +24,8 @@ const joinTokenRecord = z.object({
   pin: z.string().optional(),
   /** Names of the policies of operators that it lets in; none in what was made before there were any. */
   policies: z.array(z.string()).optional(),
+  /** What nodes that join with it get: so many recoveries in so many seconds without a key of their machine. */
+  grant: recoveryGrant.optional(),
   createdAt: z.iso.datetime(),
   expiresAt: z.iso.datetime(),
   revokedAt: z.iso.datetime().nullable(),

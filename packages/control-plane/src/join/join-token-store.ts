@@ -2,6 +2,7 @@ import { randomBytes } from "node:crypto";
 import { assertNodeName, type Clock, formatJoinToken, hex, RksError, Secret } from "@rk8s/protocol";
 import type { AuditLog } from "../audit/audit-log.js";
 import { audited } from "../audit/audited.js";
+import { MAX_REMEMBERED_RECOVERIES } from "../nodes/node-recovery.js";
 import type { RecordCollection } from "../storage/record-collection.js";
 import type { Storage } from "../storage/storage.js";
 import { normalizeCidr } from "../vault/cidr.js";
@@ -22,6 +23,10 @@ const MAX_TTL_SECONDS = 86_400;
 const DEFAULT_TTL_SECONDS = { node: 600, operator: 28_800 } as const;
 /** More nodes than this join with several tokens: each use rewrites the token's record. */
 const MAX_USES = 1000;
+/** Recoveries are counted in windows of this length; shorter than a minute would be no limit. */
+const DEFAULT_WINDOW_SECONDS = 86_400;
+const MIN_WINDOW_SECONDS = 60;
+const MAX_WINDOW_SECONDS = 30 * 86_400;
 /** How long a spent token can still be asked about. */
 const TOMBSTONE_MS = 30 * 86_400_000;
 const ID_BYTES = 8;
@@ -45,6 +50,10 @@ export interface JoinTokenRequest {
   readonly role?: "node" | "operator" | undefined;
   /** What operators may; names of policies of the vault. Default: `operator`. Nodes take none. */
   readonly policies?: readonly string[] | undefined;
+  /** Recoveries without a key of the machine that each node gets; default 0. */
+  readonly recoveries?: number | undefined;
+  /** In how many seconds it gets so many; default 24 hours. */
+  readonly recoveryWindowSeconds?: number | undefined;
 }
 
 /** A new token: the one moment at which its text exists on the server. */
@@ -174,12 +183,13 @@ export class JoinTokenStore {
     const id = hex(random(ID_BYTES));
     const seed = Uint8Array.from(random(SEED_BYTES));
     try {
-      const { ttlSeconds, ...scope } = request;
+      const { ttlSeconds, grant, ...scope } = request;
       const now = this.#ports.clock.now();
       const record: JoinTokenRecord = {
         id,
         publicKey: hex(ed25519PublicKey(seed)),
         ...scope,
+        ...(grant === undefined ? {} : { grant }),
         usedCount: 0,
         usedBy: [],
         rejoins,
@@ -188,7 +198,13 @@ export class JoinTokenStore {
         expiresAt: new Date(now + ttlSeconds * 1000).toISOString(),
         revokedAt: null,
       };
-      const fields = { tokenId: id, ...scope, rejoin: rejoins !== null, expiresAt: record.expiresAt };
+      const fields = {
+        tokenId: id,
+        ...scope,
+        ...grant,
+        rejoin: rejoins !== null,
+        expiresAt: record.expiresAt,
+      };
       const event = { operation: "join-token.create", actor: options.actor, fields };
       await audited(this.#ports.audit, event, async () => ({ value: await this.#add(record) }));
       const token = new Secret(formatJoinToken({ id, seed: new Secret(seed), rootSpkiSha256 }));
@@ -251,7 +267,7 @@ export class JoinTokenStore {
   }
 }
 
-type ParsedRequest = Pick<JoinTokenRecord, "uses" | "node" | "cidr" | "role" | "policies"> & {
+type ParsedRequest = Pick<JoinTokenRecord, "uses" | "node" | "cidr" | "role" | "policies" | "grant"> & {
   readonly ttlSeconds: number;
 };
 
@@ -263,10 +279,10 @@ function parseRequest(request: JoinTokenRequest): ParsedRequest {
   }
   const cidr = request.cidr === undefined ? null : normalizeCidr(request.cidr);
   if (role === "operator") {
-    if (request.uses !== undefined || request.node !== undefined) {
+    if (request.uses !== undefined || request.node !== undefined || request.recoveries !== undefined) {
       throw invalid(
-        "an operator token has neither a number of uses nor a node",
-        "Leave --uses and --node out: an operator token is good until it expires.",
+        "an operator token has neither a number of uses nor a node nor recoveries",
+        "Leave --uses, --node and --recoveries out: an operator token is good until it expires.",
       );
     }
     return { role, ttlSeconds, uses: null, node: null, cidr, policies: policyNames(request.policies) };
@@ -279,7 +295,25 @@ function parseRequest(request: JoinTokenRequest): ParsedRequest {
     throw invalid(`a join token cannot have "${uses}" uses`, `Choose a whole number from 1 to ${MAX_USES}.`);
   }
   if (request.node !== undefined) assertNodeName(request.node);
-  return { role, ttlSeconds, uses, node: request.node ?? null, cidr };
+  return { role, ttlSeconds, uses, node: request.node ?? null, cidr, ...parseGrant(request) };
+}
+
+function parseGrant({ recoveries, recoveryWindowSeconds }: JoinTokenRequest): Pick<ParsedRequest, "grant"> {
+  const windowSeconds = recoveryWindowSeconds ?? DEFAULT_WINDOW_SECONDS;
+  if (recoveries === undefined || recoveries === 0) {
+    if (recoveryWindowSeconds === undefined) return {};
+    throw invalid("a recovery window without recoveries means nothing", "Add --recoveries N.");
+  }
+  if (!Number.isInteger(recoveries) || recoveries < 0 || recoveries > MAX_REMEMBERED_RECOVERIES) {
+    throw invalid(
+      `a node cannot get "${recoveries}" recoveries`,
+      `Choose a whole number from 0 to ${MAX_REMEMBERED_RECOVERIES}.`,
+    );
+  }
+  if (!(windowSeconds >= MIN_WINDOW_SECONDS && windowSeconds <= MAX_WINDOW_SECONDS)) {
+    throw invalid(`recoveries cannot be counted in "${windowSeconds}" s`, "Choose a time from 1m to 30d.");
+  }
+  return { grant: { recoveries, windowSeconds } };
 }
 
 function policyNames(names: readonly string[] = [OPERATOR_POLICY]): string[] {

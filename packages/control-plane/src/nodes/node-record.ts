@@ -1,6 +1,7 @@
 import { z } from "zod";
 import type { Storage } from "../storage/storage.js";
 import { RecordCollection } from "../storage/record-collection.js";
+import { nodeRecovery } from "./node-recovery.js";
 
 /** One certificate of a node. */
 const nodeCertificate = z.object({
@@ -28,6 +29,8 @@ const nodeRecord = z.object({
   labels: z.record(z.string(), z.string()),
   /** Highest generation of the cluster's roots that the node has acknowledged; see TrustBundle. */
   trustGeneration: z.int().min(0).optional(),
+  /** How the node comes back when its key is lost; nothing is known of it when it is left out. */
+  recovery: nodeRecovery.optional(),
   /** Reason, while the node is refused. */
   banned: z.string().optional(),
   /** Why, while the node is refused because two processes use its identity. */

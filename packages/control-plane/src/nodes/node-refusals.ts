@@ -101,17 +101,18 @@ export class NodeRefusals {
    */
   async quarantine(
     name: string,
-    seen: { readonly instanceId: string; readonly remoteHost: string },
+    seen: { readonly instanceId?: string; readonly remoteHost: string; readonly reason?: string },
   ): Promise<void> {
     const { clock, logger, links } = this.#ports;
+    const { reason = "a process that had been replaced came back" } = seen;
     const at = new Date(clock.now()).toISOString();
     await this.#change(name, {
       operation: "node.clone-alarm",
       actor: `node ${name}`,
-      fields: { remoteHost: seen.remoteHost, instanceId: seen.instanceId, quarantined: true },
+      fields: { ...seen, reason, quarantined: true },
       record: (before) => ({
         ...before,
-        cloned: `a process that had been replaced came back from ${seen.remoteHost} at ${at}`,
+        cloned: `${reason} from ${seen.remoteHost} at ${at}`,
         cloneAlarm: { at, serialNumber: before.serialNumber, remoteHost: seen.remoteHost },
       }),
       writes: (before) => this.#hold(before),

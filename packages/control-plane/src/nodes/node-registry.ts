@@ -212,7 +212,7 @@ export class NodeRegistry {
 
   /** @throws {RksError} NOT_FOUND. */
   async show(name: string): Promise<NodeDetails> {
-    return describeNode(await this.know(name));
+    return describeNode(await this.know(name), this.#ports.clock.now());
   }
 
   /**

@@ -1,5 +1,6 @@
 import type { Node, NodeCondition } from "@rk8s/protocol";
 import type { NodeRecord } from "./node-record.js";
+import { grantsLeft, NO_RECOVERY } from "./node-recovery.js";
 import type { NodeState } from "./node-state.js";
 import type { Liveness } from "./liveness.js";
 
@@ -33,7 +34,29 @@ export interface NodeDetails extends NodeSummary {
   readonly isConnected: boolean;
   readonly capacity: Readonly<Record<string, string>>;
   readonly conditions: readonly NodeCondition[];
+  readonly recovery: NodeRecoveryView;
 }
+
+/** What brings a node back when its key is lost, as `rks node show` shows it. */
+export interface NodeRecoveryView {
+  /** The key that the machine keeps; null: none. */
+  readonly kind: "tpm" | "ssh-host-key" | null;
+  readonly enrolledAt: string | null;
+  /** Recoveries without such a key; null: none are granted. */
+  readonly grant: {
+    readonly recoveries: number;
+    readonly windowSeconds: number;
+    readonly left: number;
+    readonly cidr: string;
+  } | null;
+  /** How often the node was brought back. */
+  readonly sequence: number;
+  /** The latest recoveries, newest first. */
+  readonly past: readonly { readonly at: string; readonly kind: string; readonly remoteHost: string }[];
+}
+
+/** Recoveries that are shown. */
+const SHOWN_RECOVERIES = 5;
 
 /** Everything that is known of a node at this moment. */
 export interface KnownNode {
@@ -57,7 +80,7 @@ export function summarizeNode({ record, state, liveness }: KnownNode): NodeSumma
   };
 }
 
-export function describeNode(node: KnownNode): NodeDetails {
+export function describeNode(node: KnownNode, now: number): NodeDetails {
   const { record, state, isConnected } = node;
   return {
     ...summarizeNode(node),
@@ -71,6 +94,18 @@ export function describeNode(node: KnownNode): NodeDetails {
     isConnected,
     capacity: state?.status.capacity ?? {},
     conditions: nodeObject(node).status.conditions,
+    recovery: describeRecovery(record, now),
+  };
+}
+
+function describeRecovery({ recovery = NO_RECOVERY }: NodeRecord, now: number): NodeRecoveryView {
+  const { key, grant, sequence, past } = recovery;
+  return {
+    kind: key?.kind ?? null,
+    enrolledAt: key?.enrolledAt ?? null,
+    grant: grant === undefined ? null : { ...grant, left: grantsLeft(recovery, now) },
+    sequence,
+    past: past.slice(-SHOWN_RECOVERIES).toReversed(),
   };
 }
 

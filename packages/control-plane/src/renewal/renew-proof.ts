@@ -16,10 +16,21 @@ export function isRenewProof(
   proof: Uint8Array,
   { csr, welcome }: { readonly csr: CertificateRequest; readonly welcome: Uint8Array },
 ): boolean {
+  return isProofByRequestKey(proof, { csr, transcript: renewProofTranscript({ welcome, csr: csr.der }) });
+}
+
+/**
+ * Whether the holder of the request's key signed the transcript: ECDSA with the curve's hash as DER, Ed25519 raw, or
+ * RSASSA-PKCS1-v1_5 with SHA-256.
+ * @throws {RksError} KEY_TOO_WEAK.
+ */
+export function isProofByRequestKey(
+  proof: Uint8Array,
+  { csr, transcript }: { readonly csr: CertificateRequest; readonly transcript: Uint8Array },
+): boolean {
   assertKeyStrength(csr.publicKey);
   const signatureAlgorithm = { name: algorithmOf(csr.publicKey), rsaPss: undefined };
-  const tbs = renewProofTranscript({ welcome, csr: csr.der });
-  return isSignedBy({ tbs, signature: proof, signatureAlgorithm }, csr.publicKey);
+  return isSignedBy({ tbs: transcript, signature: proof, signatureAlgorithm }, csr.publicKey);
 }
 
 function algorithmOf(key: PublicKeyInfo): SignatureAlgorithm {

@@ -10,6 +10,9 @@ import {
 } from "@rk8s/protocol";
 import type { AuditLog } from "../audit/audit-log.js";
 import { Enrolment } from "../join/enrolment.js";
+import { ProofBudget } from "../join/proof-budget.js";
+import { Recovery } from "../recovery/recovery.js";
+import { RecoveryEnrolment } from "../recovery/recovery-enrolment.js";
 import type { JoinCheck } from "../join/join-check.js";
 import { type ActorOption, type CreatedJoinToken, JoinTokenStore } from "../join/join-token-store.js";
 import { nodeBanned } from "../nodes/node-certificates.js";
@@ -140,12 +143,23 @@ export function createCluster(init: ClusterInit): Cluster {
     rootSpkiSha256: () => clusterCa.rootSpkiSha256,
     onRevoked: (id) => operators.revoke(id),
   });
+  const budget = new ProofBudget({ clock });
   const enrolment = new Enrolment(config, {
     ...shared,
     issuer: clusterCa,
+    budget,
     ...(init.joinChecks === undefined ? {} : { joinChecks: init.joinChecks }),
     onReplaced: (name) => nodes.replaced(name),
   });
+  const recovery = new Recovery(config, {
+    ...shared,
+    issuer: clusterCa,
+    budget,
+    isConnected: (name) => nodes.links.current(name) !== undefined,
+    onReplaced: (name) => nodes.replaced(name),
+    quarantine: (name, seen) => nodes.refusals.quarantine(name, seen),
+  });
+  const recoveryEnrolment = new RecoveryEnrolment(shared);
   const renewal = new Renewal(config, { ...shared, issuer: clusterCa });
   const promotion = new Promotion({ ...shared, issuer: clusterCa });
   const { onTrust } = init;
@@ -158,6 +172,8 @@ export function createCluster(init: ClusterInit): Cluster {
     enrolment,
     renewal,
     promotion,
+    recovery,
+    recoveryEnrolment,
     nodes,
     pods,
     trust,

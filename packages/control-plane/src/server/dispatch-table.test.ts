@@ -94,11 +94,12 @@ const TYPES = Object.keys(MESSAGE_SCHEMAS) as MessageType[];
 /** Who may send what: written out once more, so that a change of the table is a change here. */
 const ALLOWED: Readonly<Record<CallerKind, readonly MessageType[]>> = {
   nobody: ["Hello"],
-  bootstrapping: ["Hello", "CertificateSign", "CheckJoin"],
+  bootstrapping: ["Hello", "CertificateSign", "CheckJoin", "CertificateRecover"],
   node: ["Hello", "RegisterNode"],
   "registered node": [
     "Hello",
     "CertificateRenew",
+    "EnrolRecovery",
     "RegisterNode",
     "Heartbeat",
     "UpdatePodStatus",
@@ -137,7 +138,7 @@ const KINDS = Object.keys(ALLOWED) as CallerKind[];
 
 test.each(KINDS)("a caller of kind %j is refused every message that it may not send", async (kind) => {
   const outcomes = await walk(kind);
-  const early = kind === "nobody" ? ["CertificateSign", "CheckJoin"] : [];
+  const early = kind === "nobody" ? ["CertificateSign", "CheckJoin", "CertificateRecover"] : [];
   const refused = TYPES.filter((type) => outcomes.get(type) === "PERMISSION_DENIED");
   expect(refused).toEqual(TYPES.filter((type) => !ALLOWED[kind].includes(type) && !early.includes(type)));
   expect(TYPES.filter((type) => outcomes.get(type) === "MESSAGE_UNEXPECTED")).toEqual(early);

@@ -9,6 +9,7 @@ import {
   answerRegisterNode,
   answerUpdatePodStatus,
 } from "./node-handlers.js";
+import { answerCertificateRecover, answerEnrolRecovery } from "./recovery-handlers.js";
 import {
   answerApplyPod,
   answerDeletePod,
@@ -52,9 +53,8 @@ export const DISPATCH_TABLE: { readonly [T in MessageType]: Rule<T> } = {
   CertificateSign: { who: ["bootstrapping"], handle: answerCertificateSign },
   CheckJoin: { who: ["bootstrapping"], handle: answerCheckJoin },
   CertificateRenew: { who: ["registered node"], handle: answerCertificateRenew },
-  // Answered once control-plane/src/recovery serves them.
-  EnrolRecovery: NOBODY,
-  CertificateRecover: NOBODY,
+  EnrolRecovery: { who: ["registered node"], handle: answerEnrolRecovery },
+  CertificateRecover: { who: ["bootstrapping"], handle: answerCertificateRecover },
   Certificate: NOBODY,
 
   RegisterNode: { who: ["node", "registered node"], handle: answerRegisterNode },

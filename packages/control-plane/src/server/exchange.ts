@@ -5,6 +5,8 @@ import type { LogRelay } from "../pods/log-relay.js";
 import type { PodController } from "../pods/pod-controller.js";
 import type { Trust } from "../trust/trust.js";
 import type { Clock, Logger } from "@rk8s/protocol";
+import type { Recovery } from "../recovery/recovery.js";
+import type { RecoveryEnrolment } from "../recovery/recovery-enrolment.js";
 import type { Promotion } from "../renewal/promotion.js";
 import type { Renewal } from "../renewal/renewal.js";
 import type { AuditLog } from "../audit/audit-log.js";
@@ -25,6 +27,8 @@ export interface Services {
   readonly enrolment: Enrolment;
   readonly renewal: Renewal;
   readonly promotion: Promotion;
+  readonly recovery: Recovery;
+  readonly recoveryEnrolment: RecoveryEnrolment;
   readonly nodes: NodeRegistry;
   readonly pods: PodController;
   readonly trust: Trust;

@@ -50,6 +50,11 @@ export class Greetings {
     this.#signs = MAX_SIGNS;
   }
 
+  /** The body of the newest Hello, likewise. */
+  get helloBody(): Uint8Array | undefined {
+    return this.#last?.hello;
+  }
+
   /**
    * Spend the Welcome's nonce: it serves one CertificateSign within ten seconds.
    * @throws {RksError} NONCE_EXPIRED, BUSY after too many on this connection or after a bad proof.

@@ -18,9 +18,14 @@ export const answerRegisterNode: Handler<"RegisterNode"> = async (services, exch
   // A connection that was opened before a newer certificate came into use must not take the node back.
   await services.promotion.use(session.nodeName, session.certificate);
   await nodes.claim(session, message.instanceId);
+  const { nodeName, certificate } = session;
+  await services.recoveryEnrolment.registered({
+    nodeName,
+    serialNumber: certificate.serialNumber,
+    machineIdSha256: message.machineIdSha256,
+  });
   nodes.register(session, message);
   conversation.registered();
-  const { nodeName } = session;
   logger.info("Node registered", {
     nodeName,
     version: message.version,

@@ -102,6 +102,17 @@ export class TestPeer {
     return answer.message;
   }
 
+  /** What proofs for this connection sign, after `hello`. */
+  get greeting(): {
+    readonly alpn: string;
+    readonly hello: Uint8Array;
+    readonly welcome: Uint8Array;
+    readonly serverLeafSpki: Uint8Array;
+  } {
+    const serverLeafSpki = parseCertificate(this.connection.peerCertificates[0]!).spki;
+    return { alpn: ALPN, hello: this.#hello, welcome: this.#welcome, serverLeafSpki };
+  }
+
   /** A CertificateSign with a good proof for this connection. */
   certificateSign(options: JoinOptions): Message<"CertificateSign"> {
     const { token, nodeName, role = "node" } = options;
@@ -147,13 +158,13 @@ export class TestPeer {
     options: {
       readonly nodeName?: string;
       readonly instanceId?: string;
+      readonly machineIdSha256?: Uint8Array;
       readonly pods?: Message<"RegisterNode">["pods"];
     } = {},
   ): Promise<Message<"Registered">> {
-    const { nodeName = this.identity?.answer.nodeName ?? "", pods = [], instanceId } = options;
-    const instance = instanceId === undefined ? {} : { instanceId };
+    const { nodeName = this.identity?.answer.nodeName ?? "", pods = [], ...more } = options;
     return this.ask(
-      { type: "RegisterNode", nodeName, version: "1.2.3", ...instance, status: aNodeStatus(), pods },
+      { type: "RegisterNode", nodeName, version: "1.2.3", ...more, status: aNodeStatus(), pods },
       "Registered",
     );
   }

@@ -8,6 +8,14 @@ export type AgentEventBody =
   | { readonly event: "joined"; readonly node: string; readonly serial: string; readonly notAfter: string }
   /** The agent goes on with the identity that a process before it had; no token was used. */
   | { readonly event: "resumed"; readonly node: string; readonly serial: string; readonly notAfter: string }
+  /** The node's key was lost, and a key of the machine or a grant brought it back under a new one. */
+  | { readonly event: "recovered"; readonly node: string; readonly serial: string; readonly notAfter: string }
+  /** What brings the node back after a reboot; `no`: an operator. */
+  | {
+      readonly event: "recovery";
+      readonly node: string;
+      readonly by: "tpm" | "ssh-host-key" | "grant" | "no";
+    }
   /** A connection by mutual TLS is up. */
   | { readonly event: "connected"; readonly rksAddress: string }
   /** The control plane counts this node in. */

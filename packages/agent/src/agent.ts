@@ -10,13 +10,20 @@ import type { KeyPair } from "./identity/key-pair.js";
 import type { TrustOptions } from "./identity/trust.js";
 import type { PodHost, PodReport } from "./pods/pod-host.js";
 import type { PodRuntime } from "./runtime/pod-runtime.js";
+import { wayBack } from "./recovery/way-back.js";
+import type { RecoveryOptions } from "./recovery/recovery-options.js";
 import { completePorts, type AgentPorts, type PortOptions } from "./ports.js";
 import type { Handlers } from "./session/handlers.js";
 import { createHostFacts } from "./session/host-facts.js";
 import type { NodeFacts } from "./session/node-facts.js";
 import { createPodHandlers, NO_POD_HANDLERS } from "./session/pod-handlers.js";
 import { RenewalDemand } from "./renewal/renewal-demand.js";
-import { runSession, type CertificateInUse, type SessionState } from "./session/session.js";
+import {
+  runSession,
+  type SessionOptions,
+  type CertificateInUse,
+  type SessionState,
+} from "./session/session.js";
 
 export interface CreateAgentOptions extends TrustOptions, PortOptions {
   /** `host:port` of the control plane. */
@@ -39,6 +46,8 @@ export interface CreateAgentOptions extends TrustOptions, PortOptions {
   readonly facts?: NodeFacts | undefined;
   /** Keeps the identity when this process dies. What it holds is gone on with, and the token is left alone. */
   readonly stash?: IdentityStash | undefined;
+  /** Brings the node back when its key was lost, after a reboot for example: without a token, or with a used one. */
+  readonly recovery?: RecoveryOptions | undefined;
   /** Ends the agent like `stop`. */
   readonly signal?: AbortSignal | undefined;
 }
@@ -162,7 +171,7 @@ class RunningAgent implements Agent {
     const holder = new IdentityHolder(identity, { keeper: this.#join.keeper });
     this.#holder = holder;
     this.#serial = identity.serialNumber;
-    this.#emit({ event: joined.isResumed ? "resumed" : "joined", ...describe(identity) });
+    this.#emit({ event: joined.origin, ...describe(identity) });
     const init = {
       holder,
       demand: this.#demand,
@@ -173,6 +182,7 @@ class RunningAgent implements Agent {
         ...this.#options.handlers,
       },
       version: AGENT_VERSION,
+      machineIdSha256: this.#options.recovery?.machineIdSha256,
     };
     await runSession(
       init,
@@ -181,8 +191,17 @@ class RunningAgent implements Agent {
         signal,
         onState: (state) => this.#onState(state),
         onRenewed: (certificate) => this.#onCertificate(certificate),
+        onRegistered: this.#wayBack(identity.nodeName),
         onPodStatus: (report) => this.#emit(podEvent(report)),
       },
+    );
+  }
+
+  #wayBack(nodeName: string): SessionOptions["onRegistered"] {
+    const { recovery } = this.#options;
+    if (recovery === undefined) return undefined;
+    return wayBack({ nodeName, recovery }, this.#ports, (by) =>
+      this.#emit({ event: "recovery", node: nodeName, by }),
     );
   }
 

@@ -73,6 +73,7 @@ function identityOf(
       notAfter: new Date(parseOr(answer.leaf).notAfter),
       issuedAt: issueOf(answer),
       renewAfter: new Date(answer.renewAfter),
+      recovery: answer.recovery,
       exchange: known.exchange,
     },
     known.keyPair,

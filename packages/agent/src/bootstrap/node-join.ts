@@ -1,25 +1,41 @@
-import { RksError, type JoinToken, type Logger, type SocketAddress } from "@rk8s/protocol";
+import { RksError, type ErrorCode, type JoinToken, type Logger, type SocketAddress } from "@rk8s/protocol";
 import type { Identity } from "../identity/identity.js";
+import { Comeback } from "../recovery/comeback.js";
+import { rememberJoin, recallNode } from "../recovery/remember.js";
+import type { RecoveryOptions } from "../recovery/recovery-options.js";
 import { IdentityKeeper } from "../identity/identity-keeper.js";
 import type { IdentityStash } from "../identity/identity-stash.js";
 import type { AgentPorts } from "../ports.js";
-import { parseRksAddress } from "./address.js";
+import { formatAddress, parseRksAddress } from "./address.js";
 import { backoffMs } from "./backoff.js";
-import { prepareEnrolment, type Enrolment, type EnrolmentOptions } from "./enrolment.js";
+import { Enrolment, prepareEnrolment, type EnrolmentOptions } from "./enrolment.js";
 import { resume, type Resumed } from "./resume.js";
 
 export interface NodeJoinOptions extends Omit<EnrolmentOptions, "joinToken" | "role"> {
   /** Not needed when the stash holds an identity. */
   readonly joinToken?: string | JoinToken | undefined;
   readonly stash?: IdentityStash | undefined;
+  /** Brings the node back when its key was lost and the token is no good any more, or there is none. */
+  readonly recovery?: RecoveryOptions | undefined;
 }
 
 /** How a node has got its identity. */
 export interface JoinedNode {
   readonly identity: Identity;
-  /** Whether the stash had it, so that no token was used. */
-  readonly isResumed: boolean;
+  /** `resumed`: the stash had it. `recovered`: its key was lost, and the machine or a grant brought the node back. */
+  readonly origin: "joined" | "resumed" | "recovered";
 }
+
+/** Refusals of a token that a node of before has no more need of: it may come back without. */
+const WITHOUT_TOKEN: ReadonlySet<ErrorCode> = new Set([
+  "CA_PIN_MISMATCH",
+  "JOIN_TOKEN_EXPIRED",
+  "JOIN_TOKEN_INVALID",
+  "JOIN_TOKEN_REVOKED",
+  "JOIN_TOKEN_SCOPE",
+  "JOIN_TOKEN_USED",
+  "NODE_NAME_TAKEN",
+]);
 
 interface ObtainOptions {
   readonly signal: AbortSignal;
@@ -32,12 +48,21 @@ export class NodeJoin implements Disposable {
   readonly address: SocketAddress;
   /** Keeps the identity from now on. */
   readonly keeper: IdentityKeeper;
-  #source: Enrolment | Identity;
+  readonly #recovery: JoinRecovery;
+  #source: Enrolment | Comeback | Identity;
 
-  constructor(source: Enrolment | Identity, keeper: IdentityKeeper, address: SocketAddress) {
+  constructor(
+    source: Enrolment | Comeback | Identity,
+    init: {
+      readonly keeper: IdentityKeeper;
+      readonly address: SocketAddress;
+      readonly recovery: JoinRecovery;
+    },
+  ) {
     this.#source = source;
-    this.keeper = keeper;
-    this.address = address;
+    this.keeper = init.keeper;
+    this.address = init.address;
+    this.#recovery = init.recovery;
   }
 
   /**
@@ -47,26 +72,55 @@ export class NodeJoin implements Disposable {
    */
   async obtain(ports: AgentPorts, { signal, onRetry }: ObtainOptions): Promise<JoinedNode | undefined> {
     const source = this.#source;
-    if (!("enrol" in source)) return { identity: source, isResumed: true };
-    const { token: joinToken, nodeName, ...pending } = source.request;
-    const nothing = { generation: 0, roots: [] };
-    await this.keeper.keep({ nodeName, trust: nothing, joinToken, pending });
+    if (!("enrol" in source)) return { identity: source, origin: "resumed" };
+    if (source instanceof Enrolment) {
+      const { token: joinToken, nodeName, ...pending } = source.request;
+      const nothing = { generation: 0, roots: [] };
+      await this.keeper.keep({ nodeName, trust: nothing, joinToken, pending });
+    }
+    let identity: Identity | undefined;
     for (let attempt = 1; ; attempt++) {
       try {
-        const identity = await source.enrol(ports, { signal });
-        const trust = { generation: 0, roots: identity.trustBundle };
-        await this.keeper.keep({ nodeName: identity.nodeName, trust, current: identity });
-        return { identity, isResumed: false };
+        identity ??= await this.#ask(ports, signal);
+        await this.#keep(identity);
+        return { identity, origin: this.#source instanceof Comeback ? "recovered" : "joined" };
       } catch (reason) {
-        if (signal.aborted) return undefined;
         const error = RksError.from(reason);
-        if (!error.retryable) throw error;
-        const delayMs = backoffMs(attempt - 1, ports.random);
-        onRetry(attempt, delayMs, error);
-        await ports.clock.sleep(delayMs, { signal }).catch(() => undefined);
+        const isOver = signal.aborted || !error.retryable;
+        if (!isOver) {
+          const delayMs = backoffMs(attempt - 1, ports.random);
+          onRetry(attempt, delayMs, error);
+          await ports.clock.sleep(delayMs, { signal }).catch(() => undefined);
+        }
+        if (!isOver && !signal.aborted) continue;
+        identity?.[Symbol.dispose]();
         if (signal.aborted) return undefined;
+        throw error;
       }
     }
+  }
+
+  /** One request. A token that is refused makes way for what brings the node back without one, if there is that. */
+  async #ask(ports: AgentPorts, signal: AbortSignal): Promise<Identity> {
+    const source = this.#source as Enrolment | Comeback;
+    try {
+      return await source.enrol(ports, { signal });
+    } catch (reason) {
+      const refusal = RksError.from(reason);
+      if (source instanceof Comeback || signal.aborted || !WITHOUT_TOKEN.has(refusal.code)) throw refusal;
+      const comeback = await this.#recovery.prepareComeback?.(refusal);
+      if (comeback === undefined) throw refusal;
+      source[Symbol.dispose]();
+      this.#source = comeback;
+      return comeback.enrol(ports, { signal });
+    }
+  }
+
+  /** The number of the next recovery is on disk, and the certificate in the stash, before it is used. */
+  async #keep(identity: Identity): Promise<void> {
+    await rememberJoin(identity, { rksAddress: formatAddress(this.address), memory: this.#recovery.memory });
+    const trust = { generation: 0, roots: identity.trustBundle };
+    await this.keeper.keep({ nodeName: identity.nodeName, trust, current: identity });
   }
 
   /** Overwrite the key, unless it is the caller's or has become an identity's. */
@@ -88,8 +142,12 @@ export async function prepareNodeJoin(
   const address = parseRksAddress(rksAddress);
   const resumed = await resumeOrNot(options, ports);
   const keeper = new IdentityKeeper({ stash, rksAddress, instanceId: resumed?.instanceId }, ports);
-  if (resumed?.kind === "identity") return new NodeJoin(resumed.identity, keeper, address);
+  const recovery = await prepareRecovery(options, ports);
+  const init = { keeper, address, recovery };
+  if (resumed?.kind === "identity") return new NodeJoin(resumed.identity, init);
   if (resumed === undefined && joinToken === undefined) {
+    const comeback = await recovery.prepareComeback?.();
+    if (comeback !== undefined) return new NodeJoin(comeback, init);
     throw new RksError("USAGE_INVALID", "there is neither a join token nor an identity that was kept", {
       suggestion: "Make a token with `rks gen join-token`.",
     });
@@ -98,7 +156,29 @@ export async function prepareNodeJoin(
     { ...options, joinToken: joinToken!, ...resumed, role: "node" },
     resumed?.keyPair === undefined ? {} : { keyPairIsOurs: true },
   );
-  return new NodeJoin(enrolment, keeper, address);
+  return new NodeJoin(enrolment, init);
+}
+
+/** What a join needs to know of coming back. */
+interface JoinRecovery {
+  readonly memory: RecoveryOptions["memory"] | undefined;
+  /** Undefined when nothing is known of a node of before. `refusal`: why its token was no help. */
+  readonly prepareComeback: ((refusal?: RksError) => Promise<Comeback>) | undefined;
+}
+
+async function prepareRecovery(
+  { recovery, rksAddress, nodeName, joinToken }: NodeJoinOptions,
+  ports: { readonly logger: Logger },
+): Promise<JoinRecovery> {
+  if (recovery === undefined) return { memory: undefined, prepareComeback: undefined };
+  const { memory, methods, machineIdSha256 } = recovery;
+  const remembered = await recallNode({ memory, nodeName, hasToken: joinToken !== undefined }, ports);
+  if (remembered === undefined) return { memory, prepareComeback: undefined };
+  return {
+    memory,
+    prepareComeback: async (refusal) =>
+      Comeback.prepare({ remembered, rksAddress, methods, machineIdSha256, refusal }),
+  };
 }
 
 /** A stash that another version has filled, and that cannot be read here, is as good as none. */

@@ -11,6 +11,9 @@ const TEXTS: Texts = {
   joined: ({ node, serial, notAfter }) => `joined as ${node}, certificate ${serial} valid until ${notAfter}`,
   resumed: ({ node, serial, notAfter }) =>
     `resumed as ${node}, certificate ${serial} valid until ${notAfter}; no token was needed`,
+  recovered: ({ node, serial, notAfter }) =>
+    `recovered as ${node} under a new key, certificate ${serial} valid until ${notAfter}; no token was needed`,
+  recovery: ({ node, by }) => WAYS_BACK[by](node),
   connected: ({ rksAddress }) => `connected to ${rksAddress} by mutual TLS`,
   registered: ({ node }) => `registered as ${node}: the node is in service`,
   renewed: ({ serial, notAfter }) => `renewed: certificate ${serial} valid until ${notAfter}`,
@@ -21,4 +24,14 @@ const TEXTS: Texts = {
     `pod ${namespace}/${name} is ${phase}${reason === undefined ? "" : ` (${reason})`}`,
   stopped: () => "stopped; pods go on running",
   error: ({ message, code }) => `${message} (${code})`,
+};
+
+/** What a node is told of its next reboot. */
+const WAYS_BACK: Readonly<
+  Record<Extract<AgentEvent, { event: "recovery" }>["by"], (node: string) => string>
+> = {
+  tpm: () => "after a reboot the node comes back by its TPM",
+  "ssh-host-key": () => "after a reboot the node comes back by its SSH host key",
+  grant: () => "after a reboot the node comes back by a grant of the control plane",
+  no: (node) => `a reboot loses the node's key: rks node rejoin ${node} brings it back then`,
 };

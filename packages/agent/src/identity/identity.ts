@@ -13,8 +13,18 @@ export interface IdentityInit {
   /** By the control plane's clock; the certificate itself is backdated. */
   readonly issuedAt: Date;
   readonly renewAfter: Date;
+  /** What the control plane said about coming back after a reboot; with a join and a recovery only. */
+  readonly recovery?: RecoveryTerms | undefined;
   /** What was exchanged for the certificate; an identity without it cannot be stashed. */
   readonly exchange?: CertificateExchange | undefined;
+}
+
+/** What a node has to know to come back. */
+export interface RecoveryTerms {
+  /** What the next recovery has to name. */
+  readonly sequence: number;
+  /** Recoveries that need no key of the machine. */
+  readonly grantsLeft: number;
 }
 
 /** A request for a certificate and its answer, as they were on the wire. */
@@ -43,6 +53,8 @@ export class Identity implements Disposable {
   readonly issuedAt: Date;
   /** When two thirds of the lifetime are over. */
   readonly renewAfter: Date;
+  /** What the control plane said about coming back after a reboot; with a join and a recovery only. */
+  readonly recovery: RecoveryTerms | undefined;
   readonly #keyPair: KeyPair;
   readonly #exchange: CertificateExchange | undefined;
 
@@ -56,6 +68,7 @@ export class Identity implements Disposable {
     this.notAfter = init.notAfter;
     this.issuedAt = init.issuedAt;
     this.renewAfter = init.renewAfter;
+    this.recovery = init.recovery;
     this.#keyPair = keyPair;
     this.#exchange = init.exchange;
   }

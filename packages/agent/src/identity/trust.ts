@@ -81,6 +81,11 @@ export function findPinnedRoot(
   return first;
 }
 
+/** The pin of a root certificate (DER): SHA-256 of its SubjectPublicKeyInfo, hexadecimal digits. */
+export function rootPin(der: Uint8Array): string {
+  return hex(spkiSha256(parseCertificate(der)));
+}
+
 /** SHA-256 of a certificate's SubjectPublicKeyInfo: what a join token pins. */
 function spkiSha256(certificate: Certificate): Uint8Array {
   return createHash("sha256").update(certificate.spki).digest();

@@ -33,6 +33,8 @@ export class RksConnection implements StreamOpener, AsyncDisposable {
   readonly serverTime: Date;
   /** The body of its greeting, which proofs for this connection sign. */
   readonly welcomeBody: Uint8Array;
+  /** The body of the Hello before it, likewise. */
+  readonly helloBody: Uint8Array;
   readonly #connection: Connection;
   readonly #clock: Clock;
   readonly #greetedMs: number;
@@ -45,6 +47,7 @@ export class RksConnection implements StreamOpener, AsyncDisposable {
     this.#clock = options.clock;
     this.#greetedMs = options.clock.monotonicMs();
     this.welcomeBody = opened.welcomeBody;
+    this.helloBody = opened.helloBody;
   }
 
   get remoteAddress(): SocketAddress {

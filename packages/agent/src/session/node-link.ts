@@ -17,6 +17,8 @@ export interface NodeLinkInit {
   /** Tells this process's identity from a copy of it. */
   readonly instanceId: string;
   readonly moved: MovedReplies;
+  /** What recovery knows this machine by; see SPEC.md §20. */
+  readonly machineIdSha256?: Uint8Array | undefined;
 }
 
 export interface NodeLinkPorts extends AgentPorts {
@@ -91,6 +93,7 @@ export class NodeLink {
           uid,
           status,
         })),
+        ...(init.machineIdSha256 === undefined ? {} : { machineIdSha256: init.machineIdSha256 }),
       },
       "Registered",
       { signal },

@@ -6,6 +6,7 @@ import type { PodHost, PodReport } from "../pods/pod-host.js";
 import type { RenewalInit } from "../renewal/keep-renewed.js";
 import type { RenewalDemand } from "../renewal/renewal-demand.js";
 import { connectNewest } from "./connect-newest.js";
+import type { RksConnection } from "./connection.js";
 import type { Handlers } from "./handlers.js";
 import { MovedReplies } from "./moved-replies.js";
 import { NodeLink, type NodeLinkPorts } from "./node-link.js";
@@ -23,6 +24,8 @@ export interface SessionInit {
   readonly handlers: Handlers;
   /** The agent's version, as it is reported. */
   readonly version: string;
+  /** See `NodeLinkInit`. */
+  readonly machineIdSha256?: Uint8Array | undefined;
 }
 
 /** What the control plane knows the node by. */
@@ -57,6 +60,8 @@ export interface SessionOptions {
   readonly onRenewed?: ((certificate: CertificateInUse) => void) | undefined;
   /** Called with every change of a pod's status, connected or not. */
   readonly onPodStatus?: ((report: PodReport) => void) | undefined;
+  /** Called with every connection on which the node has registered. Never rejects; nobody waits for it. */
+  readonly onRegistered?: ((connection: RksConnection, signal: AbortSignal) => Promise<void>) | undefined;
 }
 
 /** A connection that was up this long was a good one: the next pause is a short one again. */
@@ -135,8 +140,12 @@ async function attempt(init: SessionInit, ports: NodeLinkPorts, options: Attempt
     holder,
     demand: init.demand,
     connect: async (inner) => connectNewest(holder, { ...ports, rksAddress: init.rksAddress, signal: inner }),
-    register: async (connection, inner) =>
-      NodeLink.register({ connection, identity: holder.current }, linkInit, { ...ports, signal: inner }),
+    register: async (connection, inner) => {
+      const open = { connection, identity: holder.current };
+      const link = await NodeLink.register(open, linkInit, { ...ports, signal: inner });
+      void options.onRegistered?.(connection, signal);
+      return link;
+    },
     onRenewed: (link) => onRenewed?.(certificateOf(link)),
   };
   let wasConnected = false;

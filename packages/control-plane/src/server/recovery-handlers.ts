@@ -10,7 +10,13 @@ export const answerCertificateRecover: Handler<"CertificateRecover"> = async (
   const { connection, serverLeafSpki } = servedConnection(conversation);
   const { hello, welcome } = conversation.greetings.spend(clock.monotonicMs());
   const { alpn, remoteAddress } = connection;
-  return recovery.recover({ message, hello, welcome, serverLeafSpki, alpn, remoteAddress });
+  try {
+    return await recovery.recover({ message, hello, welcome, serverLeafSpki, alpn, remoteAddress });
+  } catch (reason) {
+    // Whoever guesses pays a handshake for each guess.
+    if (RksError.from(reason).code === "RECOVERY_REFUSED") conversation.greetings.forfeit();
+    throw reason;
+  }
 };
 
 /** Keep the key by which a node will come back. It enrols for itself: the name is the certificate's. */

@@ -1,0 +1,183 @@
+import {
+  ALPN,
+  fromHex,
+  recoverProofTranscript,
+  request,
+  RksError,
+  SERVER_NAME,
+  type ErrorCode,
+  type Message,
+  type SocketAddress,
+} from "@rk8s/protocol";
+import { parseRksAddress } from "../bootstrap/address.js";
+import { readCertificateAnswer } from "../bootstrap/certificate-answer.js";
+import { openConnection } from "../bootstrap/open-connection.js";
+import { createCertificateRequest } from "../identity/csr.js";
+import type { Identity } from "../identity/identity.js";
+import { KeyPair } from "../identity/key-pair.js";
+import { findPinnedRoot } from "../identity/trust.js";
+import type { AgentPorts } from "../ports.js";
+import type { RememberedNode } from "./node-memory.js";
+import type { RecoveryMethod } from "./recovery-method.js";
+import { signAsNewKey } from "./recover-proof.js";
+
+type Kind = Message<"CertificateRecover">["kind"];
+
+export interface ComebackInit {
+  readonly remembered: RememberedNode;
+  /** Default: the remembered one. */
+  readonly rksAddress?: string | undefined;
+  readonly methods: readonly RecoveryMethod[];
+  readonly machineIdSha256: Uint8Array;
+  /** Why the token that was given is no help. */
+  readonly refusal?: RksError | undefined;
+}
+
+/** Answers after which another way back may still work. */
+const NEXT_RUNG: ReadonlySet<ErrorCode> = new Set(["RECOVERY_REFUSED", "UNSUPPORTED"]);
+
+/**
+ * A node on its way back after its key was lost: a key of the machine, then the control plane's grant. Always the same
+ * new key, so that an answer that was lost is given again.
+ */
+export class Comeback implements Disposable {
+  readonly address: SocketAddress;
+  readonly #init: ComebackInit;
+  readonly #keyPair: KeyPair;
+  readonly #csr: Uint8Array;
+  #keyPairIsOurs = true;
+
+  private constructor(init: ComebackInit, key: { readonly keyPair: KeyPair; readonly csr: Uint8Array }) {
+    this.#init = init;
+    this.address = parseRksAddress(init.rksAddress ?? init.remembered.rksAddress);
+    this.#keyPair = key.keyPair;
+    this.#csr = key.csr;
+  }
+
+  /** Make the new key. Nothing is sent. @throws {RksError} USAGE_INVALID for an address that is none. */
+  static async prepare(init: ComebackInit): Promise<Comeback> {
+    const keyPair = KeyPair.create();
+    try {
+      const csr = await createCertificateRequest(keyPair, { commonName: init.remembered.nodeName });
+      return new Comeback(init, { keyPair, csr });
+    } catch (error) {
+      keyPair[Symbol.dispose]();
+      throw error;
+    }
+  }
+
+  get nodeName(): string {
+    return this.#init.remembered.nodeName;
+  }
+
+  /**
+   * Try every way back once. The identity owns the new key.
+   * @throws {RksError} IDENTITY_LOST when none is open, with the reason of each; NODE_BANNED, IDENTITY_CLONED and what
+   * else the control plane refuses for good; CA_PIN_MISMATCH; UNREACHABLE, UNAVAILABLE and other retryable codes.
+   */
+  async enrol(
+    ports: AgentPorts,
+    { signal }: { readonly signal: AbortSignal | undefined },
+  ): Promise<Identity> {
+    const { refusal } = this.#init;
+    const reasons = refusal === undefined ? [] : [refusal.message];
+    for (const kind of ["tpm", "ssh-host-key", "grant"] as const) {
+      const method = this.#init.methods.find((one) => one.kind === kind);
+      if (kind !== "grant" && method === undefined) continue;
+      const problem = await method?.problem({ signal });
+      if (problem !== undefined) {
+        reasons.push(problem);
+        continue;
+      }
+      try {
+        return await this.#recover(kind, method, ports, signal);
+      } catch (reason) {
+        const error = RksError.from(reason);
+        // Another cluster answers here: what it said to the token is the better answer.
+        if (error.code === "CA_PIN_MISMATCH") throw refusal ?? error;
+        if (!NEXT_RUNG.has(error.code)) throw error;
+        reasons.push(`${kind}: ${error.message}`);
+      }
+    }
+    throw identityLost(this.nodeName, reasons);
+  }
+
+  /** Overwrite the new key, unless it has become an identity's. */
+  [Symbol.dispose](): void {
+    if (this.#keyPairIsOurs) this.#keyPair[Symbol.dispose]();
+  }
+
+  async #recover(
+    kind: Kind,
+    method: RecoveryMethod | undefined,
+    ports: AgentPorts,
+    signal: AbortSignal | undefined,
+  ): Promise<Identity> {
+    const { remembered, machineIdSha256 } = this.#init;
+    const { nodeName, sequence } = remembered;
+    const roots = [await this.#fetchRoot(ports, signal)];
+    const opened = await openConnection({ address: this.address, roots }, { ports, signal });
+    await using connection = opened.connection;
+    const asked = { nodeName, csr: this.#csr, kind, sequence, machineIdSha256 };
+    const transcript = recoverProofTranscript({
+      alpn: ALPN,
+      hello: opened.helloBody,
+      welcome: opened.welcomeBody,
+      serverLeafSpki: opened.serverLeaf.spki,
+      ...asked,
+    });
+    const proof =
+      method === undefined
+        ? signAsNewKey(this.#keyPair, transcript)
+        : await method.prove(transcript, { signal });
+    const { message, body } = await request(
+      connection,
+      { type: "CertificateRecover", ...asked, proof },
+      "Certificate",
+      { clock: ports.clock, signal },
+    );
+    const identity = readCertificateAnswer(message, {
+      role: "node",
+      keyPair: this.#keyPair,
+      tokenId: "",
+      nodeName,
+      roots,
+      nowMs: ports.clock.now(),
+      exchange: { csr: this.#csr, answer: body },
+    });
+    this.#keyPairIsOurs = false;
+    return identity;
+  }
+
+  /** The control plane's root, vouched for by one of the remembered pins. */
+  async #fetchRoot(ports: AgentPorts, signal: AbortSignal | undefined): Promise<Uint8Array> {
+    const chain = await ports.transport.probe({
+      ...this.address,
+      alpn: ALPN,
+      serverName: SERVER_NAME,
+      signal,
+    });
+    const nowMs = ports.clock.now();
+    let failure: unknown;
+    for (const pin of this.#init.remembered.rootPins) {
+      try {
+        return findPinnedRoot(chain, { pin: fromHex(pin)!, nowMs });
+      } catch (error) {
+        failure ??= error;
+      }
+    }
+    throw failure;
+  }
+}
+
+/** What a node says that cannot come back by itself: once, with the one thing that helps. */
+export function identityLost(nodeName: string, reasons: readonly string[]): RksError {
+  const why = reasons.length === 0 ? "there is no way back" : reasons.join("; ");
+  return new RksError(
+    "IDENTITY_LOST",
+    `node "${nodeName}" has lost its key with the process that had it, and cannot come back by itself: ${why}`,
+    {
+      suggestion: `Run \`rks node rejoin ${nodeName}\` on the control plane and start again with the token that it prints.`,
+    },
+  );
+}

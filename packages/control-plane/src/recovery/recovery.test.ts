@@ -23,8 +23,8 @@ async function recordOf(cluster: TestCluster, name = NAME): Promise<NodeRecord> 
 }
 
 /** A node that has joined with the token and registered from its machine. */
-async function aNode(cluster: TestCluster, request: JoinTokenRequest = {}, name = NAME): Promise<TestPeer> {
-  const identity = await TestPeer.join(cluster, { token: await cluster.token(request), nodeName: name });
+async function aNode(cluster: TestCluster, token: JoinTokenRequest = {}, name = NAME): Promise<TestPeer> {
+  const identity = await TestPeer.join(cluster, { token: await cluster.token(token), nodeName: name });
   return use(cluster, identity);
 }
 

@@ -1,6 +1,7 @@
 import { socketAnswers, systemClock } from "@rk8s/host";
 import { type Clock, type Logger, RksError, type Secret, silentLogger, type Transport } from "@rk8s/protocol";
 import { createQuicTransport } from "@rk8s/quic";
+import type { ChainHead } from "./audit/chain-link.js";
 import { formatHostPort } from "./config/address.js";
 import type { ControlPlaneConfig, HostPort } from "./config/config.js";
 import { clusterRoutes } from "./http/cluster-routes.js";
@@ -190,6 +191,10 @@ export class ControlPlane implements OperatorApi, AsyncDisposable {
   /** How the cluster is; undefined while it is not served. */
   figures(): ClusterFigures | undefined {
     return this.#serving?.cluster.figures();
+  }
+
+  auditHead(): ChainHead {
+    return this.#assertServing().auditHead();
   }
 
   tokenHolder(token: Secret<string>, connection: Connection): Promise<TokenHolder | undefined> {

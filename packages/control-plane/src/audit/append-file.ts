@@ -24,6 +24,9 @@ export class AppendFile implements AsyncDisposable {
   #inode = 0;
   /** Length of the file up to the last line known to be whole. */
   #length = 0;
+  /** What a failed write left in a file and could not be cut off then. */
+  #toCut: { readonly device: number; readonly inode: number; readonly length: number } | undefined;
+  #cutOffBytes = 0;
 
   constructor(path: string, init: AppendFileInit = {}) {
     this.#path = path;
@@ -33,6 +36,30 @@ export class AppendFile implements AsyncDisposable {
   /** Tells open files apart whatever their paths; undefined while the file is not open. */
   get identity(): string | undefined {
     return this.#file === undefined ? undefined : `${this.#device}:${this.#inode}`;
+  }
+
+  /**
+   * Open the file if it is not open, or is not at the path any more. What was cut off from its end is handed over, for
+   * whoever accounts for it.
+   */
+  async ready(): Promise<{ readonly cutOffBytes: number }> {
+    await this.#current();
+    const cutOffBytes = this.#cutOffBytes;
+    this.#cutOffBytes = 0;
+    return { cutOffBytes };
+  }
+
+  /** The last bytes of the file, at most as many as asked for. */
+  async tail(maxBytes: number): Promise<Buffer> {
+    const file = await this.#current();
+    const start = Math.max(0, this.#length - maxBytes);
+    const { buffer, bytesRead } = await file.read(
+      Buffer.alloc(this.#length - start),
+      0,
+      this.#length - start,
+      start,
+    );
+    return buffer.subarray(0, bytesRead);
   }
 
   /** Append whole lines; they are on disk when it resolves. Not to be called twice at once. */
@@ -47,7 +74,9 @@ export class AppendFile implements AsyncDisposable {
     } catch (error) {
       // The handle is given up: what a failed sync left in the page cache cannot be trusted.
       this.#file = undefined;
-      await file.truncate(this.#length).catch(() => undefined);
+      await file.truncate(this.#length).catch(() => {
+        this.#toCut = { device: this.#device, inode: this.#inode, length: this.#length };
+      });
       await file.close().catch(() => undefined);
       throw error;
     }
@@ -83,8 +112,10 @@ export class AppendFile implements AsyncDisposable {
         throw new Error("there is a file already, and it is not an audit log of this kind");
       }
       await file.chmod(0o600);
-      this.#length = await wholeLines(file, found.size);
+      this.#length = await wholeLines(file, this.#sizeToKeep(found));
       if (this.#length < found.size) await file.truncate(this.#length);
+      this.#toCut = undefined;
+      this.#cutOffBytes = found.size - this.#length;
       await file.sync();
       await syncFolder(dirname(this.#path));
       this.#device = found.dev;
@@ -95,6 +126,20 @@ export class AppendFile implements AsyncDisposable {
     }
     this.#file = file;
     return file;
+  }
+
+  /** Whole lines of a write that failed are no more to be kept than half ones. */
+  #sizeToKeep({
+    dev,
+    ino,
+    size,
+  }: {
+    readonly dev: number;
+    readonly ino: number;
+    readonly size: number;
+  }): number {
+    const cut = this.#toCut;
+    return cut?.device === dev && cut.inode === ino ? Math.min(size, cut.length) : size;
   }
 }
 

@@ -1,7 +1,21 @@
+import { type AuditChain, type LostHead, RESUME_BYTES } from "./audit-chain.js";
 import { AppendFile, type AppendFileInit } from "./append-file.js";
 import { LineBatches, type LineBatchesInit } from "./line-batches.js";
 
-export interface DurableLinesInit extends AppendFileInit, Pick<LineBatchesInit, "logger" | "deadline"> {}
+export interface DurableLinesInit extends AppendFileInit, Pick<LineBatchesInit, "logger" | "deadline"> {
+  /** Each line, a JSON object, gets its place in this chain. Default: lines are written as they are. */
+  readonly chain?: AuditChain | undefined;
+  /** Told what was lost from a file's end when it was opened. The lines that it gives are written first. */
+  readonly onLoss?: ((loss: Loss) => string) | undefined;
+}
+
+/** What a file's end does not have. */
+export interface Loss {
+  /** Of a line that was begun and not ended: its writer was killed, or the disk full. Nobody was answered for it. */
+  readonly cutOffBytes: number;
+  /** Set when the chain's last record is not there. */
+  readonly head?: LostHead | undefined;
+}
 
 /**
  * A file of lines, each on disk before it is answered for, many with one write and one sync. It can be used at once;
@@ -10,10 +24,14 @@ export interface DurableLinesInit extends AppendFileInit, Pick<LineBatchesInit, 
 export class DurableLines implements AsyncDisposable {
   readonly #file: AppendFile;
   readonly #batches: LineBatches;
+  readonly #chain: AuditChain | undefined;
+  readonly #onLoss: (loss: Loss) => string;
   #reopen = false;
 
   constructor(path: string, init: DurableLinesInit) {
     this.#file = new AppendFile(path, init);
+    this.#chain = init.chain;
+    this.#onLoss = init.onLoss ?? (() => "");
     this.#batches = new LineBatches({
       ...init,
       name: `the audit log "${path}"`,
@@ -49,6 +67,7 @@ export class DurableLines implements AsyncDisposable {
     const closed = this.#file[Symbol.asyncDispose]();
     // A file is not closed before the writes to it have ended.
     if (!this.#batches.hangs) await closed;
+    await this.#chain?.settled();
   }
 
   async #write(lines: string): Promise<void> {
@@ -56,6 +75,19 @@ export class DurableLines implements AsyncDisposable {
       this.#reopen = false;
       await this.#file[Symbol.asyncDispose]();
     }
-    await this.#file.write(lines);
+    const { cutOffBytes } = await this.#file.ready();
+    const head = await this.#resume();
+    const isLoss = cutOffBytes > 0 || head !== undefined;
+    const all = isLoss ? this.#onLoss({ cutOffBytes, head }) + lines : lines;
+    if (this.#chain === undefined || all === "") return this.#file.write(all);
+    const linked = this.#chain.link(all);
+    await this.#file.write(linked.lines);
+    linked.written();
+  }
+
+  async #resume(): Promise<LostHead | undefined> {
+    if (this.#chain === undefined || this.#chain.isResumed) return undefined;
+    const end = await this.#file.tail(RESUME_BYTES);
+    return this.#chain.resume(end, end.length < RESUME_BYTES);
   }
 }

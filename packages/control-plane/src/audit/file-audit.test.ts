@@ -7,13 +7,16 @@ import { FakeClock } from "@rk8s/protocol/testing";
 import { afterEach, beforeEach, expect, test } from "vitest";
 import type { AuditLog } from "./audit-log.js";
 import { openFileAudit } from "./file-audit.js";
+import { MemoryHeads } from "./testing/memory-heads.js";
 
 let folder: string;
 let path: string;
+let heads: MemoryHeads;
 
 beforeEach(async () => {
   folder = await mkdtemp(join(tmpdir(), "audit "));
   path = join(folder, "audit.log");
+  heads = new MemoryHeads();
 });
 
 afterEach(async () => {
@@ -28,6 +31,7 @@ function open(): Promise<AuditLog> {
     clock: new FakeClock({ now: Date.parse("2026-01-02T03:04:05Z") }),
     logger: silentLogger,
     newId: () => String(++id),
+    heads,
   });
 }
 
@@ -46,7 +50,7 @@ test("writes one JSON line a record, readable by its owner only", async () => {
   await audit.result(event, { outcome: "done", fields: { serialNumber: "0a" } }, id);
   const time = "2026-01-02T03:04:05.000Z";
   expect(await lines()).toEqual([
-    { time, type: "intent", id: "1", ...event },
+    { time, type: "intent", id: "1", ...event, chain: { seq: 1, prev: "0".repeat(64) } },
     {
       time,
       type: "result",
@@ -54,6 +58,7 @@ test("writes one JSON line a record, readable by its owner only", async () => {
       ...event,
       outcome: "done",
       fields: { nodeName: "worker-1", serialNumber: "0a" },
+      chain: { seq: 2, prev: expect.stringMatching(/^[0-9a-f]{64}$/) as string },
     },
   ]);
   expect((await stat(path)).mode & 0o777).toBe(0o600);
@@ -70,14 +75,18 @@ test("goes on after the lines of an earlier run, without the half line that a ki
   await writeFile(path, `{"type":"intent","id":"a"}\n{"type":"res${randomBytes(70_000).toString("hex")}`);
   await using audit = await open();
   await audit.intent(event);
-  expect(await lines()).toMatchObject([{ id: "a" }, { id: "1" }]);
+  expect(await lines()).toMatchObject([
+    { id: "a" },
+    { operation: "audit.cut-off", actor: "rks", fields: { bytes: 140_012 }, chain: { seq: 1 } },
+    { operation: "join", chain: { seq: 2 } },
+  ]);
 });
 
 test("a file that consists of half a line only is begun afresh", async () => {
   await writeFile(path, "{");
   await using audit = await open();
   await audit.intent(event);
-  expect(await lines()).toHaveLength(1);
+  expect(await lines()).toMatchObject([{ operation: "audit.cut-off" }, { operation: "join" }]);
 });
 
 test("tightens the mode of a file that others could read", async () => {

@@ -2,7 +2,9 @@ import { randomUUID } from "node:crypto";
 import type { Clock, Logger } from "@rk8s/protocol";
 import type { AuditEvent, AuditLog, AuditOutcome } from "./audit-log.js";
 import type { AuditStamp } from "./audit-stamp.js";
-import { DurableLines } from "./durable-lines.js";
+import { AuditChain, type HeadStore } from "./audit-chain.js";
+import { CHAIN_START, type ChainHead } from "./chain-link.js";
+import { DurableLines, type Loss } from "./durable-lines.js";
 
 export interface FileAuditPorts {
   readonly clock: Clock;
@@ -11,38 +13,48 @@ export interface FileAuditPorts {
   readonly stamp?: () => AuditStamp;
   /** Makes record ids. Default: random UUIDs. */
   readonly newId?: () => string;
+  /** Where the head of the chain of records is kept. */
+  readonly heads: HeadStore;
 }
 
 /**
  * Open an audit log that appends JSON lines to a file (mode 0600), each on disk before it is answered for. One
  * write and one fsync serve every record that waits at that moment. What a failed write left behind is cut off
- * again, so that the file always consists of whole lines.
+ * again, so that the file always consists of whole lines; each carries its number and the hash of the line before it
+ * (ADR 23), also over the file's being moved away, and a restart.
  * @throws {RksError} AUDIT_UNWRITABLE when the file cannot be opened.
  */
 export async function openFileAudit(path: string, ports: FileAuditPorts): Promise<FileAudit> {
-  const lines = new DurableLines(path, ports);
+  const audit = new FileAudit(path, ports);
   try {
-    await lines.reopen();
+    await audit.reopen();
   } catch (error) {
-    await lines[Symbol.asyncDispose]();
+    await audit[Symbol.asyncDispose]();
     throw error;
   }
-  return new FileAudit(lines, ports);
+  return audit;
 }
 
 /** An audit log in a file. */
 export class FileAudit implements AuditLog {
+  /** Where it is. */
+  readonly path: string;
   readonly #lines: DurableLines;
-  readonly #clock: Clock;
-  readonly #newId: () => string;
-  readonly #stamp: () => AuditStamp;
+  readonly #chain: AuditChain;
+  readonly #ports: FileAuditPorts;
 
   /** For `openFileAudit`. */
-  constructor(lines: DurableLines, ports: FileAuditPorts) {
-    this.#lines = lines;
-    this.#clock = ports.clock;
-    this.#newId = ports.newId ?? randomUUID;
-    this.#stamp = ports.stamp ?? (() => ({}));
+  constructor(path: string, ports: FileAuditPorts) {
+    this.path = path;
+    this.#ports = ports;
+    this.#chain = new AuditChain(ports);
+    const onLoss = (loss: Loss): string => this.#lossLines(loss);
+    this.#lines = new DurableLines(path, { ...ports, chain: this.#chain, onLoss });
+  }
+
+  /** The last record that is on disk. */
+  get head(): ChainHead {
+    return this.#chain.head ?? CHAIN_START;
   }
 
   async intent(event: AuditEvent): Promise<string> {
@@ -75,7 +87,32 @@ export class FileAudit implements AuditLog {
   }
 
   #append(record: object): Promise<void> {
-    const time = new Date(this.#clock.now()).toISOString();
-    return this.#lines.append(JSON.stringify({ time, ...record, ...this.#stamp() }) + "\n");
+    return this.#lines.append(this.#line(record));
+  }
+
+  #newId(): string {
+    return (this.#ports.newId ?? randomUUID)();
+  }
+
+  #line(record: object): string {
+    const { clock, stamp } = this.#ports;
+    const time = new Date(clock.now()).toISOString();
+    return JSON.stringify({ time, ...record, ...stamp?.() }) + "\n";
+  }
+
+  /** The log itself says what it lost; more than half a line is lost to nobody but who has the file in hand. */
+  #lossLines({ cutOffBytes, head }: Loss): string {
+    const { logger } = this.#ports;
+    const lost = { type: "result", actor: "rks", outcome: "done" };
+    let lines = "";
+    if (cutOffBytes > 0) {
+      const fields = { bytes: cutOffBytes };
+      lines += this.#line({ id: this.#newId(), ...lost, operation: "audit.cut-off", fields });
+    }
+    if (head !== undefined) {
+      logger.error("Audit log is not what was written to it", { file: this.path, ...head });
+      lines += this.#line({ id: this.#newId(), ...lost, operation: "audit.broken", fields: { ...head } });
+    }
+    return lines;
   }
 }

@@ -28,6 +28,10 @@ export const sealStatusAnswer = z.object({
   progress: z.number(),
 });
 
+export const auditHeadAnswer = z.object({
+  data: z.object({ sequence: z.int().min(0), sha256: z.string() }),
+});
+
 export const createdTokenAnswer = z.object({
   data: z.object({
     token: z.string(),

@@ -262,6 +262,7 @@ describe("with a control plane", () => {
       sealStatus: () => state,
       unattendedStart: () => Promise.resolve("unusable"),
       isServing: false,
+      auditHead: () => ({ sequence: 0, sha256: "0".repeat(64) }),
       tokenHolder: () => Promise.resolve(undefined),
       answer: sealAnswers({
         status: () => state,

@@ -1,9 +1,9 @@
-import { resolve } from "node:path";
+import { dirname, resolve } from "node:path";
 import type { CliIo } from "@rk8s/host/cli-io";
 import { readConfig } from "../config/config-file.js";
 import type { ControlPlaneConfig } from "../config/config.js";
 import { openSocketClient, type SocketClient } from "../http/socket-client.js";
-import { socketPathOf } from "../lifecycle/vault-folder.js";
+import { socketPathOf, vaultFolderAt } from "../lifecycle/vault-folder.js";
 import { type TargetArguments } from "./flags.js";
 
 const DEFAULT_CONFIG = "config.yaml";
@@ -31,6 +31,11 @@ export async function findTarget(
   const { config, file } = await readConfigArgument(args.config, io);
   const socket = socketPathOf(config.vaultFolder);
   return { client: openSocketClient(socket, { startCommand: `rks start --config ${file}` }), socket, config };
+}
+
+/** The cluster's audit log of the rks that a command asks. */
+export function auditFileOf({ socket }: Pick<Target, "socket">): string {
+  return vaultFolderAt(dirname(socket)).audit;
 }
 
 /**

@@ -49,6 +49,9 @@ const cluster = {
 } as OperatorCluster;
 const api: OperatorApi = {
   ...anApi({ cluster: () => cluster, isServing: true }),
+  auditHead: () => {
+    throw reached;
+  },
   sealStatus: () => {
     throw reached;
   },
@@ -79,6 +82,7 @@ const TABLE = [
   "POST /v1/rk8s/ca/rollback: update",
   "POST /v1/rk8s/ca/taint: update",
   "POST /v1/rk8s/ca/revoke: update",
+  "GET /v1/rk8s/audit/head: read",
   "POST /v1/rk8s/messages: each message",
 ];
 

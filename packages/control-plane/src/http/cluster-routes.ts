@@ -110,6 +110,7 @@ export function clusterRoutes(api: OperatorApi): readonly Route[] {
         return data(await api.cluster().ca.step(step, { ...options, actor: authority.actor }));
       }),
     ),
+    operator("GET", "/v1/rk8s/audit/head", () => Promise.resolve(data(api.auditHead()))),
     operator(
       "POST",
       MESSAGES_PATH,

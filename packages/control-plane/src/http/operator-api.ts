@@ -1,4 +1,5 @@
 import type { Secret, Stream } from "@rk8s/protocol";
+import type { ChainHead } from "../audit/chain-link.js";
 import type { Authority, Question } from "../server/authority.js";
 import type { Connection } from "../vault/backend.js";
 import type { TokenHolder } from "../vault/request-pipeline.js";
@@ -70,6 +71,8 @@ export interface OperatorApi {
   answer(request: VaultRequest): Promise<VaultAnswer | undefined>;
   /** Whose a token of the vault is; takes one use of it. Undefined: it is not alive. @throws {RksError} VAULT_SEALED. */
   tokenHolder(token: Secret<string>, connection: Connection): Promise<TokenHolder | undefined>;
+  /** The last record of the cluster's audit log. @throws {RksError} VAULT_SEALED. */
+  auditHead(): ChainHead;
   /** @throws {RksError} VAULT_SEALED. */
   cluster(): OperatorCluster;
 }

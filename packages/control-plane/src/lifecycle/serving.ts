@@ -9,7 +9,9 @@ import {
 } from "@rk8s/protocol";
 import type { AuditLog } from "../audit/audit-log.js";
 import { type AuditStamp, assertNotPutBack } from "../audit/audit-stamp.js";
+import type { ChainHead } from "../audit/chain-link.js";
 import { type FileAudit, openFileAudit } from "../audit/file-audit.js";
+import { storedHead } from "../audit/stored-head.js";
 import { isWildcard } from "../config/address.js";
 import type { ControlPlaneConfig } from "../config/config.js";
 import type { JoinCheck } from "../join/join-check.js";
@@ -44,6 +46,8 @@ export interface Serving extends AsyncDisposable {
   readonly address: SocketAddress;
   /** Resolves when it was ended, rejects when it broke. */
   readonly ended: Promise<void>;
+  /** The last record of the cluster's audit log. */
+  auditHead(): ChainHead;
   /** Open the cluster's audit log anew, after it was moved away. @throws {RksError} AUDIT_UNWRITABLE */
   reopenAudit(): Promise<void>;
 }
@@ -91,6 +95,7 @@ export async function startServing(
       address,
       ended,
       reopenAudit: () => audit.reopen(),
+      auditHead: () => audit.head,
       [Symbol.asyncDispose]: () => owned[Symbol.asyncDispose](),
     };
   } catch (error) {
@@ -109,7 +114,7 @@ async function openAudit(
   const id = Buffer.from(clusterCa.founder).toString("hex", 0, VAULT_ID_BYTES);
   await assertNotPutBack(audit, { vault: id, sequence: vault.sequence });
   const stamp = (): AuditStamp => (vault.status().sealed ? {} : { vault: id, sequence: vault.sequence });
-  return openFileAudit(audit, { ...ports, stamp });
+  return openFileAudit(audit, { ...ports, stamp, heads: storedHead(vault.barrier) });
 }
 
 /** Nothing is issued by it: a full disk keeps nobody from opening or closing the vault. */

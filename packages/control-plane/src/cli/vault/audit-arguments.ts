@@ -1,5 +1,6 @@
 import type { Argv } from "yargs";
 import { type Choose, INCOMPLETE } from "../choose.js";
+import { targetOptions } from "../target-options.js";
 import { flag, required, text, vaultOptions, words } from "./vault-options.js";
 
 /** `rks audit …`. */
@@ -28,6 +29,22 @@ export function auditCommands(group: Argv, choose: Choose): Argv {
       "List the audit devices",
       (command) => vaultOptions(command).option("detailed", flag("Show their options as well")),
       (args) => choose(async (io) => (await import("./audit-commands.js")).listAudit(args, io)),
+    )
+    .command(
+      "verify [files..]",
+      "Check that no line of the cluster's audit log was removed or changed",
+      (command) =>
+        targetOptions(command).positional("files", words("Files of the log (default: that of --config)")),
+      (args) => choose(async (io) => (await import("../audit-verify-command.js")).verifyAudit(args, io)),
+    )
+    .command(
+      "tail",
+      "Show the last lines of the cluster's audit log",
+      (command) =>
+        targetOptions(command)
+          .option("lines", { ...text("How many"), alias: "n", default: "10" })
+          .option("follow", { ...flag("Go on with what is written"), alias: "f" }),
+      (args) => choose(async (io) => (await import("../audit-tail-command.js")).tailAudit(args, io)),
     )
     .demandCommand(1, INCOMPLETE);
 }

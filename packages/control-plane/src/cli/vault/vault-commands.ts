@@ -35,8 +35,10 @@ export function vaultCommands(parser: Argv, choose: Choose): Argv {
     .command("auth", "Mount, tune, move and unmount login methods", async (group) =>
       (await import("./mount-arguments.js")).authCommands(group, choose),
     )
-    .command("audit", "List, enable and disable audit devices", async (group) =>
-      (await import("./audit-arguments.js")).auditCommands(group, choose),
+    .command(
+      "audit",
+      "Verify and show the audit log; list, enable and disable audit devices",
+      async (group) => (await import("./audit-arguments.js")).auditCommands(group, choose),
     )
     .command("lease", "Look up, renew and revoke leases", async (group) =>
       (await import("./lease-arguments.js")).leaseCommands(group, choose),

@@ -30,6 +30,7 @@ export function anApi(parts: Partial<OperatorApi> = {}): OperatorApi {
     unattendedStart: () => Promise.resolve("ready"),
     isServing: true,
     answer: sealAnswers({ status: () => UNSEALED }),
+    auditHead: () => ({ sequence: 0, sha256: "0".repeat(64) }),
     tokenHolder: () => Promise.resolve(undefined),
     cluster: () => {
       throw new RksError("VAULT_SEALED", "the vault is sealed");

@@ -96,12 +96,17 @@ test("a state is written when a node registers and when its liveness changes, an
 test("a heartbeat without the machine's facts leaves those of the registration", async () => {
   const { clock, registry, register, stored } = await aRegistry();
   const link = aLink();
+  const status = { ...aNodeStatus(), capacity: { cpu: "64" } };
+  const nodeInfo = {
+    ...{ operatingSystem: "linux", architecture: "amd64", kernelVersion: "6.1", osImage: "Debian 12" },
+    ...{ machineID: "", bootID: "", kubeletVersion: "1", containerRuntimeVersion: "process://1" },
+  };
   register(link);
-  const { nodeInfo, ...status } = aNodeStatus();
-  registry.heartbeat(link, { ...status, capacity: { cpu: "64" } });
+  registry.register(link, { version: "1", status: { ...aNodeStatus(), nodeInfo } });
+  registry.heartbeat(link, status);
   clock.advance(40_001);
   await registry.refresh();
-  expect((await stored())?.status).toEqual({ ...status, capacity: { cpu: "64" }, nodeInfo });
+  expect((await stored())?.status).toEqual({ ...status, nodeInfo });
 });
 
 test("each node is looked at when its own grace is over, whoever was heard of meanwhile", async () => {

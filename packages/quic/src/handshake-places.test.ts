@@ -19,12 +19,25 @@ function setUp(most: number, options: { readonly mayBegin?: () => boolean } = {}
   return { clock, begun, places, enter };
 }
 
-test("one network gets half of the places, and others the rest", () => {
-  const { begun, enter } = setUp(10);
-  for (let i = 0; i < 10; i++) enter(`a${i}`, "192.0.2.1");
-  expect(begun.size).toBe(5);
-  for (let i = 0; i < 10; i++) enter(`b${i}`, `198.51.100.${i}`);
-  expect(begun.size).toBe(10);
+test("one network gets half of the places, other strangers three quarters, and who is known the rest", () => {
+  const { begun, places, enter } = setUp(12);
+  for (let i = 0; i < 12; i++) enter(`a${i}`, "192.0.2.1");
+  expect(begun.size).toBe(6);
+  for (let i = 0; i < 12; i++) enter(`b${i}`, `198.51.100.${i}`);
+  expect(begun.size).toBe(9);
+  places.know("203.0.113.1");
+  for (let i = 0; i < 12; i++) enter(`c${i}`, "203.0.113.1");
+  expect(begun.size).toBe(12);
+});
+
+test("of the networks that were known, the oldest are forgotten", () => {
+  const { begun, places, enter } = setUp(4);
+  places.know("192.0.2.1");
+  for (let i = 0; i < 16_384; i++) places.know(`10.${i >> 16}.${(i >> 8) & 255}.${i & 255}`);
+  for (let i = 0; i < 3; i++) enter(`s${i}`, "198.51.100.1");
+  enter("forgotten", "192.0.2.1");
+  enter("known", "10.0.63.255");
+  expect([...begun.keys()]).toEqual(["s0", "s1", "s2", "known"]);
 });
 
 test("who finds no place waits, and begins when one is given back, the first first", () => {

@@ -1,7 +1,10 @@
+import { KnownNetworks } from "./known-networks.js";
 import { NetworkCounts, networkOf } from "./network.js";
 
 /** However small the whole number is, one network gets this many places. */
 const LEAST_PER_NETWORK = 4;
+/** Of the places, for networks from which joined nodes have come. */
+const RESERVED_SHARE = 0.25;
 /** A handshake takes two round trips; one that takes longer than this makes room when others wait. */
 const SLOW_AFTER_MS = 2_000;
 /** Clients that wait for a place, 1.3 KB each; who is turned away repeats its packet and loses a second. */
@@ -34,12 +37,15 @@ export interface HandshakePlacesInit {
 }
 
 /**
- * Bounds the handshakes under way. One network gets half of the places and half of the queue behind them; a slow
- * handshake makes room for one that waits, so nobody keeps others out by beginning handshakes and not going on.
+ * Bounds the handshakes under way. One network gets half of the places and half of the queue behind them; a quarter of
+ * all places is kept for networks from which somebody has shown a good certificate; a slow handshake makes room for one
+ * that waits, so nobody keeps others out by beginning handshakes and not going on.
  */
 export class HandshakePlaces {
   readonly #init: HandshakePlacesInit;
   readonly #mostPerNetwork: number;
+  readonly #mostOfStrangers: number;
+  readonly #known = new KnownNetworks();
   /** In the order in which they began. */
   readonly #held = new Set<Held>();
   readonly #heldBy = new NetworkCounts();
@@ -50,6 +56,7 @@ export class HandshakePlaces {
   constructor(init: HandshakePlacesInit) {
     this.#init = init;
     this.#mostPerNetwork = Math.max(LEAST_PER_NETWORK, Math.ceil(init.most / 2));
+    this.#mostOfStrangers = init.most - Math.floor(init.most * RESERVED_SHARE);
   }
 
   /** Begin now, or when it is one's turn. Who is waiting already waits on; when too many do, nothing happens. */
@@ -64,6 +71,11 @@ export class HandshakePlaces {
       this.#waitingOf.add(network);
     }
     this.#makeRoom(network);
+  }
+
+  /** Somebody from there has shown a good certificate. */
+  know(host: string): void {
+    this.#known.add(networkOf(host));
   }
 
   /** Give back a place. Idempotent. */
@@ -100,7 +112,8 @@ export class HandshakePlaces {
   }
 
   #hasRoom(network: string): boolean {
-    return this.#held.size < this.#init.most && this.#heldBy.of(network) < this.#mostPerNetwork;
+    const most = this.#known.has(network) ? this.#init.most : this.#mostOfStrangers;
+    return this.#held.size < most && this.#heldBy.of(network) < this.#mostPerNetwork;
   }
 
   #mayWait(network: string): boolean {
@@ -110,7 +123,7 @@ export class HandshakePlaces {
   /** Slow handshakes go, as many as others wait for; those of this network, unless all places are taken. */
   #makeRoom(network: string): void {
     const slowSince = this.#init.monotonicMs() - SLOW_AFTER_MS;
-    const isFull = this.#held.size >= this.#init.most;
+    const isFull = this.#heldBy.of(network) < this.#mostPerNetwork;
     for (const held of [...this.#held]) {
       if (held.sinceMs > slowSince || this.#waiting.size === 0) return;
       if (isFull || held.network === network) held.giveUp();

@@ -242,6 +242,7 @@ export class QuicListener implements Listener {
       logger,
       onEstablished: (connection) => {
         isEstablished = true;
+        if (connection.isKnown) this.#handshakes.know(remote.host);
         this.#handshakes.leave(place);
         this.#established++;
         this.#admit(connection);

@@ -35,6 +35,8 @@ export type AgentEventBody =
       readonly notAfter: string;
       readonly renewAt: string;
     }
+  /** Other roots are trusted from now on. */
+  | { readonly event: "trust"; readonly generation: number }
   /** A connection that was up has ended. */
   | { readonly event: "disconnected"; readonly code: ErrorCode; readonly message: string }
   /** The next try to join or to connect comes after `delaySeconds`. */

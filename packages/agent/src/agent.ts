@@ -6,6 +6,7 @@ import { prepareNodeJoin, type NodeJoin } from "./bootstrap/node-join.js";
 import type { Identity } from "./identity/identity.js";
 import { IdentityHolder } from "./identity/identity-holder.js";
 import type { IdentityStash } from "./identity/identity-stash.js";
+import { readTrustBundle } from "./identity/trusted-roots.js";
 import type { KeyPair } from "./identity/key-pair.js";
 import type { TrustOptions } from "./identity/trust.js";
 import type { PodHost, PodReport } from "./pods/pod-host.js";
@@ -177,7 +178,7 @@ class RunningAgent implements Agent {
       demand: this.#demand,
       rksAddress: formatAddress(this.#join.address),
       handlers: {
-        ...this.#renewalHandlers(),
+        ...this.#identityHandlers(holder),
         ...(pods === undefined ? NO_POD_HANDLERS : createPodHandlers(pods)),
         ...this.#options.handlers,
       },
@@ -205,8 +206,13 @@ class RunningAgent implements Agent {
     );
   }
 
-  #renewalHandlers(): Handlers {
+  #identityHandlers(holder: IdentityHolder): Handlers {
     return {
+      TrustBundle: async (message) => {
+        const isNew = await holder.learnRoots(readTrustBundle(message));
+        if (isNew) this.#emit({ event: "trust", generation: message.generation });
+        if (message.renew) this.renewNow("the root of its certificate goes away");
+      },
       RenewalRequired: ({ reason }) => this.renewNow(reason),
     };
   }

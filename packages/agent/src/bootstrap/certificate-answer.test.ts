@@ -58,7 +58,9 @@ test("a serial number may have upper-case digits and colons", () => {
 });
 
 const foreign = new TestCa({ nowMs });
-const intermediate = ca.issue({ spki: keyPair.spki, dnsNames: ["worker-1"], nowMs });
+/** Holds a leaf of ours and signs with its key. */
+const leafHolder = new TestCa({ nowMs, commonName: "x", isCa: false });
+const intermediate = ca.issue({ spki: parseCertificate(leafHolder.root).spki, dnsNames: ["x"], nowMs });
 const good = ca.signRequest(csr, SUBJECT);
 
 test.each([
@@ -94,10 +96,18 @@ test.each([
     name: "of another root with the same name, and our root behind it",
     answer: anAnswer(foreign.signRequest(csr, SUBJECT)),
   },
-  { name: "issued by a leaf", answer: anAnswer(good, { chain: [intermediate, ca.root] }) },
+  {
+    name: "issued by a leaf",
+    answer: anAnswer(leafHolder.signRequest(csr, SUBJECT), { chain: [intermediate, ca.root] }),
+  },
   { name: "with a leaf in its trust bundle", answer: anAnswer(good, { trustBundle: [good] }) },
 ])("a certificate $name is refused", ({ answer }) => {
   expect(read(answer)).toBe("CERTIFICATE_INVALID");
+});
+
+test("what follows a certificate that a trusted root has signed is for others", () => {
+  const other = new TestCa({ nowMs, commonName: "old root" });
+  expect(read(anAnswer(good, { chain: [other.crossSign(ca), other.root, ca.root] }))).toBe("worker-1");
 });
 
 test.each([

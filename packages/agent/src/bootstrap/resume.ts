@@ -95,7 +95,7 @@ function restore({ pkcs8, csr, answer }: Answered, { trust }: StashedIdentity): 
   }
   const keyPair = KeyPair.fromPkcs8(pkcs8);
   try {
-    return restoreIdentity(message, { role: "node", keyPair, roots: trust.roots, exchange: { csr, answer } });
+    return restoreIdentity(message, { role: "node", keyPair, trust, exchange: { csr, answer } });
   } catch (error) {
     keyPair[Symbol.dispose]();
     throw error;

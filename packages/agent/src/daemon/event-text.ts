@@ -17,6 +17,7 @@ const TEXTS: Texts = {
   connected: ({ rksAddress }) => `connected to ${rksAddress} by mutual TLS`,
   registered: ({ node }) => `registered as ${node}: the node is in service`,
   renewed: ({ serial, notAfter }) => `renewed: certificate ${serial} valid until ${notAfter}`,
+  trust: ({ generation }) => `trusts the cluster's roots of generation ${generation}`,
   disconnected: ({ message, code }) => `disconnected: ${message} (${code})`,
   reconnecting: ({ delaySeconds, attempt, message, code }) =>
     `trying again in ${delaySeconds.toFixed(1)} s (attempt ${attempt}): ${message} (${code})`,

@@ -2,6 +2,7 @@ import { createCertificateRequest } from "./csr.js";
 import type { Identity } from "./identity.js";
 import type { IdentityKeeper } from "./identity-keeper.js";
 import { KeyPair } from "./key-pair.js";
+import { newerRoots, type TrustedRoots } from "./trusted-roots.js";
 
 /** A request for a node's next certificate. The same request again gets the same answer. */
 export interface RenewalRequest {
@@ -20,6 +21,7 @@ type Keeper = Pick<IdentityKeeper, "instanceId" | "keep">;
  */
 export class IdentityHolder implements Disposable {
   readonly #keeper: Keeper;
+  #trust: TrustedRoots;
   #current: Identity;
   #next: Identity | undefined;
   #request: RenewalRequest | undefined;
@@ -27,6 +29,7 @@ export class IdentityHolder implements Disposable {
   /** The holder owns the identity from now on. */
   constructor(current: Identity, options: { readonly keeper: Keeper }) {
     this.#current = current;
+    this.#trust = rootsOf(current);
     this.#keeper = options.keeper;
   }
 
@@ -53,6 +56,20 @@ export class IdentityHolder implements Disposable {
     return this.#next ?? this.#current;
   }
 
+  /** The roots to trust now: those of the newest certificate, or newer ones. */
+  get trust(): TrustedRoots {
+    return this.#trust;
+  }
+
+  /** Trust these roots from now on, if they are newer. Kept when this resolves; true when something changed. */
+  async learnRoots(heard: TrustedRoots): Promise<boolean> {
+    const before = this.#trust;
+    this.#trust = newerRoots(before, heard);
+    if (this.#trust === before) return false;
+    await this.#keep();
+    return true;
+  }
+
   /** The request of the renewal under way; with a new key when none is. Kept when this resolves. */
   async request(): Promise<RenewalRequest> {
     if (this.#request !== undefined) return this.#request;
@@ -73,6 +90,7 @@ export class IdentityHolder implements Disposable {
     this.#request = undefined;
     this.#next?.[Symbol.dispose]();
     this.#next = next;
+    this.#trust = newerRoots(this.#trust, rootsOf(next));
     await this.#keep();
   }
 
@@ -110,12 +128,15 @@ export class IdentityHolder implements Disposable {
   }
 
   async #keep(): Promise<void> {
-    const { nodeName, trustBundle } = this.newest;
     await this.#keeper.keep({
-      nodeName,
-      trust: { generation: 0, roots: trustBundle },
+      nodeName: this.newest.nodeName,
+      trust: this.#trust,
       current: this.#current,
       pending: this.#next ?? this.#request,
     });
   }
+}
+
+function rootsOf({ trustGeneration: generation, trustBundle: roots }: Identity): TrustedRoots {
+  return { generation, roots };
 }

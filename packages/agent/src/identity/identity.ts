@@ -8,6 +8,8 @@ export interface IdentityInit {
   readonly nodeName: string;
   readonly certificateChain: readonly Uint8Array[];
   readonly trustBundle: readonly Uint8Array[];
+  /** Of `trustBundle`; default 0. */
+  readonly trustGeneration?: number | undefined;
   readonly serialNumber: string;
   readonly notAfter: Date;
   /** By the control plane's clock; the certificate itself is backdated. */
@@ -45,8 +47,10 @@ export class Identity implements Disposable {
   readonly nodeName: string;
   /** DER, leaf first, each followed by its issuer; without the root, which the server has. */
   readonly certificateChain: readonly Uint8Array[];
-  /** DER, the roots that a server's certificate must chain to. */
+  /** DER, the roots that a server's certificate must chain to, as they were when the certificate came. */
   readonly trustBundle: readonly Uint8Array[];
+  /** Which generation of the cluster's roots these are. */
+  readonly trustGeneration: number;
   readonly serialNumber: string;
   readonly notAfter: Date;
   /** By the control plane's clock; the certificate itself is backdated. */
@@ -64,6 +68,7 @@ export class Identity implements Disposable {
     this.nodeName = init.nodeName;
     this.certificateChain = init.certificateChain;
     this.trustBundle = init.trustBundle;
+    this.trustGeneration = init.trustGeneration ?? 0;
     this.serialNumber = init.serialNumber;
     this.notAfter = init.notAfter;
     this.issuedAt = init.issuedAt;

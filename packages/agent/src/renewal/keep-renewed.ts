@@ -76,7 +76,9 @@ async function renewOnce(
     const request = await holder.request();
     demand.served();
     const timeoutMs = renewalTimeoutMs(identity);
-    const next = await renewCertificate(connection, identity, { ...request, clock, timeoutMs, signal });
+    const { roots } = holder.trust;
+    const how = { ...request, roots, clock, timeoutMs, signal };
+    const next = await renewCertificate(connection, identity, how);
     await holder.issued(next);
   }
   const connection = await init.connect(signal);

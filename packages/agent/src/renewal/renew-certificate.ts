@@ -12,6 +12,8 @@ export interface RenewCertificateOptions {
   readonly keyPair?: KeyPair | undefined;
   /** A certification request (DER) made with `keyPair`; default: one made here. */
   readonly csr?: Uint8Array | undefined;
+  /** DER, the roots that the new certificate must chain to; default: those that came with the identity. */
+  readonly roots?: readonly Uint8Array[] | undefined;
   readonly clock?: Clock | undefined;
   /** Default: 10 s. */
   readonly timeoutMs?: number | undefined;
@@ -34,8 +36,8 @@ export async function renewCertificate(
   identity: Identity,
   options: RenewCertificateOptions = {},
 ): Promise<Identity> {
-  const { nodeName, trustBundle: roots } = identity;
-  const { clock = systemClock, signal, timeoutMs } = options;
+  const { nodeName } = identity;
+  const { clock = systemClock, signal, timeoutMs, roots = identity.trustBundle } = options;
   const keyPair = options.keyPair ?? KeyPair.create();
   try {
     const csr = options.csr ?? createCertificateRequest(keyPair, { commonName: nodeName });

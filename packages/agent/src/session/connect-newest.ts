@@ -1,6 +1,7 @@
 import { RksError } from "@rk8s/protocol";
 import type { IdentityHolder } from "../identity/identity-holder.js";
 import type { AgentPorts } from "../ports.js";
+import { explainUntrusted } from "./ca-untrusted.js";
 import { connect } from "./connect.js";
 import type { RksConnection } from "./connection.js";
 import { isAboutCertificate } from "./refusal.js";
@@ -15,7 +16,7 @@ export interface ConnectNewestOptions extends AgentPorts {
  * Connect with the newest identity that the holder has. When the control plane accepts the next certificate it is the
  * current one from then on; when it refuses it, which it does after it was put back to an earlier state, the next
  * certificate is given up and the current one is as good as before.
- * @throws {RksError} as `connect`; CONFLICT when the next certificate was given up: try again.
+ * @throws {RksError} as `connect`; CA_UNTRUSTED as `explainUntrusted`; CONFLICT when the next certificate was given up: try again.
  */
 export async function connectNewest(
   holder: IdentityHolder,
@@ -24,9 +25,11 @@ export async function connectNewest(
   const { next, newest: identity } = holder;
   let connection: RksConnection;
   try {
-    connection = await connect({ ...options, identity });
+    connection = await connect({ ...options, identity, roots: holder.trust.roots });
   } catch (reason) {
-    const error = RksError.from(reason);
+    const { rksAddress } = options;
+    const node = { nodeName: identity.nodeName, rksAddress, trust: holder.trust };
+    const error = await explainUntrusted(RksError.from(reason), node, options);
     if (next === undefined || !isAboutCertificate(error)) throw error;
     await holder.abandon();
     throw new RksError("CONFLICT", `the renewed certificate was refused: ${error.message}`, { cause: error });

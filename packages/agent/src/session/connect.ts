@@ -8,6 +8,8 @@ import { certificateExpired } from "./refusal.js";
 export interface ConnectOptions extends PortOptions {
   /** What `requestCertificate` gave. It stays the caller's. */
   readonly identity: Identity;
+  /** DER, the roots that the server must chain to; default: those that came with the identity. */
+  readonly roots?: readonly Uint8Array[] | undefined;
   /** `host:port` of the control plane. */
   readonly rksAddress: string;
   readonly signal?: AbortSignal | undefined;
@@ -15,7 +17,7 @@ export interface ConnectOptions extends PortOptions {
 
 /**
  * Connect with a certificate, by mutual TLS. When this resolves the server has been verified against the
- * identity's trust bundle and has itself accepted the identity.
+ * roots and has itself accepted the identity.
  * @throws {RksError} CERTIFICATE_EXPIRED before anything is sent; UNREACHABLE, TIMED_OUT, CONNECTION_LOST;
  * SERVER_UNTRUSTED, SERVER_NAME_MISMATCH; CLIENT_CERTIFICATE_REFUSED, CERTIFICATE_REVOKED, NODE_BANNED, NODE_EVICTED;
  * VERSION_UNSUPPORTED.
@@ -28,7 +30,7 @@ export async function connect(options: ConnectOptions): Promise<RksConnection> {
   const credentials = identity.credentials();
   try {
     const opened = await openConnection(
-      { address, roots: identity.trustBundle, credentials },
+      { address, roots: options.roots ?? identity.trustBundle, credentials },
       { ports, signal },
     );
     return new RksConnection(opened, { clock: ports.clock });

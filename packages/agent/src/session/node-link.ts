@@ -73,7 +73,12 @@ export class NodeLink {
    * @throws {RksError} what the control plane refuses the node with; TIMED_OUT, CONNECTION_LOST.
    */
   static async register(
-    open: { readonly connection: RksConnection; readonly identity: Identity },
+    open: {
+      readonly connection: RksConnection;
+      readonly identity: Identity;
+      /** Of the roots that the node trusts. */
+      readonly trustGeneration: number;
+    },
     init: NodeLinkInit,
     options: NodeLinkPorts & { readonly signal: AbortSignal },
   ): Promise<NodeLink> {
@@ -86,6 +91,7 @@ export class NodeLink {
         nodeName: identity.nodeName,
         version: init.version,
         instanceId: init.instanceId,
+        trustGeneration: open.trustGeneration,
         status: await readStatus(open, ports),
         pods: pods.slice(0, LIMITS.maxPodsPerNode).map(({ namespace, name, uid, status }) => ({
           namespace,

@@ -3,6 +3,7 @@ import type { Identity } from "../identity/identity.js";
 
 /** What a control plane says of one certificate; the node may have a newer one. */
 const ABOUT_CERTIFICATE: ReadonlySet<ErrorCode> = new Set([
+  "CA_PIN_RETIRED",
   "CERTIFICATE_EXPIRED",
   "CERTIFICATE_REVOKED",
   "CLIENT_CERTIFICATE_REFUSED",
@@ -26,6 +27,7 @@ const FINAL: ReadonlySet<ErrorCode> = new Set([
 const REMEDIES: { readonly [C in ErrorCode]?: (nodeName: string) => string } = {
   NODE_EVICTED: (nodeName) => `Join again with a new token: \`rks gen join-token --node ${nodeName}\`.`,
   NODE_BANNED: (nodeName) => `Ask the operator of the cluster; \`rks node unban ${nodeName}\` lifts it.`,
+  CA_PIN_RETIRED: rejoin,
   CERTIFICATE_EXPIRED: rejoin,
   CERTIFICATE_REVOKED: rejoin,
   CLIENT_CERTIFICATE_REFUSED: rejoin,

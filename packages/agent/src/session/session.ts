@@ -141,7 +141,8 @@ async function attempt(init: SessionInit, ports: NodeLinkPorts, options: Attempt
     demand: init.demand,
     connect: async (inner) => connectNewest(holder, { ...ports, rksAddress: init.rksAddress, signal: inner }),
     register: async (connection, inner) => {
-      const open = { connection, identity: holder.current };
+      const trustGeneration = holder.trust.generation;
+      const open = { connection, identity: holder.current, trustGeneration };
       const link = await NodeLink.register(open, linkInit, { ...ports, signal: inner });
       void options.onRegistered?.(connection, signal);
       return link;

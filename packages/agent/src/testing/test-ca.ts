@@ -18,6 +18,7 @@ import {
   encodeSignatureAlgorithm,
   encodeSubjectAlternativeName,
   OID,
+  parseCertificate,
   parseCertificateRequest,
 } from "@rk8s/x509";
 
@@ -109,6 +110,21 @@ export class TestCa {
       extendedKeyUsage: [OID.clientAuth],
       spki: parseCertificateRequest(csr).spki,
       ...leaf,
+    });
+  }
+
+  /** Another authority's name and key, signed by this one. */
+  crossSign(other: TestCa): Uint8Array {
+    const { notBefore, notAfter } = parseCertificate(this.root);
+    return this.#sign({
+      subject: other.#name,
+      spki: other.#spki,
+      notBefore,
+      notAfter,
+      extensions: [
+        encodeBasicConstraints({ isCa: true, pathLength: 0 }),
+        encodeKeyUsage(["keyCertSign", "cRLSign"]),
+      ],
     });
   }
 

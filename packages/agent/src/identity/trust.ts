@@ -64,7 +64,8 @@ export function findPinnedRoot(
   options: { readonly pin: Uint8Array; readonly nowMs: number },
 ): Uint8Array {
   const pinned = chain.filter((der) => hasPin(parseUntrusted(der), options.pin));
-  const [first] = pinned;
+  // During a rotation the same key is there under another root's signature too.
+  const first = pinned.find(isSelfIssued) ?? pinned[0];
   if (first === undefined) {
     throw new RksError(
       "CA_PIN_MISMATCH",
@@ -95,13 +96,18 @@ function spkiSha256(certificate: Certificate): Uint8Array {
 function rootProblem(der: Uint8Array, nowMs: number): string | undefined {
   const certificate = parseUntrusted(der);
   const native = new X509Certificate(der);
-  if (!equalBytes(certificate.issuer.der, certificate.subject.der)) return "is not self-signed";
+  if (!isSelfIssued(der)) return "is not self-signed";
   if (!native.verify(native.publicKey)) return "has a signature that its own key did not make";
   if (!certificate.isCa) return "is not a certificate authority's";
   if (certificate.keyUsage?.includes("keyCertSign") !== true) return "may not sign certificates";
   if (nowMs < certificate.notBefore) return `is valid only from ${isoTime(certificate.notBefore)} on`;
   if (nowMs > certificate.notAfter) return `expired at ${isoTime(certificate.notAfter)}`;
   return undefined;
+}
+
+function isSelfIssued(der: Uint8Array): boolean {
+  const { issuer, subject } = parseUntrusted(der);
+  return equalBytes(issuer.der, subject.der);
 }
 
 function readRoots(source: string | Uint8Array | readonly Uint8Array[], name: string): readonly Uint8Array[] {

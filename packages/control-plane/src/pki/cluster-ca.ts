@@ -288,8 +288,10 @@ export class ClusterCa implements Backend {
 
   /** Whose certificates are told about: the same array as long as they stay the same. */
   #authorities(): readonly CertificateAuthority[] {
-    const issuer = this.#state?.issuer;
-    if (this.#signers[0] !== issuer) this.#signers = issuer === undefined ? [] : [issuer];
+    const signers = [this.#state?.issuer, this.#state?.other].filter((signer) => signer !== undefined);
+    const isSame =
+      signers.length === this.#signers.length && signers.every((one, at) => one === this.#signers[at]);
+    if (!isSame) this.#signers = signers;
     return this.#signers;
   }
 

@@ -13,6 +13,7 @@ import { type OcspIssuer, OcspResponder, type OcspSource } from "./revocation/oc
 
 /** How long an OCSP answer holds: nothing is asked of it that a node could not wait for. */
 const OCSP_VALIDITY_MS = 3_600_000;
+const DEFAULT_ISSUER = "default";
 
 export interface ClusterStatusParts {
   readonly revocations: ClusterRevocations;
@@ -25,41 +26,51 @@ export interface ClusterStatusParts {
 
 /**
  * What everyone may ask of the state of the cluster's certificates: `crl`, `crl/pem` and `cert/crl` of the root that issues
- * now, and `ocsp` of each.
+ * now, `issuer/KEY-ID/crl/…` of each root whose key is kept, and `ocsp` of all.
  */
 export function clusterStatusPaths(parts: ClusterStatusParts): BackendPath[] {
   const crls = new ClusterCrls(parts);
-  const list = async (): Promise<Uint8Array | undefined> => {
-    const [issuing] = parts.authorities();
-    return issuing === undefined ? undefined : crls.read(issuing);
-  };
   const path = (pattern: string, summary: string, answer: (der: Uint8Array) => Answer): BackendPath => ({
     pattern,
     operations: {
       read: operation({
         access: "anyone",
         summary,
-        handle: async () => {
-          const der = await list();
-          return der === undefined ? undefined : answer(der);
+        handle: async ({ parameters }) => {
+          const authority = authorityOf(parts.authorities(), parameters["issuer_ref"] ?? DEFAULT_ISSUER);
+          return authority === undefined ? undefined : answer(await crls.read(authority));
         },
       }),
     },
   });
   return [
-    path("crl", "Read the list of revoked certificates, DER.", (der) => ({
-      data: { crl: pemOf(der) },
-      raw: { contentType: "application/pkix-crl", body: der },
-    })),
-    path("crl/pem", "Read the list of revoked certificates, PEM.", (der) => ({
-      data: { crl: pemOf(der) },
-      raw: { contentType: "application/x-pem-file", body: pemOf(der) },
-    })),
+    path("crl", "Read the list of revoked certificates, DER.", derAnswer),
+    path("crl/pem", "Read the list of revoked certificates, PEM.", pemAnswer),
     path("cert/crl", "Read the list of revoked certificates, PEM in JSON.", (der) => ({
       data: { certificate: pemOf(der), revocation_time: 0, revocation_time_rfc3339: "" },
     })),
+    path("issuer/:issuer_ref/crl/der", "Read a root's list of revoked certificates, DER.", derAnswer),
+    path("issuer/:issuer_ref/crl/pem", "Read a root's list of revoked certificates, PEM.", pemAnswer),
     ...ocspPaths(new OcspResponder(ocspSource(parts))),
   ];
+}
+
+/** The root that issues now, or the one with a key identifier: hexadecimal digits, with colons or without. */
+function authorityOf(
+  authorities: readonly CertificateAuthority[],
+  reference: string,
+): CertificateAuthority | undefined {
+  if (reference === DEFAULT_ISSUER) return authorities[0];
+  const keyId = reference.replaceAll(":", "").toLowerCase();
+  return authorities.find(({ certificate }) => hex(subjectKeyIdOf(certificate)) === keyId);
+}
+
+function derAnswer(der: Uint8Array): Answer {
+  return { data: { crl: pemOf(der) }, raw: { contentType: "application/pkix-crl", body: der } };
+}
+
+function pemAnswer(der: Uint8Array): Answer {
+  return { data: { crl: pemOf(der) }, raw: { contentType: "application/x-pem-file", body: pemOf(der) } };
 }
 
 interface SigningIssuer extends OcspIssuer {

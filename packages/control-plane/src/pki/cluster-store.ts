@@ -2,7 +2,13 @@ import { createPrivateKey } from "node:crypto";
 import { RksError } from "@rk8s/protocol";
 import type { Storage, Write } from "../storage/storage.js";
 import { CertificateAuthority } from "./certificate-authority.js";
-import { type ClusterRoots, decodeClusterRoots, encodeClusterRoots, foundingRoots } from "./cluster-roots.js";
+import {
+  type ClusterRoot,
+  type ClusterRoots,
+  decodeClusterRoots,
+  encodeClusterRoots,
+  foundingRoots,
+} from "./cluster-roots.js";
 
 /** A certificate as the cluster's CA keeps it. */
 interface ClusterCertificateRecord {
@@ -23,10 +29,12 @@ export const CLUSTER_KEYS = {
   certificates: "certs/",
 } as const;
 
-/** The roots as they are kept, and the key of the one that signs. */
+/** The roots as they are kept, with their keys. */
 export interface StoredRoots {
   readonly roots: ClusterRoots;
   readonly issuer: CertificateAuthority;
+  /** The other root, while its key is kept: it still answers for the certificates that it signed. */
+  readonly other: CertificateAuthority | undefined;
   /** Of the record of the roots; 0 while there is none. */
   readonly modRevision: number;
 }
@@ -39,16 +47,34 @@ export async function readClusterRoots(barrier: Storage, prefix: string): Promis
     record === undefined
       ? founding && foundingRoots(founding.value)
       : readRecord(decoder.decode(record.value), prefix);
-  const key = await barrier.get(clusterKeyPath(prefix, roots?.active.number ?? 1));
-  if (roots === undefined && key === undefined) return undefined;
-  try {
-    if (roots === undefined || key === undefined) throw halfThere(prefix);
-    const pkcs8 = Buffer.from(key.value.buffer, key.value.byteOffset, key.value.length);
-    const privateKey = createPrivateKey({ key: pkcs8, format: "der", type: "pkcs8" });
-    const issuer = new CertificateAuthority(roots.active.certificate, privateKey);
-    return { roots, issuer, modRevision: record?.modRevision ?? 0 };
-  } finally {
+  if (roots === undefined) {
+    const key = await barrier.get(clusterKeyPath(prefix, 1));
     key?.value.fill(0);
+    if (key !== undefined) throw halfThere(prefix);
+    return undefined;
+  }
+  const issuer = await readAuthority(barrier, prefix, roots.active);
+  if (issuer === undefined) throw halfThere(prefix);
+  const other = roots.other && (await readAuthority(barrier, prefix, roots.other));
+  return { roots, issuer, other, modRevision: record?.modRevision ?? 0 };
+}
+
+/** Undefined when the root's key is not kept. */
+async function readAuthority(
+  barrier: Storage,
+  prefix: string,
+  { number, certificate }: ClusterRoot,
+): Promise<CertificateAuthority | undefined> {
+  const key = await barrier.get(clusterKeyPath(prefix, number));
+  if (key === undefined) return undefined;
+  try {
+    const pkcs8 = Buffer.from(key.value.buffer, key.value.byteOffset, key.value.length);
+    return new CertificateAuthority(
+      certificate,
+      createPrivateKey({ key: pkcs8, format: "der", type: "pkcs8" }),
+    );
+  } finally {
+    key.value.fill(0);
   }
 }
 

@@ -2,9 +2,11 @@ import { execFileSync, spawnSync } from "node:child_process";
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { hex } from "@rk8s/protocol";
 import { FakeClock } from "@rk8s/protocol/testing";
-import { encodePem, parseCrl, revokedCertificates } from "@rk8s/x509";
+import { encodePem, parseCertificate, parseCrl, revokedCertificates } from "@rk8s/x509";
 import { expect, onTestFinished, test } from "vitest";
+import type { RotationStep } from "../pki/cluster-rotation.js";
 import { aCluster, actor, type TestCluster } from "../server/testing/a-cluster.js";
 import { TestPeer, type TestIdentity } from "../server/testing/test-peer.js";
 import { askBackend } from "../vault/testing/ask-backend.js";
@@ -31,12 +33,23 @@ async function renewed(cluster: TestCluster, node: TestPeer): Promise<TestPeer> 
   return peer;
 }
 
+/** Take steps of a root rotation. */
+async function rotate({ ca, storage }: TestCluster, steps: readonly RotationStep[]): Promise<void> {
+  for (const step of steps) {
+    const { comparisons, writes, wipe } = ca.prepareRotation(step, { rootTtlSeconds: 86_400 });
+    await storage.transaction(comparisons, writes);
+    wipe();
+    await ca.reload();
+  }
+}
+
 /** Files of a node's certificate, and openssl in their folder. */
 function opensslFor(cluster: TestCluster, { answer }: TestIdentity) {
   const folder = mkdtempSync(join(tmpdir(), "rks-status-"));
   onTestFinished(() => rmSync(folder, { recursive: true }));
   writeFileSync(join(folder, "leaf.pem"), encodePem("CERTIFICATE", answer.leaf));
-  writeFileSync(join(folder, "ca.pem"), encodePem("CERTIFICATE", cluster.ca.root));
+  const root = answer.chain.at(-1) ?? cluster.ca.root;
+  writeFileSync(join(folder, "ca.pem"), encodePem("CERTIFICATE", root));
   const openssl = (...args: string[]): string => {
     const { stdout, stderr } = spawnSync("openssl", args, { cwd: folder, encoding: "utf8" });
     return stdout + stderr;
@@ -76,7 +89,9 @@ async function ocspOf(cluster: TestCluster, identity: TestIdentity): Promise<str
 /** What openssl takes a certificate for, by the list. */
 async function verifiedByList(cluster: TestCluster, identity: TestIdentity): Promise<string> {
   const { folder, openssl } = opensslFor(cluster, identity);
-  writeFileSync(join(folder, "crl.pem"), (await crlOf(cluster.ca)).pem);
+  const keyId = hex(parseCertificate(identity.answer.leaf).authorityKeyId!);
+  const list = await askBackend(cluster.ca, "read", `issuer/${keyId}/crl/pem`);
+  writeFileSync(join(folder, "crl.pem"), String(list!.raw!.body));
   const said = openssl("verify", "-crl_check", "-CRLfile", "crl.pem", "-CAfile", "ca.pem", "leaf.pem");
   if (said.includes("leaf.pem: OK")) return "good";
   return said.includes("certificate revoked") ? "revoked" : said;
@@ -113,6 +128,36 @@ test.skipIf(!hasOpenssl)(
       [banned.identity!.answer.serialNumber]: "certificateHold",
       [evicted.identity!.answer.serialNumber]: "cessationOfOperation",
     });
+  },
+  30_000,
+);
+
+test.skipIf(!hasOpenssl)(
+  "while the root is being replaced, each root answers for what it signed",
+  async () => {
+    await using cluster = await aCluster();
+    const node = await cluster.registeredNode(NAME);
+    const banned = await cluster.registeredNode("worker-2");
+    await rotate(cluster, ["prepare", "activate"]);
+    await cluster.cluster.nodes.ban("worker-2", actor);
+    const replaced = await node.renew();
+    const next = await node.renew();
+    const old = node.identity!;
+    const expected = new Map([
+      [old, "good"],
+      [banned.identity!, "revoked"],
+      [replaced, "revoked"],
+      [next, "good"],
+    ]);
+    for (const [identity, status] of expected) {
+      expect([await ocspOf(cluster, identity), await verifiedByList(cluster, identity)]).toEqual([
+        status,
+        status,
+      ]);
+    }
+    expect(Object.keys(await listed(cluster))).toEqual([replaced.answer.serialNumber]);
+    await rotate(cluster, ["retire"]);
+    expect(await ocspOf(cluster, old)).not.toContain("good");
   },
   30_000,
 );

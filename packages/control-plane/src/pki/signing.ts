@@ -90,7 +90,7 @@ export function isSignedBy(
   const algorithm = name ?? rsaPss;
   if (algorithm?.startsWith(ALGORITHM_PREFIXES[signer.algorithm]) !== true) return false;
   try {
-    const key = createPublicKey({ key: jwkOf(signer), format: "jwk" });
+    const key = importPublicKey(signer);
     const options = rsaPss === undefined ? key : { key, ...PSS };
     return verify(HASHES[algorithm], signed.tbs, options, signed.signature);
   } catch {
@@ -168,13 +168,21 @@ function assertFits(fits: boolean): void {
   if (!fits) throw csrInvalid("its signature does not fit its key");
 }
 
+/** A renewal checks two signatures by one key, and importing it costs as much as checking one. */
+const importedKeys = new WeakMap<PublicKeyInfo, KeyObject>();
+
 /** Import by JWK: on Node 20 several times faster than by SPKI (OpenSSL 3.0's decoder is slow). */
 function importPublicKey(key: PublicKeyInfo): KeyObject {
-  try {
-    return createPublicKey({ key: jwkOf(key), format: "jwk" });
-  } catch (cause) {
-    throw notOnCurve(cause);
+  let imported = importedKeys.get(key);
+  if (imported === undefined) {
+    try {
+      imported = createPublicKey({ key: jwkOf(key), format: "jwk" });
+    } catch (cause) {
+      throw notOnCurve(cause);
+    }
+    importedKeys.set(key, imported);
   }
+  return imported;
 }
 
 function jwkOf(key: PublicKeyInfo): JsonWebKey {

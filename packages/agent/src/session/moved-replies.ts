@@ -19,8 +19,7 @@ const MAX_KEPT = 64;
 /** Where answers stopped that go on over another connection, each by a name that nobody can guess. */
 export class MovedReplies implements Disposable {
   readonly #clock: Clock;
-  readonly #kept = new Map<string, RestOfReply>();
-  readonly #life = new AbortController();
+  readonly #kept = new Map<string, { readonly rest: RestOfReply; readonly timer: AbortController }>();
 
   constructor(ports: { readonly clock: Clock }) {
     this.#clock = ports.clock;
@@ -29,35 +28,33 @@ export class MovedReplies implements Disposable {
   /** Keep the rest of an answer; gives the name to ask for it with. */
   leave(rest: RestOfReply): string {
     const resume = crypto.randomUUID();
-    this.#kept.set(resume, rest);
-    for (const [oldest] of this.#kept) {
-      if (this.#kept.size <= MAX_KEPT) break;
-      this.#drop(oldest);
-    }
-    this.#clock.sleep(KEEP_MS, { signal: this.#life.signal, background: true }).then(
-      () => this.#drop(resume),
-      () => undefined,
-    );
+    const timer = new AbortController();
+    this.#kept.set(resume, { rest, timer });
+    const [oldest] = this.#kept.keys();
+    if (this.#kept.size > MAX_KEPT && oldest !== undefined) this.#drop(oldest);
+    const expire = async (): Promise<void> => {
+      await this.#clock.sleep(KEEP_MS, { signal: timer.signal, background: true });
+      this.#drop(resume);
+    };
+    expire().catch(() => undefined);
     return resume;
   }
 
   /** The rest of an answer, once. @throws {RksError} NOT_FOUND. */
   take(resume: string): RestOfReply {
-    const rest = this.#kept.get(resume);
-    if (rest === undefined) throw new RksError("NOT_FOUND", "that answer is not kept any more");
+    const kept = this.#kept.get(resume);
+    if (kept === undefined) throw new RksError("NOT_FOUND", "that answer is not kept any more");
     this.#kept.delete(resume);
-    return rest;
+    kept.timer.abort();
+    return kept.rest;
   }
 
   /** End everything that is kept. */
   [Symbol.dispose](): void {
-    this.#life.abort();
     for (const resume of this.#kept.keys()) this.#drop(resume);
   }
 
   #drop(resume: string): void {
-    const rest = this.#kept.get(resume);
-    this.#kept.delete(resume);
-    rest?.life.abort();
+    if (this.#kept.has(resume)) this.take(resume).life.abort();
   }
 }

@@ -11,8 +11,8 @@ import { transport } from "./raw-agent.js";
 
 const NODE = "worker-1";
 const POD = "ticker";
-/** A line that says how many came before it, twenty times a second. */
-const TICKER = `i=0; while :; do i=$((i+1)); echo "{\\"line\\":$i}"; sleep 0.05; done`;
+/** A line that says how many came before it, twenty times a second, until the pod's folder is gone. */
+const TICKER = `i=0; while [ -e "$HOME" ]; do i=$((i+1)); echo "{\\"line\\":$i}"; sleep 0.05; done`;
 const REQUEST_EVERY_MS = 100;
 
 /** What is done to the cluster. */
@@ -28,7 +28,7 @@ export interface RenewalOutcome {
   /** Different certificates that the control plane was seen with. */
   readonly serverCertificates: number;
   readonly requests: number;
-  /** Codes of the requests that failed. */
+  /** What failed requests were answered, the first ten. */
   readonly failures: readonly string[];
   /** Lines of the pod's log that the follower did not get, or not in order. */
   readonly missedLines: readonly number[];
@@ -37,8 +37,8 @@ export interface RenewalOutcome {
   readonly agentEvents: readonly JsonLine[];
   /** Whether the follower was still there at the end. */
   readonly followerLived: boolean;
-  /** Errors that the follower told. */
-  readonly followerSaid: string;
+  /** The last that the agent logged as warnings and errors. */
+  readonly warnings: readonly string[];
 }
 
 /** Follow a pod's log and ask its node ten things a second through rks, while certificates come and go. */
@@ -74,8 +74,15 @@ export async function renewUnderFire(story: RenewalStory): Promise<RenewalOutcom
     lines: numbers.length,
     agentEvents: events.filter(({ event }) => event !== "renewed" && event !== "pod"),
     followerLived,
-    followerSaid: follower.stderr,
+    warnings: warningsOf(agent.stderr),
   };
+}
+
+function warningsOf(log: string): readonly string[] {
+  return log
+    .split("\n")
+    .filter((line) => /\b(warn|error)\b/i.test(line))
+    .slice(-10);
 }
 
 async function ask(cluster: Cluster, failures: string[]): Promise<void> {
@@ -83,7 +90,7 @@ async function ask(cluster: Cluster, failures: string[]): Promise<void> {
     await readLogs(cluster);
   } catch (reason) {
     const { code, message } = RksError.from(reason);
-    failures.push(`${code}: ${message}`);
+    if (failures.length < 10) failures.push(`${code}: ${message}`);
   }
 }
 

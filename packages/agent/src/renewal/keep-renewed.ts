@@ -109,6 +109,7 @@ async function untilWanted(
   demand: RenewalDemand,
   { clock, signal, logger }: AgentPorts & { readonly signal: AbortSignal },
 ): Promise<void> {
+  if (link.renewsInMs === 0) return;
   const settled = new AbortController();
   const inner = AbortSignal.any([signal, settled.signal]);
   const due = clock.sleep(link.renewsInMs, { signal: inner });

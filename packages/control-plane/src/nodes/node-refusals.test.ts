@@ -183,6 +183,20 @@ test("of two processes with one identity both are refused once the first comes b
   );
 });
 
+test("a copy does not hide by not saying which process it is", async () => {
+  await using cluster = await aCluster();
+  const node = await cluster.node(NAME);
+  const registerAs = async (instanceId?: string): Promise<string> => {
+    const peer = await TestPeer.dial(cluster, node.identity);
+    await peer.hello();
+    return codeOf(peer.register(instanceId === undefined ? {} : { instanceId }));
+  };
+  expect(await registerAs("right")).toBe("done");
+  expect(await registerAs()).toBe("done");
+  expect(await registerAs("right")).toBe("CONNECTION_LOST");
+  expect(await greetingOf(cluster, node.identity)).toBe("IDENTITY_CLONED");
+});
+
 test("one process that connects again and again with its identity is no clone", async () => {
   await using cluster = await aCluster();
   const node = await cluster.node(NAME);

@@ -30,6 +30,9 @@ const MAX_WRITES = 32;
 /** Times that an eviction tries again when the node's record changes at the same moment. */
 const MAX_ATTEMPTS = 8;
 
+/** Processes that do not say which they are count as one: a copy must not hide by saying nothing. */
+const UNNAMED_INSTANCE = "";
+
 export interface NodeRegistryPorts {
   readonly barrier: Storage;
   readonly audit: AuditLog;
@@ -95,9 +98,9 @@ export class NodeRegistry {
    * and both are refused from now on.
    * @throws {RksError} IDENTITY_CLONED, and what `NodeRefusals.quarantine` throws.
    */
-  async claim(link: NodeLink, instanceId: string | undefined): Promise<void> {
+  async claim(link: NodeLink, instanceId = UNNAMED_INSTANCE): Promise<void> {
     const { nodeName, remoteAddress } = link;
-    if (instanceId === undefined || this.#instances.take(nodeName, instanceId)) return;
+    if (this.#instances.take(nodeName, instanceId)) return;
     await this.refusals.quarantine(nodeName, { instanceId, remoteHost: remoteAddress.host });
     throw identityCloned(nodeName);
   }

@@ -8,6 +8,8 @@ const tool = (...path) => join(ROOT, "node_modules", ...path);
 setUp();
 step("Type-checking tests, examples and benchmarks");
 run(process.execPath, [tool("typescript", "bin", "tsc"), "-b"]);
+step("Comparing docs/authorization.md with the code");
+run(process.execPath, [join(ROOT, "scripts", "authorization.mjs"), "--check"]);
 step("Linting");
 run(process.execPath, [tool("oxlint", "bin", "oxlint"), "--type-aware", "--deny-warnings"]);
 step("Checking the format");

@@ -98,32 +98,32 @@ describe("a log of ten records", () => {
   const TAMPERED: readonly { name: string; change: (lines: string[]) => string[]; found: string }[] = [
     {
       name: "a changed text",
-      change: (all) => at(all, 5, (line) => line.replace("test", "tset")),
+      change: (all) => edit(all, 5, (line) => line.replace("test", "tset")),
       found: "5 changed",
     },
     {
       name: "a changed number",
-      change: (all) => at(all, 5, (line) => line.replace('"seq":5', '"seq":6')),
+      change: (all) => edit(all, 5, (line) => line.replace('"seq":5', '"seq":6')),
       found: "5 changed",
     },
     {
       name: "a changed hash",
-      change: (all) => at(all, 5, (line) => line.replace(/.("}})$/, "x$1")),
+      change: (all) => edit(all, 5, (line) => line.replace(/.("}})$/, "x$1")),
       found: "5 inserted",
     },
     {
       name: "another hash",
-      change: (all) => at(all, 5, (line) => line.replace(/[0-9a-f]{8}("}})$/, "00000000$1")),
+      change: (all) => edit(all, 5, (line) => line.replace(/[0-9a-f]{8}("}})$/, "00000000$1")),
       found: "5 changed",
     },
     {
       name: "a NUL in a line",
-      change: (all) => at(all, 5, (line) => line.replace("test", "t\0st")),
+      change: (all) => edit(all, 5, (line) => line.replace("test", "t\0st")),
       found: "5 changed",
     },
     {
       name: "a space at a line's end",
-      change: (all) => at(all, 5, (line) => `${line} `),
+      change: (all) => edit(all, 5, (line) => `${line} `),
       found: "5 inserted",
     },
     { name: "a removed line", change: (all) => all.toSpliced(4, 1), found: "5 missing" },
@@ -142,7 +142,7 @@ describe("a log of ten records", () => {
     },
     {
       name: "the first line changed",
-      change: (all) => at(all, 1, (line) => line.replace("test", "tset")),
+      change: (all) => edit(all, 1, (line) => line.replace("test", "tset")),
       found: "1 changed",
     },
   ];
@@ -153,7 +153,7 @@ describe("a log of ten records", () => {
   });
 
   test("a change of the last line, and its removal, are found with the writer's word", async () => {
-    await put(at([...written], 10, (line) => line.replace("test", "tset")));
+    await put(edit([...written], 10, (line) => line.replace("test", "tset")));
     expect([await firstBreak(), await firstBreak(head)]).toEqual([undefined, "10 changed"]);
     await put(written.slice(0, 8));
     expect([await firstBreak(), await firstBreak(head)]).toEqual([undefined, "9 missing"]);
@@ -232,7 +232,7 @@ describe("a log of ten records", () => {
   });
 });
 
-function at(all: string[], line: number, change: (line: string) => string): string[] {
+function edit(all: string[], line: number, change: (line: string) => string): string[] {
   return all.with(line - 1, change(all[line - 1]!));
 }
 
@@ -323,14 +323,14 @@ test("many callers at once are one chain, and the store remembers far fewer head
 test("a log may be verified while it is written", async () => {
   await using log = await openLog();
   await log.intent({ operation: "a", actor: "test" });
-  let isDone = false;
+  const done = new AbortController();
   const writing = (async () => {
-    while (!isDone) await log.intent({ operation: "a", actor: "test" });
+    while (!done.signal.aborted) await log.intent({ operation: "a", actor: "test" });
   })();
   for (let round = 0; round < 10; round += 1) {
     expect(await verify(log.head)).toMatchObject({ isGood: true, isConfirmed: true });
   }
-  isDone = true;
+  done.abort();
   await writing;
 });
 

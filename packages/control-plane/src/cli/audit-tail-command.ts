@@ -32,14 +32,17 @@ export async function tailAudit(args: AuditTailArguments, io: CliIo): Promise<vo
   const file = auditFileOf(await findTarget(args, io));
   const stop = new AbortController();
   const end = (): void => stop.abort();
-  using _signals = io.onTerminate(end);
-  using _closed = io.onStdoutClosed(end);
+  const watched = [io.onTerminate(end), io.onStdoutClosed(end)];
   const { signal } = stop;
-  for await (const line of tailFile(file, { lines, follow: args.follow, clock: systemClock, signal })) {
-    const text = args.json ? asJson(line) : asText(line);
-    if (text === undefined) io.stderr("a line is no record and was left out\n");
-    else await io.writeStdout(`${text}\n`);
-    if (signal.aborted) return;
+  try {
+    for await (const line of tailFile(file, { lines, follow: args.follow, clock: systemClock, signal })) {
+      const text = args.json ? asJson(line) : asText(line);
+      if (text === undefined) io.stderr("a line is no record and was left out\n");
+      else await io.writeStdout(`${text}\n`);
+      if (signal.aborted) return;
+    }
+  } finally {
+    for (const each of watched) each[Symbol.dispose]();
   }
 }
 

@@ -30,11 +30,11 @@ if (after !== before && process.argv.includes("--check")) {
 if (after !== before) writeFileSync(PAGE, after);
 
 function withTables(page) {
-  return Object.entries(tables).reduce((text, [name, table]) => {
+  return Object.entries(tables).reduce((text, [name, content]) => {
     const [begin, end] = [`<!-- begin ${name} -->`, `<!-- end ${name} -->`];
     const [from, to] = [text.indexOf(begin), text.indexOf(end)];
     if (from < 0 || to < from) throw new Error(`docs/authorization.md has no place for "${name}"`);
-    return `${text.slice(0, from + begin.length)}\n\n${table}\n\n${text.slice(to)}`;
+    return `${text.slice(0, from + begin.length)}\n\n${content}\n\n${text.slice(to)}`;
   }, page);
 }
 
@@ -79,14 +79,13 @@ async function vaultPaths() {
     const seal = { shares: 1, threshold: 1 };
     const { secrets } = await initializeClusterVault(vault, { ...init, seal });
     const token = new Secret(secrets.rootToken.reveal());
-    for (const [path, type, options] of [
-      ["mounts/pki", "pki"],
-      ["mounts/kv1", "kv", { version: "1" }],
-      ["mounts/kv2", "kv", { version: "2" }],
-      ...["approle", "cert", "join-token", "kubernetes"].map((type) => [`auth/${type}`, type]),
-    ]) {
-      await vault.write(token, `sys/${path}`, { type, ...(options === undefined ? {} : { options }) });
-    }
+    const mounts = [
+      { path: "mounts/pki", type: "pki" },
+      { path: "mounts/kv1", type: "kv", options: { version: "1" } },
+      { path: "mounts/kv2", type: "kv", options: { version: "2" } },
+      ...["approle", "cert", "join-token", "kubernetes"].map((type) => ({ path: `auth/${type}`, type })),
+    ];
+    for (const { path, ...mount } of mounts) await vault.write(token, `sys/${path}`, mount);
     const byPath = new Map();
     for (const { path, verb, access } of vault.paths) {
       const verbs = byPath.get(path) ?? { anyone: [], optional: [], token: [], sudo: [] };
@@ -101,7 +100,7 @@ async function vaultPaths() {
     ]);
     return table(
       ["path", "anyone", "a token whose policies allow it", "and that grant `sudo`"],
-      rows.toSorted(),
+      rows.toSorted(([a], [b]) => (a < b ? -1 : 1)),
     );
   } finally {
     await vault[Symbol.asyncDispose]();

@@ -1,0 +1,85 @@
+import type { MessageType, RksMessage } from "@rk8s/protocol";
+import { aHello, aNode, aNodeStatus, aPod, aPodManifest, aPodStatus, aWelcome } from "@rk8s/protocol/testing";
+
+const web = { namespace: "default", name: "web" };
+const status = aPodStatus();
+
+/** One well-formed message of every type, about node worker-1 and pod default/web where it is about any. */
+export const EXAMPLES: { readonly [T in MessageType]: Extract<RksMessage, { type: T }> } = {
+  Hello: aHello(),
+  Welcome: aWelcome(),
+  Error: { type: "Error", code: "INTERNAL", message: "", retryable: false },
+  Ack: { type: "Ack" },
+  CertificateSign: {
+    type: "CertificateSign",
+    tokenId: "0123456789abcdef",
+    role: "node",
+    csr: new Uint8Array([0x30, 0]),
+    proof: new Uint8Array(64),
+  },
+  CheckJoin: {
+    type: "CheckJoin",
+    tokenId: "0123456789abcdef",
+    role: "node",
+    csr: new Uint8Array([0x30, 0]),
+    proof: new Uint8Array(64),
+  },
+  CertificateRenew: { type: "CertificateRenew", csr: new Uint8Array(1), proof: new Uint8Array(64) },
+  EnrolRecovery: {
+    type: "EnrolRecovery",
+    kind: "tpm",
+    publicKey: new Uint8Array(1),
+    proof: new Uint8Array(1),
+  },
+  CertificateRecover: {
+    type: "CertificateRecover",
+    nodeName: "worker-1",
+    csr: new Uint8Array([0x30, 0]),
+    kind: "grant",
+    sequence: 0,
+    machineIdSha256: new Uint8Array(32),
+    proof: new Uint8Array(1),
+  },
+  Certificate: {
+    type: "Certificate",
+    nodeName: "worker-1",
+    leaf: new Uint8Array(1),
+    chain: [new Uint8Array(1)],
+    trustBundle: [new Uint8Array(1)],
+    renewAfter: "2026-01-01T00:00:00Z",
+    notAfter: "2026-01-01T00:00:00Z",
+    serialNumber: "01",
+  },
+  RegisterNode: {
+    type: "RegisterNode",
+    nodeName: "worker-1",
+    version: "1",
+    status: aNodeStatus(),
+    pods: [],
+  },
+  Registered: {
+    type: "Registered",
+    heartbeatIntervalSeconds: 1,
+    heartbeatGraceSeconds: 1,
+    serverTime: "2026-01-01T00:00:00Z",
+  },
+  Heartbeat: { type: "Heartbeat", status: aNodeStatus() },
+  RenewalRequired: { type: "RenewalRequired", reason: "" },
+  UpdatePodStatus: { type: "UpdatePodStatus", ...web, uid: "1", status },
+  NodeStopping: { type: "NodeStopping", reason: "" },
+  TrustBundle: { type: "TrustBundle", generation: 1, bundle: [new Uint8Array(1)], renew: false },
+  CreatePod: { type: "CreatePod", pod: aPod() },
+  DeletePod: { type: "DeletePod", ...web },
+  GetPodLogs: { type: "GetPodLogs", ...web, follow: false },
+  PodLogs: { type: "PodLogs", container: "main" },
+  LogsMoved: { type: "LogsMoved", resume: "1" },
+  ApplyPod: { type: "ApplyPod", manifest: aPodManifest() },
+  GetPod: { type: "GetPod", ...web },
+  Pod: { type: "Pod", pod: aPod() },
+  ListPods: { type: "ListPods" },
+  PodList: { type: "PodList", pods: [] },
+  GetNode: { type: "GetNode", name: "worker-1" },
+  Node: { type: "Node", node: aNode() },
+  ListNodes: { type: "ListNodes" },
+  NodeList: { type: "NodeList", nodes: [] },
+};

@@ -108,7 +108,7 @@ export class NodeJoin implements Disposable {
     } catch (reason) {
       const refusal = RksError.from(reason);
       if (source instanceof Comeback || signal.aborted || !WITHOUT_TOKEN.has(refusal.code)) throw refusal;
-      const comeback = await this.#recovery.prepareComeback?.(refusal);
+      const comeback = this.#recovery.prepareComeback?.(refusal);
       if (comeback === undefined) throw refusal;
       source[Symbol.dispose]();
       this.#source = comeback;
@@ -146,7 +146,7 @@ export async function prepareNodeJoin(
   const init = { keeper, address, recovery };
   if (resumed?.kind === "identity") return new NodeJoin(resumed.identity, init);
   if (resumed === undefined && joinToken === undefined) {
-    const comeback = await recovery.prepareComeback?.();
+    const comeback = recovery.prepareComeback?.();
     if (comeback !== undefined) return new NodeJoin(comeback, init);
     throw new RksError("USAGE_INVALID", "there is neither a join token nor an identity that was kept", {
       suggestion: "Make a token with `rks gen join-token`.",
@@ -163,7 +163,7 @@ export async function prepareNodeJoin(
 interface JoinRecovery {
   readonly memory: RecoveryOptions["memory"] | undefined;
   /** Undefined when nothing is known of a node of before. `refusal`: why its token was no help. */
-  readonly prepareComeback: ((refusal?: RksError) => Promise<Comeback>) | undefined;
+  readonly prepareComeback: ((refusal?: RksError) => Comeback) | undefined;
 }
 
 async function prepareRecovery(
@@ -176,7 +176,7 @@ async function prepareRecovery(
   if (remembered === undefined) return { memory, prepareComeback: undefined };
   return {
     memory,
-    prepareComeback: async (refusal) =>
+    prepareComeback: (refusal) =>
       Comeback.prepare({ remembered, rksAddress, methods, machineIdSha256, refusal }),
   };
 }

@@ -1,5 +1,6 @@
 import yargs, { type Argv } from "yargs";
 import type { LogLevel } from "@rk8s/host";
+import { RECOVERY_CHOICES, type RecoveryChoice } from "../daemon/recovery-choice.js";
 import { AGENT_VERSION } from "../version.js";
 import type { AgentIo } from "./agent-io.js";
 import {
@@ -204,6 +205,8 @@ function daemonOptions<T>(command: Argv<T>): Argv<
   T &
     Omit<PeerArguments, "socket"> & { "node-name": string | undefined; "data-dir": string | undefined } & {
       runtime: "process";
+      recovery: RecoveryChoice | undefined;
+      "ssh-host-key": string | undefined;
       "log-level": LogLevel;
     }
 > {
@@ -214,6 +217,15 @@ function daemonOptions<T>(command: Argv<T>): Argv<
       choices: ["process"] as const,
       default: "process" as const,
       describe: "What runs the pods",
+    })
+    .option("recovery", {
+      choices: RECOVERY_CHOICES,
+      requiresArg: true,
+      describe: "Key of this machine that brings the node back after a reboot (default auto) [RKL_RECOVERY]",
+    })
+    .option("ssh-host-key", {
+      ...text,
+      describe: "Private key of this host that ssh-keygen signs with [RKL_SSH_HOST_KEY]",
     })
     .option("log-level", {
       choices: LOG_LEVELS,

@@ -1,4 +1,5 @@
 import { constants } from "node:os";
+import { existsSync } from "node:fs";
 import { resolve } from "node:path";
 import { createLogger, type LogLevel, printable, systemClock } from "@rk8s/host";
 import type { CliIo } from "@rk8s/host/cli-io";
@@ -7,6 +8,9 @@ import type { AgentEvent } from "../agent-events.js";
 import { canResume, keepJoinToken } from "../bootstrap/resume.js";
 import { dataFolderOf } from "../daemon/data-folder.js";
 import { eventText } from "../daemon/event-text.js";
+import { RECOVERY_CHOICES, type RecoveryChoice } from "../daemon/recovery-choice.js";
+import type { RecoveryInit } from "../daemon/recovery-methods.js";
+import { nodeFileOf, openNodeFile } from "../recovery/node-file.js";
 import { runDaemon } from "../daemon/run-daemon.js";
 import type { AgentIo } from "./agent-io.js";
 import { type PeerArguments } from "./flags.js";
@@ -22,14 +26,18 @@ const STOP_LIMIT_MS = 9500;
 export interface DaemonArguments extends Omit<PeerArguments, "socket"> {
   readonly nodeName?: string | undefined;
   readonly dataDir?: string | undefined;
+  readonly recovery?: RecoveryChoice | undefined;
+  readonly sshHostKey?: string | undefined;
   readonly logLevel: LogLevel;
 }
 
 /** `rkl pod daemon`: this host's agent in the foreground, until a signal. A second signal ends it at once. */
 export async function daemon(args: DaemonArguments, io: AgentIo): Promise<void> {
   assertTls(args, io);
-  const rksAddress = args.rksAddress ?? io.env["RKS_ADDRESS"];
-  if (rksAddress === undefined || rksAddress === "") {
+  const dataFolder = resolve(io.cwd, args.dataDir ?? dataFolderOf(io.env));
+  const given = args.rksAddress ?? io.env["RKS_ADDRESS"];
+  const rksAddress = given || (await openNodeFile(nodeFileOf(dataFolder)).load())?.rksAddress;
+  if (rksAddress === undefined) {
     throw new UsageProblem("no control plane is named", "Give --rks-address host:port.");
   }
   const { supervisor } = io;
@@ -37,9 +45,9 @@ export async function daemon(args: DaemonArguments, io: AgentIo): Promise<void> 
     { level: args.logLevel, format: "text" },
     { write: (line) => io.stderr(line), clock: systemClock },
   );
-  const joinToken = await joinTokenUnlessKept(rksAddress, args, { io, logger });
+  const isKnown = existsSync(nodeFileOf(dataFolder));
+  const joinToken = await joinTokenUnlessKept({ rksAddress, isKnown }, args, { io, logger });
   const rootCertPath = args.rootCertPath ?? io.env["ROOT_CERT_PATH"];
-  const dataFolder = resolve(io.cwd, args.dataDir ?? dataFolderOf(io.env));
   io.stderr(
     `${joinToken === undefined ? "back to" : "joining"} rks at ${rksAddress}; data folder ${dataFolder}\n`,
   );
@@ -54,6 +62,7 @@ export async function daemon(args: DaemonArguments, io: AgentIo): Promise<void> 
       nodeName: args.nodeName,
       dataFolder,
       containerPath: io.env["PATH"],
+      recovery: recoveryOf(args, io),
       supervisor,
     },
     {
@@ -73,7 +82,7 @@ export async function daemon(args: DaemonArguments, io: AgentIo): Promise<void> 
  * when this worker goes on with what one before it has left.
  */
 async function joinTokenUnlessKept(
-  rksAddress: string,
+  { rksAddress, isKnown }: { readonly rksAddress: string; readonly isKnown: boolean },
   args: DaemonArguments,
   { io, logger }: { readonly io: AgentIo; readonly logger: Logger },
 ): Promise<JoinToken | undefined> {
@@ -82,9 +91,43 @@ async function joinTokenUnlessKept(
     delete io.env["JOIN_TOKEN"];
     return undefined;
   }
-  const joinToken = await readJoinToken(args, io);
+  const joinToken = isKnown ? await readJoinTokenIfAny(args, { io, logger }) : await readJoinToken(args, io);
+  if (joinToken === undefined) return undefined;
   await keepJoinToken(joinToken, keeping, { logger });
   return joinToken;
+}
+
+/** A node that was here before may have no token any more: it is used up, and its file was removed. */
+async function readJoinTokenIfAny(
+  args: DaemonArguments,
+  { io, logger }: { readonly io: AgentIo; readonly logger: Logger },
+): Promise<JoinToken | undefined> {
+  try {
+    return await readJoinToken(args, io);
+  } catch (reason) {
+    if (reason instanceof UsageProblem) return undefined;
+    const { code, message } = RksError.from(reason);
+    if (code === "JOIN_TOKEN_MALFORMED" || code === "INTERNAL") throw reason;
+    logger.warn("Going on without the join token", { reason: message });
+    return undefined;
+  }
+}
+
+function recoveryOf(args: DaemonArguments, io: AgentIo): RecoveryInit {
+  const choice = args.recovery ?? (io.env["RKL_RECOVERY"] || "auto");
+  const known = RECOVERY_CHOICES.find((one) => one === choice);
+  if (known === undefined) {
+    throw new UsageProblem(
+      `RKL_RECOVERY is "${choice.slice(0, 40)}"`,
+      `Set it to one of ${RECOVERY_CHOICES.join(", ")}.`,
+    );
+  }
+  const sshHostKeyPath = args.sshHostKey ?? io.env["RKL_SSH_HOST_KEY"];
+  return {
+    choice: known,
+    sshHostKeyPath: sshHostKeyPath ? resolve(io.cwd, sshHostKeyPath) : undefined,
+    tcti: io.env["TPM2TOOLS_TCTI"] || undefined,
+  };
 }
 
 function printEvent(event: AgentEvent, args: DaemonArguments, io: CliIo): void {

@@ -19,7 +19,7 @@ export const agentStatus = z.object({
   /** Of the agent itself, which is started again when it dies. */
   workerPid: z.number().optional(),
   /** What keeps the node's identity alive through what; "no" where nothing does. */
-  survives: z.object({ crash: z.string(), upgrade: z.string() }).optional(),
+  survives: z.object({ crash: z.string(), upgrade: z.string(), reboot: z.string().optional() }).optional(),
   version: z.string(),
   startedAt: z.string(),
   dataFolder: z.string(),
@@ -32,7 +32,16 @@ export function afterEvent(status: AgentStatus, event: AgentEvent): AgentStatus 
     const { serial, notAfter, renewAt } = event;
     return { ...status, serial, notAfter, renewAt };
   }
-  if (event.event === "joined" || event.event === "resumed" || event.event === "registered") {
+  if (event.event === "recovery") {
+    const { crash = "no", upgrade = "no" } = status.survives ?? {};
+    return { ...status, survives: { crash, upgrade, reboot: event.by } };
+  }
+  if (
+    event.event === "joined" ||
+    event.event === "resumed" ||
+    event.event === "recovered" ||
+    event.event === "registered"
+  ) {
     const { node, serial, notAfter } = event;
     return {
       ...status,

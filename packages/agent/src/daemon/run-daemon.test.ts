@@ -56,6 +56,7 @@ async function start(init: Partial<FakeRksInit> = {}): Promise<Daemon> {
       nodeName: "worker-1",
       dataFolder: folder,
       containerPath: undefined,
+      recovery: { choice: "none" },
     },
     {
       clock,
@@ -105,8 +106,15 @@ test("a daemon joins, serves this host's commands, and leaves its folder tidy wh
     dataFolder: folder,
   });
   expect((await stat(agentSocketOf(folder))).mode & 0o777).toBe(0o600);
+  await daemon.until("recovery");
   await daemon.stop();
-  expect(daemon.events.map(({ event }) => event)).toEqual(["joined", "connected", "registered", "stopped"]);
+  expect(daemon.events.map(({ event }) => event)).toEqual([
+    "joined",
+    "connected",
+    "registered",
+    "recovery",
+    "stopped",
+  ]);
   expect(await readdir(folder)).toEqual(["pods"]);
   await expect(readDocument(agentSocketOf(folder), STATUS_PATH, owner)).rejects.toMatchObject({
     code: "UNREACHABLE",

@@ -11,6 +11,9 @@ import { SURVIVES_NOTHING, type SupervisorLink } from "../supervisor/link.js";
 import { AGENT_VERSION } from "../version.js";
 import { afterEvent, type AgentStatus } from "./agent-status.js";
 import { clusterPods } from "./cluster-pods.js";
+import { chooseMethods, type RecoveryInit } from "./recovery-methods.js";
+import { nodeFileOf, openNodeFile } from "../recovery/node-file.js";
+import { readMachineId } from "../recovery/machine-id.js";
 import { lockFolder } from "./folder-lock.js";
 import { createLocalHandlers } from "./local-handlers.js";
 import { serveLocally } from "./local-server.js";
@@ -30,6 +33,8 @@ export interface DaemonInit {
   readonly dataFolder: string;
   /** PATH of containers that set none; undefined for the usual system folders. */
   readonly containerPath: string | undefined;
+  /** What brings the node back when its key was lost with every process that had it. */
+  readonly recovery: RecoveryInit;
   /** Who starts this process again when it dies, if anybody does. */
   readonly supervisor?: SupervisorLink | undefined;
 }
@@ -90,11 +95,17 @@ async function runLocked(init: DaemonInit, options: DaemonOptions): Promise<void
     },
     ports,
   );
+  const recovery = {
+    memory: openNodeFile(nodeFileOf(dataFolder)),
+    methods: await chooseMethods(init.recovery),
+    machineIdSha256: await readMachineId(),
+  };
   await using agent = await createAgent({
     ...ports,
     rksAddress: init.rksAddress,
     joinToken: init.joinToken,
     stash: init.supervisor?.stash,
+    recovery,
     rootCertPath: init.rootCertPath,
     nodeName: init.nodeName,
     pods: clusterPods(manager),

@@ -55,10 +55,10 @@ export class Comeback implements Disposable {
   }
 
   /** Make the new key. Nothing is sent. @throws {RksError} USAGE_INVALID for an address that is none. */
-  static async prepare(init: ComebackInit): Promise<Comeback> {
+  static prepare(init: ComebackInit): Comeback {
     const keyPair = KeyPair.create();
     try {
-      const csr = await createCertificateRequest(keyPair, { commonName: init.remembered.nodeName });
+      const csr = createCertificateRequest(keyPair, { commonName: init.remembered.nodeName });
       return new Comeback(init, { keyPair, csr });
     } catch (error) {
       keyPair[Symbol.dispose]();

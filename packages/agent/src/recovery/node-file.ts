@@ -1,5 +1,5 @@
 import { open, readFile, rename } from "node:fs/promises";
-import { dirname } from "node:path";
+import { dirname, join } from "node:path";
 import { RksError } from "@rk8s/protocol";
 import { z } from "zod";
 import type { NodeMemory, RememberedNode } from "./node-memory.js";
@@ -17,6 +17,11 @@ const nodeFile = z.strictObject({
   sequence: z.int().min(0),
   grantsLeft: z.int().min(0),
 });
+
+/** Where an agent's data folder has it. */
+export function nodeFileOf(dataFolder: string): string {
+  return join(dataFolder, "node.json");
+}
 
 /** The memory of a node in one file of its data folder, mode 0600. */
 export function openNodeFile(path: string): NodeMemory {

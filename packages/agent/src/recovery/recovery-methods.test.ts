@@ -1,12 +1,11 @@
-import { spawn, spawnSync, type ChildProcess } from "node:child_process";
+import { spawnSync } from "node:child_process";
 import { createPublicKey, verify } from "node:crypto";
-import { once } from "node:events";
 import { chmodSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from "node:fs";
-import { connect, createServer, type AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { utf8 } from "@rk8s/protocol";
 import { afterAll, describe, expect, test } from "vitest";
+import { SoftwareTpm } from "../testing/software-tpm.js";
 import { sshHostKey } from "./ssh-host-key.js";
 import { tpm } from "./tpm.js";
 
@@ -65,66 +64,8 @@ describe("the SSH host key", () => {
   });
 });
 
-/** A TPM 2.0 in software, with a state that survives it. */
-class SoftwareTpm implements AsyncDisposable {
-  readonly tcti: string;
-  readonly #process: ChildProcess;
-
-  private constructor(port: number, process: ChildProcess) {
-    this.tcti = `swtpm:host=127.0.0.1,port=${port}`;
-    this.#process = process;
-  }
-
-  static async start(state: string): Promise<SoftwareTpm> {
-    const port = await freePorts();
-    const child = spawn("swtpm", [
-      ...["socket", "--tpm2", "--tpmstate", `dir=${state}`, "--flags", "not-need-init,startup-clear"],
-      ...["--server", `type=tcp,port=${port},bindaddr=127.0.0.1`],
-      ...["--ctrl", `type=tcp,port=${port + 1},bindaddr=127.0.0.1`],
-    ]);
-    await once(child, "spawn");
-    await answers(port + 1);
-    return new SoftwareTpm(port, child);
-  }
-
-  async [Symbol.asyncDispose](): Promise<void> {
-    this.#process.kill("SIGKILL");
-    await once(this.#process, "close");
-  }
-}
-
-/** The first of two free ports in a row: tpm2-tools expect the control port behind the other. */
-async function freePorts(): Promise<number> {
-  for (;;) {
-    const [first, second] = [createServer(), createServer()];
-    try {
-      first.listen(0, "127.0.0.1");
-      await once(first, "listening");
-      const { port } = first.address() as AddressInfo;
-      second.listen(port + 1, "127.0.0.1");
-      await once(second, "listening");
-      return port;
-    } catch {
-      // The next port is somebody's: another pair.
-    } finally {
-      first.close();
-      second.close();
-    }
-  }
-}
-
-async function answers(port: number): Promise<void> {
-  for (;;) {
-    const socket = connect(port, "127.0.0.1");
-    try {
-      await once(socket, "connect");
-      return;
-    } catch {
-      await new Promise((resolve) => setImmediate(resolve));
-    } finally {
-      socket.destroy();
-    }
-  }
+function temporaryFolders(): string[] {
+  return readdirSync("/dev/shm").filter((name) => name.startsWith("rkl-tpm-"));
 }
 
 describe("the TPM", () => {
@@ -139,13 +80,14 @@ describe("the TPM", () => {
     }
     await using device = await SoftwareTpm.start(state);
     const method = tpm(device);
+    const before = temporaryFolders();
     expect(await method.publicKey()).toEqual(publicKey);
     const key = createPublicKey({ key: Buffer.from(publicKey), format: "der", type: "spki" });
     // More often than the TPM has places for keys.
     for (let i = 0; i < 4; i++) {
       expect(verify("sha256", TRANSCRIPT, key, await method.prove(TRANSCRIPT))).toBe(true);
     }
-    expect(readdirSync("/dev/shm").filter((name) => name.startsWith("rkl-tpm-"))).toEqual([]);
+    expect(temporaryFolders()).toEqual(before);
   });
 
   test("of another machine gives another key", async () => {

@@ -11,6 +11,7 @@ import type { KeyPair } from "./identity/key-pair.js";
 import type { TrustOptions } from "./identity/trust.js";
 import type { PodHost, PodReport } from "./pods/pod-host.js";
 import type { PodRuntime } from "./runtime/pod-runtime.js";
+import { rememberRoots } from "./recovery/remember.js";
 import { wayBack } from "./recovery/way-back.js";
 import type { RecoveryOptions } from "./recovery/recovery-options.js";
 import { completePorts, type AgentPorts, type PortOptions } from "./ports.js";
@@ -210,6 +211,7 @@ class RunningAgent implements Agent {
     return {
       TrustBundle: async (message) => {
         const isNew = await holder.learnRoots(readTrustBundle(message));
+        await rememberRoots(holder.trust.roots, this.#options.recovery?.memory);
         if (isNew) this.#emit({ event: "trust", generation: message.generation });
         if (message.renew) this.renewNow("the root of its certificate goes away");
       },

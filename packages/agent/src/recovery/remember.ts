@@ -17,9 +17,28 @@ export async function rememberJoin(
   await options.memory?.save({
     nodeName,
     rksAddress: options.rksAddress,
-    rootPins: trustBundle.map((root) => rootPin(root)),
+    rootPins: pinsOf(trustBundle),
     ...recovery,
   });
+}
+
+/**
+ * Other roots may vouch for the control plane from now on. They are on disk when this resolves: only then may the
+ * change be acknowledged.
+ * @throws {RksError} CONFIG_INVALID, STORAGE_UNWRITABLE, STORAGE_FULL.
+ */
+export async function rememberRoots(
+  roots: readonly Uint8Array[],
+  memory: NodeMemory | undefined,
+): Promise<void> {
+  const remembered = await memory?.load();
+  const rootPins = pinsOf(roots);
+  if (remembered === undefined || remembered.rootPins.join(" ") === rootPins.join(" ")) return;
+  await memory?.save({ ...remembered, rootPins });
+}
+
+function pinsOf(roots: readonly Uint8Array[]): string[] {
+  return [...new Set(roots.map((root) => rootPin(root)))];
 }
 
 /**

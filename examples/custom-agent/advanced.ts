@@ -1,6 +1,6 @@
 /**
  * The stages of an agent one by one: a key pair and a certification request made with other libraries, the token
- * exchanged for a certificate, a connection by mutual TLS, and messages of its own on it.
+ * exchanged for a certificate, a connection by mutual TLS, messages of its own on it, and a renewal.
  *
  *     node advanced.ts ADDRESS TOKEN_FILE ROOT_PEM NODE_NAME
  */
@@ -9,7 +9,15 @@ import "reflect-metadata";
 import { readFile } from "node:fs/promises";
 import { Crypto } from "@peculiar/webcrypto";
 import { Pkcs10CertificateRequestGenerator } from "@peculiar/x509";
-import { connect, createHostFacts, importKeyPair, requestCertificate, systemClock } from "@rk8s/agent";
+import {
+  connect,
+  createHostFacts,
+  importKeyPair,
+  renewCertificate,
+  requestCertificate,
+  type RksConnection,
+  systemClock,
+} from "@rk8s/agent";
 
 const [rksAddress = "127.0.0.1:50051", tokenFile = "join.token", rootCertPath, nodeName = "custom-1"] =
   process.argv.slice(2);
@@ -41,17 +49,29 @@ await using connection = await connect({ identity, rksAddress });
 const server = connection.serverCertificate.dnsNames.join(", ");
 console.log(`connected to ${server}, protocol version ${connection.version}`);
 
-// 5. Messages of our own: register, one heartbeat, good-bye.
+// 5. Messages of our own: register, one heartbeat.
 const facts = createHostFacts(
   { podCapacity: 0, runtimeVersion: "", agentVersion: "custom/1", diskPath: "." },
   { clock: systemClock },
 );
 const status = await facts.read({ nodeName: identity.nodeName, localAddress: connection.localAddress });
-const registered = await connection.request(
-  { type: "RegisterNode", nodeName: identity.nodeName, version: "custom/1", status, pods: [] },
-  "Registered",
-);
-console.log(`registered; a heartbeat is wanted every ${registered.heartbeatIntervalSeconds} s`);
+// The same for as long as this process lives: whoever registers with another one is a copy of this node.
+const instanceId = crypto.randomUUID();
+async function register(over: RksConnection): Promise<number> {
+  const registered = await over.request(
+    { type: "RegisterNode", nodeName: identity.nodeName, version: "custom/1", instanceId, status, pods: [] },
+    "Registered",
+  );
+  return registered.heartbeatIntervalSeconds;
+}
+console.log(`registered; a heartbeat is wanted every ${await register(connection)} s`);
 await connection.request({ type: "Heartbeat", status }, "Ack");
-await connection.request({ type: "NodeStopping", reason: "the example is over" }, "Ack");
+
+// 6. Renew, make before break: a new key, its certificate, a second connection. Then the old one has had its time.
+using renewed = await renewCertificate(connection, identity);
+await using next = await connect({ identity: renewed, rksAddress });
+await register(next);
+await connection.close();
+console.log(`renewed as ${renewed.nodeName}, certificate ${renewed.serialNumber}`);
+await next.request({ type: "NodeStopping", reason: "the example is over" }, "Ack");
 console.log("done");

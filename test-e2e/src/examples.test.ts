@@ -88,7 +88,8 @@ test("advanced: each stage by hand, with a key pair and a request of other libra
 
   const { stdout } = assertDone(await runCommand(program("custom-agent/advanced"), args));
 
-  const serial = /^joined as advanced-1, certificate (\S+)$/m.exec(stdout)?.[1];
+  expect(stdout).toMatch(/^joined as advanced-1, certificate \S+$/m);
+  const serial = /^renewed as advanced-1, certificate (\S+)$/m.exec(stdout)?.[1];
   const { nodes } = await clusterState(cluster);
   expect(nodes.find(({ name }) => name === "advanced-1")?.serial).toBe(serial);
   expect(stdout).toMatch(/^connected to .*rks-cluster.*, protocol version 1$/m);

@@ -61,8 +61,8 @@ export class RequestServer {
   async drain(quietMs: number, { signal }: { readonly signal: AbortSignal }): Promise<void> {
     this.#draining.abort();
     for (;;) {
-      const before = this.#count;
       await Promise.race([Promise.all(this.#active), rejection(signal)]);
+      const before = this.#count;
       await this.#options.clock.sleep(quietMs, { signal });
       if (this.#active.size === 0 && this.#count === before) return;
     }

@@ -82,11 +82,11 @@ export class TrustDistribution {
       if (signal.aborted) break;
       const link = this.#ports.links.current(record.name);
       if (link === undefined || hasAcknowledged(record, generation)) continue;
-      const told = this.#settle(link, async () => this.#tell(link, await this.#mustRenew(record)))
-        .then((outcome) => {
-          if (outcome === "again") isDone = false;
-        })
-        .finally(() => active.delete(told));
+      const tell = async (): Promise<void> => {
+        const outcome = await this.#settle(link, async () => this.#tell(link, await this.#mustRenew(record)));
+        if (outcome === "again") isDone = false;
+      };
+      const told = tell().finally(() => active.delete(told));
       active.add(told);
       if (active.size >= MAX_CONCURRENT) await Promise.race(active);
     }

@@ -2,6 +2,7 @@ import { type ChildProcess, fork } from "node:child_process";
 import { once } from "node:events";
 import { fileURLToPath } from "node:url";
 import type { FleetInit, FleetMember, FleetReport } from "./fleet-agents.js";
+import type { FloodInit } from "./flood.js";
 import type { FleetAnswer, FleetRequest } from "./fleet-process.js";
 
 /** A fleet of agents over several processes, each of which runs on one core. */
@@ -38,6 +39,11 @@ export class FleetLoad implements AsyncDisposable {
       counts,
       heartbeatsMs: Float32Array.from(reports.flatMap(({ heartbeatsMs }) => [...heartbeatsMs])),
     };
+  }
+
+  /** Let each process attack until it ends. */
+  async flood(init: FloodInit): Promise<void> {
+    await this.#askAll({ flood: init });
   }
 
   /** CPU time of all processes so far. */

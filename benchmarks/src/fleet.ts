@@ -2,8 +2,8 @@ import { readFile } from "node:fs/promises";
 import { setTimeout as sleep } from "node:timers/promises";
 import { decodePemCertificates } from "@rk8s/x509";
 import { ControlPlane } from "./control-plane.js";
-import type { FleetMember } from "./fleet-agents.js";
 import { FleetLoad } from "./fleet-load.js";
+import { recruit } from "./recruits.js";
 import { ReadinessLog } from "./readiness-log.js";
 import { type Figure, percentile } from "./report.js";
 
@@ -20,8 +20,6 @@ const AGENTS_PER_PROCESS = 2_500;
 /** Those that die, in a process of their own. */
 const VICTIMS = 100;
 const CONCURRENCY = 8;
-/** A token's record holds its uses. */
-const USES_PER_TOKEN = 50;
 const HEARTBEAT_MS = 10_000;
 const GRACE_MS = 40_000;
 /** Longest wait for a step, so that a fleet that does not come back ends the benchmark. */
@@ -140,16 +138,6 @@ async function comeBack(
     figure("all registered again after kill -9", (Date.now() - begun) / 1000, "s"),
     figure("CPU of rks per return", (rks.cpuMs - cpuBefore) / agents, "ms"),
   ];
-}
-
-async function recruit(rks: ControlPlane, prefix: string, count: number): Promise<FleetMember[]> {
-  const tokens: string[] = [];
-  for (let i = 0; i < Math.ceil(count / USES_PER_TOKEN); i++)
-    tokens.push(await rks.mintToken({ uses: USES_PER_TOKEN, ttlSeconds: 86_400 }));
-  return Array.from({ length: count }, (_, i) => ({
-    nodeName: `${prefix}-${i}`,
-    joinToken: tokens[i % tokens.length]!,
-  }));
 }
 
 async function until(holds: () => boolean | Promise<boolean>, what: string): Promise<void> {

@@ -39,6 +39,14 @@ const BENCHMARKS: Readonly<Record<string, Benchmark>> = {
     run: async () =>
       (await import("./fleet.js")).fleet({ agents: number("agents"), minutes: number("minutes") }),
   },
+  abuse: {
+    title: "Joins and heartbeats, undisturbed and under attack from the same address",
+    run: async () => (await import("./abuse.js")).abuse(),
+  },
+  renewals: {
+    title: "Renewals inside registered sessions",
+    run: async () => (await import("./renewals.js")).renewals(),
+  },
   programs: {
     title: "Start-up and memory of the programs",
     run: async () => (await import("./programs.js")).programs(),

@@ -3,6 +3,7 @@
  *   repeat      every end-to-end suite ten times (--repetitions N)
  *   fuzz        two million fuzz cases, each round with a seed of its own (--cases N)
  *   power-loss  pull the plug of a disk while nodes join (needs root on Linux)
+ *   process-death  kill an agent twenty times, also while it renews
  *   renewal     ten minutes of certificates that live ten seconds
  *   node        every test under the newest Node 22 and 24 (needs the npm registry)
  * Stops at the first failure and shows what vitest said.
@@ -19,7 +20,14 @@ const CASES_PER_ROUND = 100_000;
 const NODE_MAJORS = [22, 24];
 /** The fuzz run has a part of its own; the other parts only make sure that it works there. Fewer are too much alike. */
 const FEW_CASES = "20000";
-const PARTS = { repeat, fuzz, "power-loss": powerLoss, renewal, node: otherNodes };
+const PARTS = {
+  repeat,
+  fuzz,
+  "power-loss": powerLoss,
+  "process-death": processDeath,
+  renewal,
+  node: otherNodes,
+};
 
 const { positionals, values } = parseArgs({
   allowPositionals: true,
@@ -60,6 +68,10 @@ function fuzz() {
 
 function powerLoss() {
   nightly("power-loss");
+}
+
+function processDeath() {
+  nightly("process-death");
 }
 
 function renewal() {

@@ -43,6 +43,8 @@ run='
   printf "%s\\n%s\\n%s\\n" "$$" "$start" "$boot" > "$dir/pid.new" && mv "$dir/pid.new" "$dir/pid" || exit 126
   [ ! -e "$exit" ] || exit 126
   umask 022
+  # The agent keeps its own memory out of core dumps; a container gets the default of core(5) back.
+  (echo 0x33 > /proc/$$/coredump_filter) 2>/dev/null
   (echo started >&3) 2>/dev/null
   PATH=$path
   exec "$@" 3>&-

@@ -1,0 +1,94 @@
+import { setTimeout as sleep } from "node:timers/promises";
+import { askRks, clusterState, newToken, tellRks, tokenState } from "./ask-rks.js";
+import { Cluster } from "./cluster.js";
+import type { Daemon } from "./process.js";
+import { eventually } from "./eventually.js";
+import { workerPid } from "./worker.js";
+
+const NODE = "worker-1";
+/** Certificates live this long; a third of it must be enough for an agent to come back on a busy machine. */
+const LEAF = "20s";
+
+/** What came of killing an agent again and again. */
+export interface DeathOutcome {
+  /** From each kill until the node was in service again. */
+  readonly backMs: readonly number[];
+  /** Events that were not asked for: another join, an error, an end. */
+  readonly surprises: readonly string[];
+  readonly nodes: readonly string[];
+  readonly tokenUses: number;
+  /** Of the node's certificate when all was over: renewals that were finished. */
+  readonly generation: number;
+  readonly conditions: readonly string[];
+  readonly refusedBecause: string | null;
+  /** How often the pod's container was started again, and whether it is the process that it was. */
+  readonly pod: { readonly restarts: number; readonly isTheSame: boolean };
+  readonly exitCode: number | null;
+}
+
+/**
+ * `kill -9` for the agent's process: at any moment, and each second time about when it renews its certificate. A pod
+ * runs on the node all the while.
+ */
+export async function killAgainAndAgain(kills: number): Promise<DeathOutcome> {
+  await using cluster = await Cluster.start({ certificates: { node_ttl: LEAF } });
+  const token = await newToken(cluster, { node: NODE });
+  const agent = cluster.startAgent(NODE, token.token);
+  await agent.event("registered");
+  const podBefore = await runPod(cluster);
+
+  const backMs: number[] = [];
+  for (let kill = 0; kill < kills; kill++) {
+    await sleep(kill % 2 === 0 ? Math.random() * 1500 : untilRenewal(agent) + Math.random() * 300);
+    const pid = await eventually(
+      () => workerPid(agent),
+      (found) => found !== undefined,
+    );
+    const [from, startedMs] = [agent.lines.length, performance.now()];
+    process.kill(pid!, "SIGKILL");
+    await agent.event("registered", from);
+    backMs.push(performance.now() - startedMs);
+  }
+
+  const { nodes, pods } = await clusterState(cluster);
+  const details = (await askRks(cluster, "GET", `/v1/rk8s/nodes/${NODE}`)) as {
+    certificateGeneration: number;
+    refusedBecause: string | null;
+    conditions: { type: string; status: string }[];
+  };
+  const [container] = pods[0]!.status.containerStatuses;
+  const podAfter = container?.state.running?.startedAt;
+  const { usedCount } = await tokenState(cluster, token.id);
+  const seen = agent.lines.map((line) => String(line["event"]));
+  return {
+    backMs,
+    surprises: seen.slice(1).filter((event) => ["joined", "error", "stopped"].includes(event)),
+    nodes: nodes.map(({ name }) => name),
+    tokenUses: usedCount,
+    generation: details.certificateGeneration,
+    conditions: details.conditions.filter(({ status }) => status === "True").map(({ type }) => type),
+    refusedBecause: details.refusedBecause,
+    pod: { restarts: container!.restartCount, isTheSame: podAfter === podBefore },
+    exitCode: await agent.stop(),
+  };
+}
+
+/** When the agent will renew its certificate, as it says itself, in milliseconds from now. */
+function untilRenewal(agent: Daemon): number {
+  const renewAt = Date.parse(String(agent.lines.findLast((line) => "renewAt" in line)!["renewAt"]));
+  return Math.max(0, renewAt - Date.now());
+}
+
+/** A pod that runs for long; returns since when. */
+async function runPod(cluster: Cluster): Promise<string | undefined> {
+  const metadata = { namespace: "default", name: "sleeper", labels: {}, annotations: {} };
+  const container = { name: "main", command: ["sleep", "1000"] };
+  const pod = { apiVersion: "v1", kind: "Pod", metadata, spec: { containers: [container] } };
+  const answer = await tellRks(cluster, { type: "ApplyPod", manifest: pod } as never);
+  if (answer.type !== "Pod") throw new Error(`ApplyPod was answered by ${JSON.stringify(answer)}`);
+  const { pods } = await eventually(
+    () => clusterState(cluster),
+    (state) => state.pods[0]?.status.phase === "Running",
+  );
+  return pods[0]!.status.containerStatuses[0]?.state.running?.startedAt;
+}

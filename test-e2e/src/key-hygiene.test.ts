@@ -4,6 +4,7 @@ import { once } from "node:events";
 import { readdir, readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { expect, test } from "vitest";
+import { askRks } from "./harness/ask-rks.js";
 import { Cluster } from "./harness/cluster.js";
 import { eventually } from "./harness/eventually.js";
 import {
@@ -68,13 +69,14 @@ suiteThatNeeds(["linux", "root"], "an agent's memory", () => {
   });
 
   test("holds the key once, locked, besides the TLS stack; the old one is gone 5 s after a renewal", async () => {
-    await using cluster = await Cluster.start({ certificates: { node_ttl: "30s" } });
+    await using cluster = await Cluster.start();
     const agent = await cluster.joinNode("worker-1");
     const first = needlesOf(keysInPipes(agent.pid)[0]!);
     const worker = (await workerPid(agent))!;
     expect(await settled(worker, first)).toEqual([LOCKED, NATIVE]);
     expect(hitsIn(agent.pid, first), "the supervisor").toEqual([]);
 
+    await askRks(cluster, "POST", "/v1/rk8s/nodes/worker-1/renew", { reason: "a test" });
     await agent.event("renewed");
     const renewedMs = performance.now();
     await eventually(

@@ -14,6 +14,7 @@ import type { PodRuntime } from "./runtime/pod-runtime.js";
 import { rememberRoots } from "./recovery/remember.js";
 import { wayBack } from "./recovery/way-back.js";
 import type { RecoveryOptions } from "./recovery/recovery-options.js";
+import type { Survival } from "./supervisor/link.js";
 import { completePorts, type AgentPorts, type PortOptions } from "./ports.js";
 import type { Handlers } from "./session/handlers.js";
 import { createHostFacts } from "./session/host-facts.js";
@@ -48,6 +49,8 @@ export interface CreateAgentOptions extends TrustOptions, PortOptions {
   readonly facts?: NodeFacts | undefined;
   /** Keeps the identity when this process dies. What it holds is gone on with, and the token is left alone. */
   readonly stash?: IdentityStash | undefined;
+  /** What `stash` survives, in words for people; the control plane is told. */
+  readonly survives?: Survival | undefined;
   /** Brings the node back when its key was lost, after a reboot for example: without a token, or with a used one. */
   readonly recovery?: RecoveryOptions | undefined;
   /** Ends the agent like `stop`. */
@@ -185,6 +188,7 @@ class RunningAgent implements Agent {
       },
       version: AGENT_VERSION,
       machineIdSha256: this.#options.recovery?.machineIdSha256,
+      survives: this.#options.survives,
     };
     await runSession(
       init,

@@ -38,6 +38,7 @@ export type {
 export { openProcessRuntime } from "./runtime/process/process-runtime.js";
 export type { ProcessRuntimeOptions } from "./runtime/process/process-runtime.js";
 export { systemClock } from "@rk8s/host";
+export type { Survival } from "./supervisor/link.js";
 export { AGENT_VERSION } from "./version.js";
 export { parseJoinToken, RksError, silentLogger } from "@rk8s/protocol";
 export type { Clock, JoinToken, Logger, Transport } from "@rk8s/protocol";

@@ -138,6 +138,8 @@ export const MESSAGE_SCHEMAS = {
     trustGeneration: trustGeneration.optional(),
     /** A hash of the machine's id that only recovery uses; see SPEC.md §20. */
     machineIdSha256: sha256.optional(),
+    /** What keeps the node's identity when its process dies or its program is replaced; "no" where nothing does. */
+    survives: z.object({ crash: text(64), upgrade: text(64) }).optional(),
   }),
 
   /** rks → node. `CreatePod` and `DeletePod` follow for what the node should and should not run. */

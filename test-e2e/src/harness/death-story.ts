@@ -1,13 +1,12 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import { askRks, clusterState, newToken, tellRks, tokenState } from "./ask-rks.js";
 import { Cluster } from "./cluster.js";
-import type { Daemon } from "./process.js";
 import { eventually } from "./eventually.js";
 import { workerPid } from "./worker.js";
 
 const NODE = "worker-1";
-/** Certificates live this long; a third of it must be enough for an agent to come back on a busy machine. */
-const LEAF = "20s";
+/** A renewal, from the demand to the first use of the new certificate, is over after about this. */
+const RENEWAL_MS = 150;
 
 /** What came of killing an agent again and again. */
 export interface DeathOutcome {
@@ -27,11 +26,11 @@ export interface DeathOutcome {
 }
 
 /**
- * `kill -9` for the agent's process: at any moment, and each second time about when it renews its certificate. A pod
- * runs on the node all the while.
+ * `kill -9` for the agent's process: at any moment, and each second time while it renews its certificate, as the
+ * control plane has told it to. A pod runs on the node all the while.
  */
 export async function killAgainAndAgain(kills: number): Promise<DeathOutcome> {
-  await using cluster = await Cluster.start({ certificates: { node_ttl: LEAF } });
+  await using cluster = await Cluster.start();
   const token = await newToken(cluster, { node: NODE });
   const agent = cluster.startAgent(NODE, token.token);
   await agent.event("registered");
@@ -39,7 +38,9 @@ export async function killAgainAndAgain(kills: number): Promise<DeathOutcome> {
 
   const backMs: number[] = [];
   for (let kill = 0; kill < kills; kill++) {
-    await sleep(kill % 2 === 0 ? Math.random() * 1500 : untilRenewal(agent) + Math.random() * 300);
+    const isRenewing = kill % 2 === 1;
+    if (isRenewing) await askRks(cluster, "POST", `/v1/rk8s/nodes/${NODE}/renew`, { reason: "a test" });
+    await sleep(Math.random() * (isRenewing ? RENEWAL_MS : 1500));
     const pid = await eventually(
       () => workerPid(agent),
       (found) => found !== undefined,
@@ -71,12 +72,6 @@ export async function killAgainAndAgain(kills: number): Promise<DeathOutcome> {
     pod: { restarts: container!.restartCount, isTheSame: podAfter === podBefore },
     exitCode: await agent.stop(),
   };
-}
-
-/** When the agent will renew its certificate, as it says itself, in milliseconds from now. */
-function untilRenewal(agent: Daemon): number {
-  const renewAt = Date.parse(String(agent.lines.findLast((line) => "renewAt" in line)!["renewAt"]));
-  return Math.max(0, renewAt - Date.now());
 }
 
 /** A pod that runs for long; returns since when. */

@@ -106,6 +106,7 @@ async function runLocked(init: DaemonInit, options: DaemonOptions): Promise<void
     joinToken: init.joinToken,
     stash: init.supervisor?.stash,
     recovery,
+    survives: init.supervisor?.survives ?? SURVIVES_NOTHING,
     rootCertPath: init.rootCertPath,
     nodeName: init.nodeName,
     pods: clusterPods(manager),

@@ -7,6 +7,7 @@ import type { RksConnection } from "./connection.js";
 import { RequestServer } from "./dispatch.js";
 import type { Handlers } from "./handlers.js";
 import type { MovedReplies } from "./moved-replies.js";
+import type { Survival } from "../supervisor/link.js";
 import type { NodeFacts } from "./node-facts.js";
 
 /** What a node is on every one of its connections. */
@@ -19,6 +20,8 @@ export interface NodeLinkInit {
   readonly moved: MovedReplies;
   /** What recovery knows this machine by; see SPEC.md §20. */
   readonly machineIdSha256?: Uint8Array | undefined;
+  /** What keeps the identity when this process dies; said to the control plane. */
+  readonly survives?: Survival | undefined;
 }
 
 export interface NodeLinkPorts extends AgentPorts {
@@ -99,6 +102,7 @@ export class NodeLink {
           uid,
           status,
         })),
+        ...(init.survives === undefined ? {} : { survives: init.survives }),
         ...(init.machineIdSha256 === undefined ? {} : { machineIdSha256: init.machineIdSha256 }),
       },
       "Registered",

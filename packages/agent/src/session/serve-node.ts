@@ -3,7 +3,7 @@ import type { AgentPorts } from "../ports.js";
 import { keepRenewed, type RenewalInit } from "../renewal/keep-renewed.js";
 import { isAboutCertificate } from "./refusal.js";
 import type { NodeLink } from "./node-link.js";
-import { Serving } from "./serving.js";
+import type { Serving } from "./serving.js";
 import type { StatusQueue } from "./status-queue.js";
 
 export interface ServeNodeOptions extends AgentPorts {
@@ -34,12 +34,11 @@ interface Service {
  * stops. Every connection is closed at the end.
  * @throws {RksError} why the connection ended that served the node, or what a heartbeat was refused with.
  */
-export async function serveNode(first: NodeLink, options: ServeNodeOptions): Promise<void> {
+export async function serveNode(serving: Serving, options: ServeNodeOptions): Promise<void> {
   const end = new AbortController();
   const stop = (): void => end.abort(options.signal.reason);
   options.signal.addEventListener("abort", stop, { once: true });
   if (options.signal.aborted) stop();
-  const serving = new Serving(first, { signal: end.signal });
   const service: Service = { serving, options, signal: end.signal };
   try {
     await untilFailure(
@@ -57,8 +56,7 @@ export async function serveNode(first: NodeLink, options: ServeNodeOptions): Pro
     options.signal.removeEventListener("abort", stop);
     end.abort();
     if (options.signal.aborted) await sayGoodBye(serving.link, options);
-    await serving.link.close();
-    await serving.drained();
+    await serving.close();
   }
 }
 

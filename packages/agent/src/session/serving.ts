@@ -12,18 +12,16 @@ export class Serving {
   #link: NodeLink;
   #turn: Promise<unknown> = Promise.resolve();
   readonly #draining = new Set<Promise<void>>();
-  readonly #signal: AbortSignal;
+  readonly #end = new AbortController();
   readonly #fail: (error: RksError) => void;
 
-  /** `signal` ends the draining of connections that were replaced. */
-  constructor(link: NodeLink, options: { readonly signal: AbortSignal }) {
+  constructor(link: NodeLink) {
     let fail: (error: RksError) => void = () => undefined;
     this.broken = new Promise((_, reject) => {
       fail = reject;
     });
     this.broken.catch(() => undefined);
     this.#fail = fail;
-    this.#signal = options.signal;
     this.#link = link;
     this.#watch(link);
   }
@@ -48,13 +46,17 @@ export class Serving {
       const before = this.#link;
       this.#link = await register();
       this.#watch(this.#link);
-      const drained = before.drain({ signal: this.#signal }).finally(() => this.#draining.delete(drained));
+      const drained = before
+        .drain({ signal: this.#end.signal })
+        .finally(() => this.#draining.delete(drained));
       this.#draining.add(drained);
     });
   }
 
-  /** Resolves when every connection that was replaced is closed. */
-  async drained(): Promise<void> {
+  /** Close every connection, those that still drain included. */
+  async close(): Promise<void> {
+    this.#end.abort();
+    await this.#link.close();
     await Promise.all(this.#draining);
   }
 

@@ -12,6 +12,8 @@ import { MovedReplies } from "./moved-replies.js";
 import { NodeLink, type NodeLinkPorts } from "./node-link.js";
 import { isFinalForSession, withRemedy } from "./refusal.js";
 import { serveNode } from "./serve-node.js";
+import { Serving } from "./serving.js";
+import type { Survival } from "../supervisor/link.js";
 import { StatusQueue } from "./status-queue.js";
 
 export interface SessionInit {
@@ -26,6 +28,8 @@ export interface SessionInit {
   readonly version: string;
   /** See `NodeLinkInit`. */
   readonly machineIdSha256?: Uint8Array | undefined;
+  /** See `NodeLinkInit`. */
+  readonly survives?: Survival | undefined;
 }
 
 /** What the control plane knows the node by. */
@@ -151,16 +155,25 @@ async function attempt(init: SessionInit, ports: NodeLinkPorts, options: Attempt
   };
   let wasConnected = false;
   let readySinceMs: number | undefined;
+  // A function of its own: nothing here holds on to the first connection, and to its key, when it was replaced.
+  const begin = async (): Promise<Serving> => {
+    const connection = await renewal.connect(signal);
+    try {
+      wasConnected = true;
+      onState({ kind: "registering", remoteAddress: connection.remoteAddress });
+      // Registration is about to report it all.
+      statuses.clear();
+      const link = await renewal.register(connection, signal);
+      readySinceMs = clock.monotonicMs();
+      onState({ kind: "ready", heartbeatIntervalMs: link.heartbeatIntervalMs, ...certificateOf(link) });
+      return new Serving(link);
+    } catch (error) {
+      await connection.close();
+      throw error;
+    }
+  };
   try {
-    await using connection = await renewal.connect(signal);
-    wasConnected = true;
-    onState({ kind: "registering", remoteAddress: connection.remoteAddress });
-    // Registration is about to report it all.
-    statuses.clear();
-    const link = await renewal.register(connection, signal);
-    readySinceMs = clock.monotonicMs();
-    onState({ kind: "ready", heartbeatIntervalMs: link.heartbeatIntervalMs, ...certificateOf(link) });
-    await serveNode(link, { ...ports, renewal, statuses, signal });
+    await serveNode(await begin(), { ...ports, renewal, statuses, signal });
     throw new RksError("CONNECTION_LOST", "the agent ended the connection");
   } catch (reason) {
     const error = RksError.from(reason);

@@ -55,6 +55,7 @@ interface Presence {
   isStopped: boolean;
   liveness: Liveness;
   since: string;
+  survives?: NodeState["survives"];
 }
 
 /**
@@ -116,13 +117,14 @@ export class NodeRegistry {
       readonly version: string;
       readonly status: NodeStatus;
       readonly instanceId?: string | undefined;
+      readonly survives?: NodeState["survives"];
     },
   ): void {
     const { clock } = this.#ports;
     if (!this.links.has(link)) {
       throw new RksError("CONNECTION_LOST", `this connection of node "${link.nodeName}" has ended`);
     }
-    const { version, status, instanceId } = report;
+    const { version, status, instanceId, survives } = report;
     const before = this.#present.get(link.nodeName);
     const presence: Presence = {
       version,
@@ -133,6 +135,7 @@ export class NodeRegistry {
       isStopped: false,
       liveness: before?.liveness ?? "Unknown",
       since: before?.since ?? new Date(clock.now()).toISOString(),
+      survives,
     };
     this.#present.set(link.nodeName, presence);
     this.#dirty.add(link.nodeName);
@@ -360,6 +363,7 @@ function stateOf(presence: Presence): NodeState {
     liveness,
     since,
     lastHeartbeat: new Date(presence.lastHeartbeatAt).toISOString(),
+    survives: presence.survives,
   };
 }
 

@@ -13,6 +13,7 @@ const nodeState = z.object({
   since: z.iso.datetime(),
   /** The last one before this was written. */
   lastHeartbeat: z.iso.datetime(),
+  survives: MESSAGE_SCHEMAS.RegisterNode.shape.survives,
 });
 
 /**

@@ -34,6 +34,8 @@ export interface NodeDetails extends NodeSummary {
   readonly isConnected: boolean;
   readonly capacity: Readonly<Record<string, string>>;
   readonly conditions: readonly NodeCondition[];
+  /** What keeps the node's identity through what, as its agent says; null when it says nothing. "no" is nothing. */
+  readonly survives: Readonly<Record<"crash" | "upgrade" | "reboot", string>> | null;
   readonly recovery: NodeRecoveryView;
 }
 
@@ -94,8 +96,16 @@ export function describeNode(node: KnownNode, now: number): NodeDetails {
     isConnected,
     capacity: state?.status.capacity ?? {},
     conditions: nodeObject(node).status.conditions,
+    survives: describeSurvival(node, now),
     recovery: describeRecovery(record, now),
   };
+}
+
+function describeSurvival({ record, state }: KnownNode, now: number): NodeDetails["survives"] {
+  if (state?.survives === undefined) return null;
+  const { recovery = NO_RECOVERY } = record;
+  const grant = grantsLeft(recovery, now) > 0 ? "grant" : "no";
+  return { ...state.survives, reboot: recovery.key?.kind ?? grant };
 }
 
 function describeRecovery({ recovery = NO_RECOVERY }: NodeRecord, now: number): NodeRecoveryView {

@@ -95,7 +95,12 @@ export const arbitraryMessageOf: { readonly [T in MessageType]: fc.Arbitrary<Mes
       status: anyNodeStatus,
       pods: fc.array(objectOf(podReport), { maxLength: 3 }),
     },
-    { trustGeneration, machineIdSha256: anyBytes(32, 32), instanceId: anyText(1, 64) },
+    {
+      trustGeneration,
+      machineIdSha256: anyBytes(32, 32),
+      instanceId: anyText(1, 64),
+      survives: objectOf({ crash: anyText(1, 64), upgrade: anyText(1, 64) }),
+    },
   ),
   Registered: message("Registered", {
     heartbeatIntervalSeconds: seconds,

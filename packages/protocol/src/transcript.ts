@@ -51,7 +51,7 @@ export function renewProofTranscript(fields: {
 }
 
 /** One connection, as a recovery's proof is bound to it. */
-export interface RecoveryConnectionFields {
+interface RecoveryConnectionFields {
   readonly alpn: string;
   /** The body of the Hello frame as sent. */
   readonly hello: Uint8Array;

@@ -171,7 +171,7 @@ export class Comeback implements Disposable {
 }
 
 /** What a node says that cannot come back by itself: once, with the one thing that helps. */
-export function identityLost(nodeName: string, reasons: readonly string[]): RksError {
+function identityLost(nodeName: string, reasons: readonly string[]): RksError {
   const why = reasons.length === 0 ? "there is no way back" : reasons.join("; ");
   return new RksError(
     "IDENTITY_LOST",

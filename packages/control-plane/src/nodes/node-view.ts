@@ -40,7 +40,7 @@ export interface NodeDetails extends NodeSummary {
 }
 
 /** What brings a node back when its key is lost, as `rks node show` shows it. */
-export interface NodeRecoveryView {
+interface NodeRecoveryView {
   /** The key that the machine keeps; null: none. */
   readonly kind: "tpm" | "ssh-host-key" | null;
   readonly enrolledAt: string | null;

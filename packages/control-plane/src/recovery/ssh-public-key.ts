@@ -2,7 +2,7 @@ import { createPublicKey, type JsonWebKey, type KeyObject } from "node:crypto";
 import { SshReader } from "./ssh-reader.js";
 
 /** Kinds of host key that are accepted, by the name in their blob. */
-export type SshKeyType = "ssh-ed25519" | "ecdsa-sha2-nistp256" | "ssh-rsa";
+type SshKeyType = "ssh-ed25519" | "ecdsa-sha2-nistp256" | "ssh-rsa";
 
 export interface SshPublicKey {
   readonly type: SshKeyType;

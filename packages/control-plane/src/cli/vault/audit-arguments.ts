@@ -34,7 +34,10 @@ export function auditCommands(group: Argv, choose: Choose): Argv {
       "verify [files..]",
       "Check that no line of the cluster's audit log was removed or changed",
       (command) =>
-        targetOptions(command).positional("files", words("Files of the log (default: that of --config)")),
+        targetOptions(command)
+          // All words of a list, not the last one.
+          .parserConfiguration({ "duplicate-arguments-array": true, "parse-positional-numbers": false })
+          .positional("files", words("Files of the log (default: that of --config)")),
       (args) => choose(async (io) => (await import("../audit-verify-command.js")).verifyAudit(args, io)),
     )
     .command(

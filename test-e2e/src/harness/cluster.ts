@@ -192,7 +192,8 @@ export class Cluster implements AsyncDisposable {
   async [Symbol.asyncDispose](): Promise<void> {
     for (const agent of this.#agents) await agent[Symbol.asyncDispose]();
     await this.#rks?.[Symbol.asyncDispose]();
-    await rm(this.folder, { recursive: true, force: true });
+    // What pods still write is gone soon.
+    await rm(this.folder, { recursive: true, force: true, maxRetries: 10 });
   }
 }
 

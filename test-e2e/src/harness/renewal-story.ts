@@ -11,8 +11,8 @@ import { transport } from "./raw-agent.js";
 
 const NODE = "worker-1";
 const POD = "ticker";
-/** A line that says how many came before it, twenty times a second, until the pod's folder is gone. */
-const TICKER = `i=0; while [ -e "$HOME" ]; do i=$((i+1)); echo "{\\"line\\":$i}"; sleep 0.05; done`;
+/** A line that says how many came before it, twenty times a second, until the file STOP is made. */
+const TICKER = `i=0; while [ ! -e STOP ]; do i=$((i+1)); echo "{\\"line\\":$i}"; sleep 0.05; done`;
 const REQUEST_EVERY_MS = 100;
 
 /** What is done to the cluster. */
@@ -62,6 +62,7 @@ export async function renewUnderFire(story: RenewalStory): Promise<RenewalOutcom
     await sleep(Math.max(0, next + REQUEST_EVERY_MS - performance.now()));
   }
   await Promise.all(pending);
+  await writeFile(join(cluster.folder, "stop"), "");
   const numbers = follower.lines.map(({ line }) => Number(line));
   const followerLived = follower.isRunning;
   const events = agent.lines.slice(heard);
@@ -102,7 +103,9 @@ async function runTicker(cluster: Cluster): Promise<void> {
     spec: {
       nodeName: NODE,
       terminationGracePeriodSeconds: 1,
-      containers: [{ name: "main", command: ["sh", "-c", TICKER] }],
+      containers: [
+        { name: "main", command: ["sh", "-c", TICKER.replace("STOP", join(cluster.folder, "stop"))] },
+      ],
     },
   };
   const file = join(cluster.folder, "ticker.json");

@@ -68,20 +68,25 @@ export async function keepRenewed(
 async function renewOnce(
   serving: Serving,
   init: RenewalInit,
-  { clock, signal }: AgentPorts & { readonly signal: AbortSignal },
+  { clock, logger, signal }: AgentPorts & { readonly signal: AbortSignal },
 ): Promise<void> {
   const { holder, demand } = init;
+  const node = holder.current.nodeName;
   if (serving.link.identity === holder.newest) {
     const { identity, connection } = serving.link;
+    logger.debug("Renewal begins", { node, serial: identity.serialNumber });
     const request = await holder.request();
+    logger.debug("Certificate is asked for", { node });
     demand.served();
     const timeoutMs = renewalTimeoutMs(identity);
     const { roots } = holder.trust;
     const how = { ...request, roots, clock, timeoutMs, signal };
     const next = await renewCertificate(connection, identity, how);
+    logger.debug("Certificate was issued", { node, serial: next.serialNumber });
     await holder.issued(next);
   }
   const connection = await init.connect(signal);
+  logger.debug("Connected with the new certificate", { node });
   try {
     await serving.replace(async () => init.register(connection, signal));
   } catch (error) {

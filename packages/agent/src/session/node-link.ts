@@ -1,4 +1,4 @@
-import { LIMITS, type NodeStatus } from "@rk8s/protocol";
+import { LIMITS, RksError, type NodeStatus } from "@rk8s/protocol";
 import type { Identity } from "../identity/identity.js";
 import type { PodHost } from "../pods/pod-host.js";
 import type { AgentPorts } from "../ports.js";
@@ -144,7 +144,7 @@ export class NodeLink {
 
   /** End every request that is still being answered, and the connection. Idempotent. */
   async close(): Promise<void> {
-    this.#end.abort();
+    this.#end.abort(new RksError("CONNECTION_LOST", "the node's connection has ended"));
     await this.connection.close();
   }
 }

@@ -38,6 +38,6 @@ export function linkOf(end: Uint8Array): ChainLink | undefined {
 }
 
 /** Of a line without its newline. */
-export function sha256Of(line: string | Uint8Array): string {
+function sha256Of(line: string | Uint8Array): string {
   return createHash("sha256").update(line).digest("hex");
 }

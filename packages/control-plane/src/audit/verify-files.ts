@@ -9,7 +9,7 @@ import { type ChainProblem, ChainVerifier } from "./chain-verifier.js";
 const PIECE_BYTES = 256 * 1024;
 
 /** What was found in one file. */
-export interface VerifiedFile {
+interface VerifiedFile {
   readonly file: string;
   readonly lines: number;
   /** Numbers of its first and last record; null: it has none. */

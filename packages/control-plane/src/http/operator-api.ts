@@ -24,7 +24,7 @@ interface ActorOption {
 }
 
 /** How a stream that came over HTTP is served. */
-export interface HttpStreamOptions {
+interface HttpStreamOptions {
   readonly authority: Authority;
   readonly signal: AbortSignal;
 }

@@ -6,7 +6,7 @@ import type { HttpAnswer } from "./http-answer.js";
 export type HttpCaller = "nobody" | "operator";
 
 /** One request with what the route's pattern found in its path. */
-export interface RouteRequest {
+interface RouteRequest {
   readonly parameters: Readonly<Record<string, string>>;
   readonly request: IncomingMessage;
   readonly response: ServerResponse;

@@ -21,7 +21,7 @@ import {
 } from "./operator-handlers.js";
 
 /** What the policies of an operator are asked about a message. */
-export interface MessageAsks<T extends MessageType> extends Asks {
+interface MessageAsks<T extends MessageType> extends Asks {
   /** What stands in the place of the pattern's parameters. Default: the message's own fields. */
   readonly of?: (message: Message<T>) => Readonly<Record<string, unknown>>;
 }

@@ -16,7 +16,7 @@ const MAX_NAMES = 1000;
 const MAX_NAMES_IN_TEXT = 8;
 
 /** One of the cluster's roots, for people. */
-export interface RootSummary {
+interface RootSummary {
   readonly number: number;
   readonly standing: ClusterRoot["standing"];
   readonly subject: string;

@@ -26,6 +26,8 @@ export type AgentEventBody =
       readonly notAfter: string;
       /** When the certificate will be renewed. */
       readonly renewAt: string;
+      /** By how much this host's clock is ahead of the control plane's, behind it when negative. */
+      readonly clockSkewSeconds: number;
     }
   /** The node goes on with a new certificate and a new key; nothing else has changed. */
   | {
@@ -34,9 +36,15 @@ export type AgentEventBody =
       readonly serial: string;
       readonly notAfter: string;
       readonly renewAt: string;
+      readonly clockSkewSeconds: number;
     }
   /** Other roots are trusted from now on. */
   | { readonly event: "trust"; readonly generation: number }
+  /**
+   * The process stood still for `pausedSeconds`, or the wall clock moved by `shiftedSeconds` against the monotonic one: it
+   * was set, or the host was suspended. The certificate is renewed.
+   */
+  | { readonly event: "clock"; readonly pausedSeconds: number; readonly shiftedSeconds: number }
   /** A connection that was up has ended. */
   | { readonly event: "disconnected"; readonly code: ErrorCode; readonly message: string }
   /** The next try to join or to connect comes after `delaySeconds`. */

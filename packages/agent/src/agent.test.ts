@@ -13,6 +13,8 @@ import { createAgent, type CreateAgentOptions } from "./agent.js";
 import type { PodRuntime } from "./runtime/pod-runtime.js";
 import { KeyPair } from "./identity/key-pair.js";
 import { FakePodHost, aPod } from "./testing/fake-pod-host.js";
+import type { ClockBreak } from "./clock-watch/clock-watch.js";
+import { quietClocks } from "./testing/quiet-clocks.js";
 import { FakeRks, refusal, type FakeAnswer, type FakeRksInit } from "./testing/fake-rks.js";
 
 const STATUS = { capacity: {}, allocatable: {}, addresses: [], conditions: [] };
@@ -28,6 +30,7 @@ async function setUp(init: Partial<FakeRksInit> = {}, options: Partial<CreateAge
     transport: rks.transport,
     facts: { read: () => Promise.resolve(STATUS) },
     clock,
+    clockWatch: quietClocks,
     random: () => 0.5,
     ...options,
   });
@@ -133,7 +136,7 @@ test("a connection on which the control plane grants no stream any more is repla
   await agent.stop();
 });
 
-test("the pauses double up to half a minute, from a floor of half a second", async () => {
+test("a control plane that is away is looked for every three seconds, one that refuses every half minute", async () => {
   const { clock, rks, agent, until } = await setUp();
   await until("registered");
   await rks.close();
@@ -143,7 +146,7 @@ test("the pauses double up to half a minute, from a floor of half a second", asy
     pauses.push(last.delaySeconds);
     await pause(clock, last.delaySeconds * 1000);
   }
-  expect(pauses).toEqual([0.75, 1.25, 2.25, 4.25, 8.25, 15.25, 15.25]);
+  expect(pauses).toEqual([0.75, 1.25, 1.75, 1.75, 1.75, 1.75, 1.75]);
   const { delaySeconds } = (await until("reconnecting")).at(-1) as { delaySeconds: number };
   await rks.listen();
   await pause(clock, delaySeconds * 1000);
@@ -219,17 +222,38 @@ test("a control plane that is stopping or broken for a moment does not end the a
   await agent.stop();
 });
 
-test("an expired certificate is final and says how to come back", async () => {
+test("a certificate that expires while the control plane is away is final and says how to come back", async () => {
   const { rks, clock, agent, until } = await setUp({ certificateLifetimeMs: 60_000 });
   await until("registered");
-  clock.jump(61_000);
-  rks.loseConnections();
+  await rks.close();
   await until("reconnecting");
   await pause(clock, 750);
+  expect((await until("reconnecting")).at(-1)).toMatchObject({ code: "UNREACHABLE" });
+  clock.advance(60_000);
   const last = (await until("error")).at(-1);
   expect(last).toMatchObject({ code: "CERTIFICATE_EXPIRED" });
   expect((last as { suggestion: string }).suggestion).toContain("rks node rejoin worker-1");
+  expect((last as { message: string }).message).toContain("could not be renewed");
   await expect(agent.finished).rejects.toMatchObject({ code: "CERTIFICATE_EXPIRED" });
+});
+
+test("after a sleep or a jump of the clock the certificate is renewed at once, and the event says which it was", async () => {
+  const breaks: ((clockBreak: ClockBreak) => void)[] = [];
+  const { agent, until, rks } = await setUp(
+    {},
+    {
+      clockWatch: async (onBreak, options) => {
+        breaks.push(onBreak);
+        return quietClocks(onBreak, options);
+      },
+    },
+  );
+  await until("registered");
+  breaks[0]!({ pausedMs: 0, shiftedMs: -600_000 });
+  const events = await until("renewed");
+  expect(events[0]).toMatchObject({ event: "clock", pausedSeconds: 0, shiftedSeconds: -600 });
+  await agent.stop();
+  expect(rks.requests.filter(({ type }) => type === "CertificateRenew")).toHaveLength(1);
 });
 
 test("a control plane that does not answer heartbeats any more is left for a new connection", async () => {

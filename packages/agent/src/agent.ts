@@ -1,6 +1,7 @@
 import { RksError, type JoinToken } from "@rk8s/protocol";
 import { AGENT_VERSION } from "./version.js";
 import { errorEvent, EventLog, type AgentEvent, type AgentEventBody } from "./agent-events.js";
+import { watchClocks, type ClockWatch } from "./clock-watch/clock-watch.js";
 import { formatAddress } from "./bootstrap/address.js";
 import { prepareNodeJoin, type NodeJoin } from "./bootstrap/node-join.js";
 import type { Identity } from "./identity/identity.js";
@@ -53,6 +54,8 @@ export interface CreateAgentOptions extends TrustOptions, PortOptions {
   readonly survives?: Survival | undefined;
   /** Brings the node back when its key was lost, after a reboot for example: without a token, or with a used one. */
   readonly recovery?: RecoveryOptions | undefined;
+  /** Tells when the host was suspended, the process stopped or the clock set. Default: looks at the clocks every two seconds. */
+  readonly clockWatch?: ClockWatch | undefined;
   /** Ends the agent like `stop`. */
   readonly signal?: AbortSignal | undefined;
 }
@@ -142,6 +145,8 @@ class RunningAgent implements Agent {
   async #run(): Promise<void> {
     const { signal: outer } = this.#options;
     const signal = outer === undefined ? this.#stop.signal : AbortSignal.any([outer, this.#stop.signal]);
+    const life = new AbortController();
+    this.#watchClocks(AbortSignal.any([signal, life.signal])).catch(() => undefined);
     try {
       await this.#work(signal);
       this.#emit({ event: "stopped" });
@@ -150,10 +155,23 @@ class RunningAgent implements Agent {
       this.#emit(errorEvent(error));
       throw error;
     } finally {
+      life.abort();
       this.#events.end();
       this.#holder?.[Symbol.dispose]();
       this.#join[Symbol.dispose]();
     }
+  }
+
+  /** After a sleep or a jump nobody knows how old the certificate and the connection are: a renewal renews both. */
+  async #watchClocks(signal: AbortSignal): Promise<never> {
+    const { clockWatch = watchClocks } = this.#options;
+    return clockWatch(
+      ({ pausedMs, shiftedMs }) => {
+        this.#emit({ event: "clock", pausedSeconds: pausedMs / 1000, shiftedSeconds: shiftedMs / 1000 });
+        this.renewNow("the clock was set, or the host slept");
+      },
+      { clock: this.#ports.clock, signal },
+    );
   }
 
   /** The pods come first: a runtime that does not work must not cost a token. */
@@ -286,8 +304,10 @@ function describe(identity: Identity): { node: string; serial: string; notAfter:
 function describeInUse({
   identity,
   renewAt,
-}: CertificateInUse): ReturnType<typeof describe> & { renewAt: string } {
-  return { ...describe(identity), renewAt: renewAt.toISOString() };
+  clockSkewMs,
+}: CertificateInUse): ReturnType<typeof describe> & { renewAt: string; clockSkewSeconds: number } {
+  const clockSkewSeconds = Math.round(clockSkewMs / 100) / 10;
+  return { ...describe(identity), renewAt: renewAt.toISOString(), clockSkewSeconds };
 }
 
 function podEvent(report: PodReport): AgentEventBody {

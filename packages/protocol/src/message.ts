@@ -9,6 +9,8 @@ const nonce = bytes({ min: LIMITS.nonceBytes, max: LIMITS.nonceBytes });
 const features = list(text(64), 32);
 const certificate = bytes({ min: 1, max: 16_384 });
 /** Counts how often the roots of the cluster, or the one that signs, have changed. */
+/** A clock at 1970 or at 2300 must be able to say so. */
+const MAX_SKEW_SECONDS = 10_000_000_000;
 const trustGeneration = z.number().int().min(0);
 const ed25519Signature = bytes({ min: 64, max: 64 });
 /** By a key that survives a reboot: DER (ECDSA), or an SSH signature in its binary form. */
@@ -132,6 +134,8 @@ export const MESSAGE_SCHEMAS = {
      * again. Tells two processes with one identity apart.
      */
     instanceId: text(64).optional(),
+    /** By how much the node's clock is ahead of rks', behind it when negative, as the greeting on this connection showed. */
+    clockSkewSeconds: z.number().min(-MAX_SKEW_SECONDS).max(MAX_SKEW_SECONDS).optional(),
     /** What runs here already, from before a restart of either side. */
     pods: list(z.object({ ...podKey, uid: text(64), status: podStatus }), LIMITS.maxPodsPerNode),
     /** Generation of the roots that the agent trusts now. */

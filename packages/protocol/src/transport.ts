@@ -82,6 +82,8 @@ export interface DialOptions {
   readonly roots: readonly Uint8Array[];
   readonly credentials?: Credentials;
   readonly limits?: ConnectionLimits;
+  /** Give up with TIMED_OUT after this when nothing at all was heard of the server; default: `handshakeTimeoutMs`. */
+  readonly answerTimeoutMs?: number;
   readonly signal?: AbortSignal | undefined;
 }
 

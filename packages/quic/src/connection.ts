@@ -94,6 +94,7 @@ export class QuicConnection implements Connection {
   /** Where the last datagram came from, for the native connection and as the socket says it. */
   #from: { from: NativeAddress; to: NativeAddress };
   #fromHost: string;
+  #hasHeard = false;
   #unanswered = 0;
   #timer: NodeJS.Timeout | undefined;
   #timerAt = 0;
@@ -146,6 +147,11 @@ export class QuicConnection implements Connection {
   /** The handshake is done and the peer has shown a certificate that verifies. */
   get isKnown(): boolean {
     return this.#state !== "handshaking" && this.#peerCertificates.length > 0;
+  }
+
+  /** Something has come from the peer's address, whatever it was. */
+  get hasHeard(): boolean {
+    return this.#hasHeard;
   }
 
   get isHandshaking(): boolean {
@@ -209,6 +215,7 @@ export class QuicConnection implements Connection {
       this.#fromHost = host;
       this.#from = { from: nativeAddress({ host, port }), to: this.#from.to };
     }
+    this.#hasHeard = true;
     this.#unanswered = 0;
     try {
       this.native.recv(datagram, this.#from);

@@ -26,6 +26,8 @@ export interface DialInit {
   readonly serverName: string;
   readonly config: EndpointConfig;
   readonly limits: Required<ConnectionLimits>;
+  /** See `DialOptions`. */
+  readonly answerTimeoutMs?: number | undefined;
   readonly signal?: AbortSignal | undefined;
   /** Told the certificates of a server that is refused because of them. */
   readonly onRefusedChain?: (chain: readonly Uint8Array[]) => void;
@@ -147,10 +149,22 @@ export class Dialer {
           reject(handshakeError(end, nativeEnd, target, init));
         },
       });
-      const detach = onAbort(signal, () => {
+      const giveUp = (reason: Error): void => {
         connection.drop(new RksError("TIMED_OUT", "the dial was given up"));
-        reject(asError(signal.reason));
-      });
+        reject(reason);
+      };
+      const stopListening = onAbort(signal, () => giveUp(asError(signal.reason)));
+      const { answerTimeoutMs } = init;
+      const timer =
+        answerTimeoutMs === undefined
+          ? undefined
+          : setTimeout(() => {
+              if (!connection.hasHeard) giveUp(handshakeTimedOut(target, answerTimeoutMs));
+            }, answerTimeoutMs);
+      const detach = (): void => {
+        clearTimeout(timer);
+        stopListening();
+      };
       connection.flush();
     });
   }

@@ -104,8 +104,9 @@ class QuicTransport implements Transport {
     const limits = completeLimits(options.limits);
     const { roots, credentials, alpn } = options;
     const config = configs.configFor({ roots, credentials, alpn, limits });
-    const { host, port, serverName, signal } = options;
-    return dialer.dial({ host, port, serverName, config, limits, signal });
+    const { host, port, serverName, answerTimeoutMs, signal } = options;
+    if (answerTimeoutMs !== undefined) assertWhole("answerTimeoutMs", answerTimeoutMs, 1);
+    return dialer.dial({ host, port, serverName, config, limits, answerTimeoutMs, signal });
   }
 
   async probe(options: ProbeOptions): Promise<readonly Uint8Array[]> {

@@ -108,7 +108,8 @@ export class Enrolment implements Disposable {
       tokenId: token.id,
       nodeName,
       roots,
-      nowMs: ports.clock.now(),
+      // This host's clock may be off; what dates the certificate is the control plane's.
+      nowMs: Date.parse(opened.welcome.serverTime),
       exchange: { csr, answer: body },
     });
     this.#keyPairIsOurs = false;

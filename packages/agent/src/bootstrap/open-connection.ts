@@ -14,6 +14,7 @@ import {
 import { assertServerLeaf, type Certificate } from "@rk8s/x509";
 import type { AgentPorts } from "../ports.js";
 import { formatAddress } from "./address.js";
+import { explainByDates } from "./untrusted-server.js";
 
 export interface OpenConnectionInit {
   readonly address: SocketAddress;
@@ -21,6 +22,8 @@ export interface OpenConnectionInit {
   readonly roots: readonly Uint8Array[];
   /** What to present; nothing when bootstrapping. */
   readonly credentials?: Credentials;
+  /** Give up after this when nothing at all is heard of the server; default: as late as any handshake. */
+  readonly answerTimeoutMs?: number | undefined;
 }
 
 /** A connection on which both sides have greeted each other. */
@@ -32,6 +35,8 @@ export interface OpenedConnection {
   readonly helloBody: Uint8Array;
   /** The body of Welcome as received. */
   readonly welcomeBody: Uint8Array;
+  /** By how much this host's clock is ahead of the server's, behind it when negative; milliseconds. */
+  readonly clockSkewMs: number;
 }
 
 /** Clocks further apart than this are worth a warning; certificates are backdated by a minute. */
@@ -41,14 +46,25 @@ const MAX_CLOCK_SKEW_MS = 30_000;
  * Dial the control plane, check what TLS leaves open about its certificate, and exchange Hello and Welcome. The
  * round trip also confirms that the server took the client certificate: in TLS 1.3 the handshake ends on this
  * side before the server has judged it.
- * @throws {RksError} UNREACHABLE, TIMED_OUT, CONNECTION_LOST; SERVER_UNTRUSTED, SERVER_NAME_MISMATCH;
+ * @throws {RksError} UNREACHABLE, TIMED_OUT, CONNECTION_LOST; SERVER_UNTRUSTED, SERVER_NAME_MISMATCH; CLOCK_SKEW when
+ * only the dates of the server's certificates do not hold here;
  * CLIENT_CERTIFICATE_REFUSED; VERSION_UNSUPPORTED; and whatever the server answers.
  */
 export async function openConnection(
   init: OpenConnectionInit,
   options: { readonly ports: AgentPorts; readonly signal: AbortSignal | undefined },
 ): Promise<OpenedConnection> {
-  const { ports, signal } = options;
+  try {
+    return await open(init, options);
+  } catch (reason) {
+    throw reason instanceof RksError ? await explainByDates(reason, init, options) : reason;
+  }
+}
+
+async function open(
+  init: OpenConnectionInit,
+  { ports, signal }: { readonly ports: AgentPorts; readonly signal: AbortSignal | undefined },
+): Promise<OpenedConnection> {
   const connection = await ports.transport.dial({
     ...init.address,
     alpn: ALPN,
@@ -56,6 +72,7 @@ export async function openConnection(
     roots: init.roots,
     ...(init.credentials === undefined ? {} : { credentials: init.credentials }),
     limits: { maxIncomingStreams: LIMITS.maxStreamsPerConnection },
+    ...(init.answerTimeoutMs === undefined ? {} : { answerTimeoutMs: init.answerTimeoutMs }),
     signal,
   });
   try {
@@ -66,15 +83,19 @@ export async function openConnection(
       features: [],
       nonce: new Uint8Array(randomBytes(LIMITS.nonceBytes)),
     };
+    const askedMs = ports.clock.now();
     const answer = await request(connection, hello, "Welcome", { clock: ports.clock, signal });
     assertVersion(answer.message.version);
-    warnOfSkew(answer.message, init.address, ports);
+    // The answer was written half a round trip ago.
+    const clockSkewMs = (askedMs + ports.clock.now()) / 2 - Date.parse(answer.message.serverTime);
+    warnOfSkew(clockSkewMs, init.address, ports);
     return {
       connection,
       serverLeaf,
       welcome: answer.message,
       helloBody: answer.sentBody,
       welcomeBody: answer.body,
+      clockSkewMs,
     };
   } catch (error) {
     await connection.close();
@@ -101,8 +122,7 @@ function assertVersion(version: number): void {
   );
 }
 
-function warnOfSkew(welcome: Message<"Welcome">, address: SocketAddress, ports: AgentPorts): void {
-  const skewMs = ports.clock.now() - Date.parse(welcome.serverTime);
+function warnOfSkew(skewMs: number, address: SocketAddress, ports: AgentPorts): void {
   if (Math.abs(skewMs) <= MAX_CLOCK_SKEW_MS) return;
   ports.logger.warn("Clock differs from the control plane's", {
     rksAddress: formatAddress(address),

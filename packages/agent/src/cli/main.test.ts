@@ -500,6 +500,7 @@ const STATUS: AgentStatus = {
   serial: "01",
   notAfter: "2026-01-01T00:00:00Z",
   renewAt: null,
+  clockSkewSeconds: -1.5,
   lastError: null,
   runtime: "process://0.1.0",
   pods: 1,

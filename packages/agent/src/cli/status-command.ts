@@ -29,6 +29,7 @@ export async function status(
     serial,
     notAfter,
     renewAt,
+    clockSkewSeconds,
     lastError,
     runtime,
     pods,
@@ -44,6 +45,7 @@ export async function status(
       ["control plane", rksAddress],
       ["certificate", serial === null ? "-" : `${serial}, valid until ${notAfter ?? "-"}`],
       ["next renewal", renewAt ?? "-"],
+      ["clock", clockSkewSeconds === null ? "-" : skewText(clockSkewSeconds)],
       ["last error", lastError === null ? "-" : `${lastError.code}: ${lastError.message}`],
       ["survives", survives.join(", ") || "-"],
       ["runtime", runtime],
@@ -51,4 +53,9 @@ export async function status(
       ["agent", `version ${version}, pid ${pid}, since ${startedAt}`],
     ]),
   );
+}
+
+function skewText(seconds: number): string {
+  const direction = seconds < 0 ? "behind" : "ahead of";
+  return `${Math.abs(seconds)} s ${direction} the control plane's`;
 }

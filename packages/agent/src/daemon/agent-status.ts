@@ -4,12 +4,14 @@ import type { AgentEvent } from "../agent-events.js";
 /** What `GET /v1/status` answers and `rkl status --json` prints. */
 export const agentStatus = z.object({
   node: z.string().nullable(),
-  state: z.enum(["joining", "connecting", "ready", "waiting", "stopped"]),
+  state: z.enum(["joining", "connecting", "ready", "waiting", "stopped", "expired"]),
   rksAddress: z.string(),
   serial: z.string().nullable(),
   notAfter: z.string().nullable(),
   /** When the certificate will be renewed. */
   renewAt: z.string().nullable(),
+  /** By how much this host's clock was ahead of the control plane's at the last registration or renewal. */
+  clockSkewSeconds: z.number().nullable(),
   /** Why the agent is not connected, or was not last time. */
   lastError: z.object({ code: z.string(), message: z.string(), time: z.string() }).nullable(),
   runtime: z.string(),
@@ -29,8 +31,8 @@ export type AgentStatus = z.output<typeof agentStatus>;
 /** The status after an event. */
 export function afterEvent(status: AgentStatus, event: AgentEvent): AgentStatus {
   if (event.event === "renewed") {
-    const { serial, notAfter, renewAt } = event;
-    return { ...status, serial, notAfter, renewAt };
+    const { serial, notAfter, renewAt, clockSkewSeconds } = event;
+    return { ...status, serial, notAfter, renewAt, clockSkewSeconds };
   }
   if (event.event === "recovery") {
     const { crash = "no", upgrade = "no" } = status.survives ?? {};
@@ -50,13 +52,15 @@ export function afterEvent(status: AgentStatus, event: AgentEvent): AgentStatus 
       serial,
       notAfter,
       renewAt: event.event === "registered" ? event.renewAt : null,
+      clockSkewSeconds: event.event === "registered" ? event.clockSkewSeconds : status.clockSkewSeconds,
     };
   }
   if (event.event === "disconnected" || event.event === "reconnecting" || event.event === "error") {
     const { code, message, time } = event;
+    const ended = code === "CERTIFICATE_EXPIRED" ? "expired" : "stopped";
     return {
       ...status,
-      state: event.event === "error" ? "stopped" : "waiting",
+      state: event.event === "error" ? ended : "waiting",
       lastError: { code, message, time },
     };
   }

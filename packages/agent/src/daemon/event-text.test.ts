@@ -11,12 +11,23 @@ test.each<{ event: AgentEventBody; text: string }>([
   },
   { event: { event: "connected", rksAddress: "h:1" }, text: "connected to h:1 by mutual TLS" },
   {
-    event: { event: "registered", node: "n", serial: "01", notAfter: time, renewAt: time },
+    event: {
+      event: "registered",
+      node: "n",
+      serial: "01",
+      notAfter: time,
+      renewAt: time,
+      clockSkewSeconds: 0,
+    },
     text: "registered as n: the node is in service",
   },
   {
-    event: { event: "renewed", node: "n", serial: "02", notAfter: time, renewAt: time },
+    event: { event: "renewed", node: "n", serial: "02", notAfter: time, renewAt: time, clockSkewSeconds: 0 },
     text: `renewed: certificate 02 valid until ${time}`,
+  },
+  {
+    event: { event: "clock", pausedSeconds: 0, shiftedSeconds: -600 },
+    text: "time did not pass as it should: the process stood still for 0 s, the clock moved by -600 s; renewing",
   },
   {
     event: { event: "disconnected", code: "CONNECTION_LOST", message: "gone" },

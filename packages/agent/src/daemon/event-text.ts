@@ -18,6 +18,8 @@ const TEXTS: Texts = {
   registered: ({ node }) => `registered as ${node}: the node is in service`,
   renewed: ({ serial, notAfter }) => `renewed: certificate ${serial} valid until ${notAfter}`,
   trust: ({ generation }) => `trusts the cluster's roots of generation ${generation}`,
+  clock: ({ pausedSeconds, shiftedSeconds }) =>
+    `time did not pass as it should: the process stood still for ${pausedSeconds} s, the clock moved by ${shiftedSeconds} s; renewing`,
   disconnected: ({ message, code }) => `disconnected: ${message} (${code})`,
   reconnecting: ({ delaySeconds, attempt, message, code }) =>
     `trying again in ${delaySeconds.toFixed(1)} s (attempt ${attempt}): ${message} (${code})`,

@@ -77,6 +77,7 @@ async function runLocked(init: DaemonInit, options: DaemonOptions): Promise<void
     serial: null,
     notAfter: null,
     renewAt: null,
+    clockSkewSeconds: null,
     lastError: null,
     runtime: runtimeVersion,
     pods: 0,

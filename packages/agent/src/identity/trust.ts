@@ -1,6 +1,7 @@
 import { createHash, X509Certificate } from "node:crypto";
 import { readFile } from "node:fs/promises";
 import { equalBytes, hex, RksError } from "@rk8s/protocol";
+import { clockSkew } from "./clock-skew.js";
 import { decodePemCertificates, parseCertificate, type Certificate } from "@rk8s/x509";
 
 /** Where trust in the control plane comes from, besides the pin in the join token. */
@@ -57,7 +58,7 @@ export function assertPinnedRoot(roots: readonly Uint8Array[], pin: Uint8Array):
  * The one certificate of an unverified chain that the pin vouches for: self-signed, its signature checked, a CA
  * that may sign certificates, and valid now.
  * @throws {RksError} CA_PIN_MISMATCH when the chain has no certificate with the pinned key, SERVER_UNTRUSTED when
- * that certificate is not a usable root.
+ * that certificate is not a usable root, CLOCK_SKEW when its dates do not hold here.
  */
 export function findPinnedRoot(
   chain: readonly Uint8Array[],
@@ -73,12 +74,14 @@ export function findPinnedRoot(
       { suggestion: "Check that the address and the join token belong to the same cluster." },
     );
   }
-  const problem = rootProblem(first, options.nowMs);
+  const problem = rootProblem(first);
   if (problem !== undefined) {
     throw new RksError("SERVER_UNTRUSTED", `the pinned root certificate ${problem}`, {
-      suggestion: "Compare the clocks of both hosts, and run `rks doctor` on the control plane.",
+      suggestion: "Run `rks doctor` on the control plane.",
     });
   }
+  const skew = clockSkew([parseCertificate(first)], { nowMs: options.nowMs, whose: "join token's cluster" });
+  if (skew !== undefined) throw skew;
   return first;
 }
 
@@ -93,15 +96,13 @@ function spkiSha256(certificate: Certificate): Uint8Array {
 }
 
 /** Why a certificate is no usable root, or undefined. */
-function rootProblem(der: Uint8Array, nowMs: number): string | undefined {
+function rootProblem(der: Uint8Array): string | undefined {
   const certificate = parseUntrusted(der);
   const native = new X509Certificate(der);
   if (!isSelfIssued(der)) return "is not self-signed";
   if (!native.verify(native.publicKey)) return "has a signature that its own key did not make";
   if (!certificate.isCa) return "is not a certificate authority's";
   if (certificate.keyUsage?.includes("keyCertSign") !== true) return "may not sign certificates";
-  if (nowMs < certificate.notBefore) return `is valid only from ${isoTime(certificate.notBefore)} on`;
-  if (nowMs > certificate.notAfter) return `expired at ${isoTime(certificate.notAfter)}`;
   return undefined;
 }
 
@@ -146,8 +147,4 @@ function parseUntrusted(der: Uint8Array): Certificate {
 
 function hasPin(certificate: Certificate, pin: Uint8Array): boolean {
   return equalBytes(spkiSha256(certificate), pin);
-}
-
-function isoTime(ms: number): string {
-  return new Date(ms).toISOString();
 }

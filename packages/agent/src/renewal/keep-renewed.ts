@@ -19,6 +19,8 @@ export interface RenewalInit {
   readonly connect: (signal: AbortSignal) => Promise<RksConnection>;
   /** Register on such a connection. */
   readonly register: (connection: RksConnection, signal: AbortSignal) => Promise<NodeLink>;
+  /** Called with each newer certificate, before it is used. */
+  readonly onIssued: (identity: Identity) => void;
   /** Called when the node is served with a newer certificate. */
   readonly onRenewed: (link: NodeLink) => void;
 }
@@ -68,7 +70,7 @@ export async function keepRenewed(
 async function renewOnce(
   serving: Serving,
   init: RenewalInit,
-  { clock, logger, signal }: AgentPorts & { readonly signal: AbortSignal },
+  { logger, signal }: AgentPorts & { readonly signal: AbortSignal },
 ): Promise<void> {
   const { holder, demand } = init;
   const node = holder.current.nodeName;
@@ -80,10 +82,11 @@ async function renewOnce(
     demand.served();
     const timeoutMs = renewalTimeoutMs(identity);
     const { roots } = holder.trust;
-    const how = { ...request, roots, clock, timeoutMs, signal };
+    const how = { ...request, roots, timeoutMs, signal };
     const next = await renewCertificate(connection, identity, how);
     logger.debug("Certificate was issued", { node, serial: next.serialNumber });
     await holder.issued(next);
+    init.onIssued(next);
   }
   const connection = await init.connect(signal);
   logger.debug("Connected with the new certificate", { node });

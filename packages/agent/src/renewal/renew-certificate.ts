@@ -1,5 +1,3 @@
-import { systemClock } from "@rk8s/host";
-import type { Clock } from "@rk8s/protocol";
 import { readCertificateAnswer } from "../bootstrap/certificate-answer.js";
 import { assertRequestFor, createCertificateRequest } from "../identity/csr.js";
 import type { Identity } from "../identity/identity.js";
@@ -14,7 +12,6 @@ export interface RenewCertificateOptions {
   readonly csr?: Uint8Array | undefined;
   /** DER, the roots that the new certificate must chain to; default: those that came with the identity. */
   readonly roots?: readonly Uint8Array[] | undefined;
-  readonly clock?: Clock | undefined;
   /** Default: 10 s. */
   readonly timeoutMs?: number | undefined;
   readonly signal?: AbortSignal | undefined;
@@ -37,7 +34,7 @@ export async function renewCertificate(
   options: RenewCertificateOptions = {},
 ): Promise<Identity> {
   const { nodeName } = identity;
-  const { clock = systemClock, signal, timeoutMs, roots = identity.trustBundle } = options;
+  const { signal, timeoutMs, roots = identity.trustBundle } = options;
   const keyPair = options.keyPair ?? KeyPair.create();
   try {
     const csr = options.csr ?? createCertificateRequest(keyPair, { commonName: nodeName });
@@ -53,7 +50,8 @@ export async function renewCertificate(
       keyPair,
       nodeName,
       roots,
-      nowMs: clock.now(),
+      // Whether it is valid now is the control plane's to say: either clock may have been set since its greeting.
+      nowMs: Date.parse(message.renewAfter),
       exchange,
     });
   } catch (error) {

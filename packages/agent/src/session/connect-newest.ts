@@ -1,5 +1,6 @@
 import { RksError } from "@rk8s/protocol";
 import type { IdentityHolder } from "../identity/identity-holder.js";
+import type { ServerClock } from "../clock-watch/server-clock.js";
 import type { AgentPorts } from "../ports.js";
 import { explainUntrusted } from "./ca-untrusted.js";
 import { connect } from "./connect.js";
@@ -9,8 +10,16 @@ import { isAboutCertificate } from "./refusal.js";
 export interface ConnectNewestOptions extends AgentPorts {
   /** `host:port` of the control plane. */
   readonly rksAddress: string;
+  /** Decides whether a certificate has expired; hears what the control plane says. */
+  readonly serverClock: ServerClock;
   readonly signal: AbortSignal;
 }
+
+/**
+ * A server that has said nothing to the second repetition of a client's first packet, after three seconds, is not there.
+ * A new attempt then finds one that has come back sooner than the third repetition, four seconds later, would.
+ */
+const ANSWER_TIMEOUT_MS = 3500;
 
 /**
  * Connect with the newest identity that the holder has. When the control plane accepts the next certificate it is the
@@ -25,7 +34,10 @@ export async function connectNewest(
   const { next, newest: identity } = holder;
   let connection: RksConnection;
   try {
-    connection = await connect({ ...options, identity, roots: holder.trust.roots });
+    const { nowMs: serverNowMs } = options.serverClock;
+    const trusted = { identity, roots: holder.trust.roots };
+    connection = await connect({ ...options, ...trusted, serverNowMs, answerTimeoutMs: ANSWER_TIMEOUT_MS });
+    options.serverClock.heard(connection.serverTime.getTime());
   } catch (reason) {
     const { rksAddress } = options;
     const node = { nodeName: identity.nodeName, rksAddress, trust: holder.trust };

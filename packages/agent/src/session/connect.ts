@@ -1,3 +1,4 @@
+import { RksError } from "@rk8s/protocol";
 import { parseRksAddress } from "../bootstrap/address.js";
 import { openConnection } from "../bootstrap/open-connection.js";
 import type { Identity } from "../identity/identity.js";
@@ -12,6 +13,10 @@ export interface ConnectOptions extends PortOptions {
   readonly roots?: readonly Uint8Array[] | undefined;
   /** `host:port` of the control plane. */
   readonly rksAddress: string;
+  /** What the control plane's clock says now, which decides whether the certificate has expired. Default: what this host's says. */
+  readonly serverNowMs?: number | undefined;
+  /** Give up after this when nothing at all is heard of the server; default: 10 s, as when it has answered. */
+  readonly answerTimeoutMs?: number | undefined;
   readonly signal?: AbortSignal | undefined;
 }
 
@@ -19,21 +24,26 @@ export interface ConnectOptions extends PortOptions {
  * Connect with a certificate, by mutual TLS. When this resolves the server has been verified against the
  * roots and has itself accepted the identity.
  * @throws {RksError} CERTIFICATE_EXPIRED before anything is sent; UNREACHABLE, TIMED_OUT, CONNECTION_LOST;
- * SERVER_UNTRUSTED, SERVER_NAME_MISMATCH; CLIENT_CERTIFICATE_REFUSED, CERTIFICATE_REVOKED, NODE_BANNED, NODE_EVICTED;
+ * SERVER_UNTRUSTED, SERVER_NAME_MISMATCH, CLOCK_SKEW; CLIENT_CERTIFICATE_REFUSED, CERTIFICATE_REVOKED, NODE_BANNED, NODE_EVICTED;
  * VERSION_UNSUPPORTED.
  */
 export async function connect(options: ConnectOptions): Promise<RksConnection> {
-  const { identity, signal } = options;
+  const { identity, signal, answerTimeoutMs } = options;
   const address = parseRksAddress(options.rksAddress);
   const ports = await completePorts(options);
-  if (identity.isExpired(ports.clock.now())) throw certificateExpired(identity);
+  const nowMs = ports.clock.now();
+  if (identity.isExpired(options.serverNowMs ?? nowMs)) throw certificateExpired(identity);
   const credentials = identity.credentials();
   try {
     const opened = await openConnection(
-      { address, roots: options.roots ?? identity.trustBundle, credentials },
+      { address, roots: options.roots ?? identity.trustBundle, credentials, answerTimeoutMs },
       { ports, signal },
     );
     return new RksConnection(opened, { clock: ports.clock });
+  } catch (reason) {
+    // The server's TLS stack does not say why it refuses a certificate; that it has expired is the likely reason then.
+    const isRefused = reason instanceof RksError && reason.code === "CLIENT_CERTIFICATE_REFUSED";
+    throw isRefused && identity.isExpired(nowMs) ? certificateExpired(identity, reason) : reason;
   } finally {
     credentials.privateKey.fill(0);
   }

@@ -31,6 +31,8 @@ export class RksConnection implements StreamOpener, AsyncDisposable {
   readonly version: number;
   /** What the control plane's clock said when it greeted. */
   readonly serverTime: Date;
+  /** By how much this host's clock was ahead of it then, behind it when negative; milliseconds. */
+  readonly clockSkewMs: number;
   /** The body of its greeting, which proofs for this connection sign. */
   readonly welcomeBody: Uint8Array;
   /** The body of the Hello before it, likewise. */
@@ -43,6 +45,7 @@ export class RksConnection implements StreamOpener, AsyncDisposable {
     this.serverCertificate = opened.serverLeaf;
     this.version = opened.welcome.version;
     this.serverTime = new Date(opened.welcome.serverTime);
+    this.clockSkewMs = opened.clockSkewMs;
     this.#connection = opened.connection;
     this.#clock = options.clock;
     this.#greetedMs = options.clock.monotonicMs();

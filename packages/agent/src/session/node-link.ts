@@ -95,6 +95,7 @@ export class NodeLink {
         version: init.version,
         instanceId: init.instanceId,
         trustGeneration: open.trustGeneration,
+        clockSkewSeconds: connection.clockSkewMs / 1000,
         status: await readStatus(open, ports),
         pods: pods.slice(0, LIMITS.maxPodsPerNode).map(({ namespace, name, uid, status }) => ({
           namespace,

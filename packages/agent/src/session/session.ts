@@ -1,5 +1,6 @@
-import { RksError, type SocketAddress } from "@rk8s/protocol";
-import { backoffMs } from "../bootstrap/backoff.js";
+import { RksError, type ErrorCode, type SocketAddress } from "@rk8s/protocol";
+import { backoffMs, DEFAULT_BACKOFF, type BackoffPolicy } from "../bootstrap/backoff.js";
+import { ServerClock } from "../clock-watch/server-clock.js";
 import type { Identity } from "../identity/identity.js";
 import type { IdentityHolder } from "../identity/identity-holder.js";
 import type { PodHost, PodReport } from "../pods/pod-host.js";
@@ -10,7 +11,7 @@ import type { RksConnection } from "./connection.js";
 import type { Handlers } from "./handlers.js";
 import { MovedReplies } from "./moved-replies.js";
 import { NodeLink, type NodeLinkPorts } from "./node-link.js";
-import { isFinalForSession, withRemedy } from "./refusal.js";
+import { certificateExpired, isFinalForSession, withRemedy } from "./refusal.js";
 import { serveNode } from "./serve-node.js";
 import { Serving } from "./serving.js";
 import type { Survival } from "../supervisor/link.js";
@@ -35,6 +36,8 @@ export interface SessionInit {
 /** What the control plane knows the node by. */
 export interface CertificateInUse {
   readonly identity: Identity;
+  /** By how much this host's clock is ahead of the control plane's, behind it when negative. */
+  readonly clockSkewMs: number;
   /** When it is renewed, by this host's clock. */
   readonly renewAt: Date;
 }
@@ -72,6 +75,14 @@ export interface SessionOptions {
 const STABLE_MS = 10_000;
 
 /**
+ * A control plane that does not answer is looked for every two seconds on average, so that it has its nodes back within
+ * five of its return; five hundred of them are then some 170 handshakes a second (ADR 0025). Whoever answers, but
+ * cannot serve, is left alone for longer.
+ */
+const SEARCH_BACKOFF: BackoffPolicy = { ...DEFAULT_BACKOFF, capMs: 3000 };
+const NO_ANSWER: ReadonlySet<ErrorCode> = new Set(["CONNECTION_LOST", "TIMED_OUT", "UNREACHABLE"]);
+
+/**
  * Keep a node connected and registered, and its certificate renewed, until `signal` is aborted, reconnecting with the
  * newest certificate whenever the connection is lost.
  * @throws {RksError} CERTIFICATE_EXPIRED when the certificate's time is over, or what the control plane refused this
@@ -84,6 +95,7 @@ export async function runSession(
 ): Promise<void> {
   const { clock } = ports;
   const statuses = new StatusQueue();
+  const serverClock = new ServerClock(init.holder.newest.issuedAt.getTime(), ports);
   using moved = new MovedReplies(ports);
   const life = new AbortController();
   const signal = AbortSignal.any([options.signal, life.signal]);
@@ -97,14 +109,19 @@ export async function runSession(
   });
   try {
     let failures = 0;
+    let last: RksError | undefined;
     while (!signal.aborted) {
       options.onState({ kind: "connecting", attempt: failures });
-      const session = { ...options, signal, statuses, moved };
+      const session = { ...options, signal, statuses, moved, serverClock };
       const { error, wasConnected, readyMs } = await attempt(init, ports, session);
       if (signal.aborted) break;
+      if (error.code === "CERTIFICATE_EXPIRED" && error.cause === undefined) {
+        throw certificateExpired(init.holder.newest, last);
+      }
       if (isFinalForSession(error)) throw withRemedy(error, init.holder.current.nodeName);
+      last = error;
       if (readyMs >= STABLE_MS) failures = 0;
-      const delayMs = backoffMs(failures, ports.random);
+      const delayMs = backoffMs(failures, ports.random, backoffAfter(error));
       failures++;
       options.onState({ kind: "waiting", attempt: failures, delayMs, error, wasConnected });
       await clock.sleep(delayMs, { signal }).catch(() => undefined);
@@ -117,9 +134,14 @@ export async function runSession(
   if (broken !== undefined) throw RksError.from(broken.reason);
 }
 
+function backoffAfter({ code }: RksError): BackoffPolicy {
+  return NO_ANSWER.has(code) ? SEARCH_BACKOFF : DEFAULT_BACKOFF;
+}
+
 interface AttemptOptions extends SessionOptions {
   readonly statuses: StatusQueue;
   readonly moved: MovedReplies;
+  readonly serverClock: ServerClock;
 }
 
 /** How one attempt to be served ended. */
@@ -134,16 +156,18 @@ interface Attempt {
 async function attempt(init: SessionInit, ports: NodeLinkPorts, options: AttemptOptions): Promise<Attempt> {
   const { holder } = init;
   const { clock, logger } = ports;
-  const { signal, statuses, moved, onState, onRenewed } = options;
+  const { signal, statuses, moved, serverClock, onState, onRenewed } = options;
   const linkInit = { ...init, instanceId: holder.instanceId, moved };
-  const certificateOf = ({ identity, renewsInMs }: NodeLink): CertificateInUse => ({
+  const certificateOf = ({ identity, connection, renewsInMs }: NodeLink): CertificateInUse => ({
     identity,
+    clockSkewMs: connection.clockSkewMs,
     renewAt: new Date(clock.now() + renewsInMs),
   });
   const renewal: RenewalInit = {
     holder,
     demand: init.demand,
-    connect: async (inner) => connectNewest(holder, { ...ports, rksAddress: init.rksAddress, signal: inner }),
+    connect: async (inner) =>
+      connectNewest(holder, { ...ports, rksAddress: init.rksAddress, serverClock, signal: inner }),
     register: async (connection, inner) => {
       const trustGeneration = holder.trust.generation;
       const open = { connection, identity: holder.current, trustGeneration };
@@ -151,6 +175,7 @@ async function attempt(init: SessionInit, ports: NodeLinkPorts, options: Attempt
       void options.onRegistered?.(connection, signal);
       return link;
     },
+    onIssued: ({ issuedAt }) => serverClock.heard(issuedAt.getTime()),
     onRenewed: (link) => onRenewed?.(certificateOf(link)),
   };
   let wasConnected = false;

@@ -3,6 +3,7 @@ import { FakeClock } from "@rk8s/protocol/testing";
 import type { AgentEvent } from "../agent-events.js";
 import { createAgent, type Agent, type CreateAgentOptions } from "../agent.js";
 import { FakeRks, type FakeAnswer, type FakeRksInit } from "./fake-rks.js";
+import { quietClocks } from "./quiet-clocks.js";
 
 export const LIFETIME_MS = 15_000;
 /** With `random` at nothing a certificate is renewed after this: in whole seconds, as a certificate's dates are. */
@@ -49,6 +50,7 @@ export async function aRenewingNode(
     transport: rks.transport,
     facts: { read: () => Promise.resolve(STATUS) },
     clock,
+    clockWatch: quietClocks,
     logger: { debug() {}, info() {}, warn, error: warn },
     random: () => 0,
     ...options,

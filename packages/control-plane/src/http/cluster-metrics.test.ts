@@ -6,6 +6,7 @@ import { clusterMeter, registerFigures } from "./cluster-metrics.js";
 const FIGURES: ClusterFigures = {
   nodes: { Ready: 3, NotReady: 1, Unknown: 0 },
   connections: { node: 4, operator: 1, bootstrapping: 2 },
+  nodeClockSkewSeconds: { ahead: 0, behind: 600 },
   firstNodeCertificateNotAfter: 61_000,
   serverCertificateNotAfter: 1_000,
   rootNotAfter: 3_601_000,
@@ -30,6 +31,7 @@ test("a scrape reads how the cluster is at that moment", async () => {
   const text = await registry.metrics();
   expect(text).toContain('rks_nodes{status="Ready"} 3');
   expect(text).toContain('rks_connections{peer="bootstrapping"} 2');
+  expect(text).toContain('rks_node_clock_skew_seconds{direction="behind"} 600');
   expect(text).toContain("rks_node_certificate_first_expiry_seconds 60\n");
   expect(text).toContain("rks_server_certificate_expiry_seconds 0\n");
   expect(text).toContain("rks_root_certificate_expiry_seconds 3600\n");

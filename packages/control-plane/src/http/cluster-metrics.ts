@@ -47,6 +47,12 @@ export function registerFigures(
     read: read(({ connections }) => connections),
   });
   gauge(registry, {
+    name: "rks_node_clock_skew_seconds",
+    help: "How far the clock of a connected node is ahead of this one, or behind it, at most; as the nodes measured.",
+    label: "direction",
+    read: read(({ nodeClockSkewSeconds }) => ({ ...nodeClockSkewSeconds })),
+  });
+  gauge(registry, {
     name: "rks_node_certificate_first_expiry_seconds",
     help: "Time until the first certificate of a connected node expires.",
     read: read(({ firstNodeCertificateNotAfter }) => secondsLeft(firstNodeCertificateNotAfter)),

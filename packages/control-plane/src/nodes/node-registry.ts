@@ -50,6 +50,8 @@ interface Presence {
   version: string;
   address: string;
   status: NodeStatus;
+  /** Undefined for an agent that did not say. */
+  clockSkewSeconds: number | undefined;
   lastHeartbeatMs: number;
   lastHeartbeatAt: number;
   isStopped: boolean;
@@ -118,17 +120,19 @@ export class NodeRegistry {
       readonly status: NodeStatus;
       readonly instanceId?: string | undefined;
       readonly survives?: NodeState["survives"];
+      readonly clockSkewSeconds?: number | undefined;
     },
   ): void {
     const { clock } = this.#ports;
     if (!this.links.has(link)) {
       throw new RksError("CONNECTION_LOST", `this connection of node "${link.nodeName}" has ended`);
     }
-    const { version, status, instanceId, survives } = report;
+    const { version, status, instanceId, survives, clockSkewSeconds } = report;
     const before = this.#present.get(link.nodeName);
     const presence: Presence = {
       version,
       status,
+      clockSkewSeconds,
       address: addressOf(status, link.remoteAddress.host),
       lastHeartbeatMs: clock.monotonicMs(),
       lastHeartbeatAt: clock.now(),
@@ -191,6 +195,17 @@ export class NodeRegistry {
     if (presence === undefined || this.links.current(link.nodeName) !== link) return;
     presence.isStopped = true;
     this.#look(link.nodeName);
+  }
+
+  /** The furthest that the clock of a node that is Ready is ahead of this one, and behind it; seconds. */
+  clockSkew(): { readonly ahead: number; readonly behind: number } {
+    let [ahead, behind] = [0, 0];
+    for (const { liveness, clockSkewSeconds = 0 } of this.#present.values()) {
+      if (liveness !== "Ready") continue;
+      ahead = Math.max(ahead, clockSkewSeconds);
+      behind = Math.max(behind, -clockSkewSeconds);
+    }
+    return { ahead, behind };
   }
 
   /** How many of the nodes that were heard of since this process started are how. */
@@ -291,7 +306,8 @@ export class NodeRegistry {
     const presence = this.#look(record.name);
     const state = presence === undefined ? (await this.#states.read(record.name))?.record : stateOf(presence);
     const isConnected = this.links.current(record.name) !== undefined;
-    return { record, state, liveness: presence?.liveness ?? "Unknown", isConnected };
+    const clockSkewSeconds = isConnected ? presence?.clockSkewSeconds : undefined;
+    return { record, state, liveness: presence?.liveness ?? "Unknown", isConnected, clockSkewSeconds };
   }
 
   /** Bring a node's liveness up to now. */

@@ -32,6 +32,8 @@ export interface NodeDetails extends NodeSummary {
   /** Since when the status is what it is. */
   readonly statusSince: string | null;
   readonly isConnected: boolean;
+  /** How far its clock is ahead of this one, behind it when negative; null while it is not connected. */
+  readonly clockSkewSeconds: number | null;
   readonly capacity: Readonly<Record<string, string>>;
   readonly conditions: readonly NodeCondition[];
   /** What keeps the node's identity through what, as its agent says; null when it says nothing. "no" is nothing. */
@@ -67,6 +69,7 @@ export interface KnownNode {
   readonly state: NodeState | undefined;
   readonly liveness: Liveness;
   readonly isConnected: boolean;
+  readonly clockSkewSeconds: number | undefined;
 }
 
 export function summarizeNode({ record, state, liveness }: KnownNode): NodeSummary {
@@ -83,7 +86,7 @@ export function summarizeNode({ record, state, liveness }: KnownNode): NodeSumma
 }
 
 export function describeNode(node: KnownNode, now: number): NodeDetails {
-  const { record, state, isConnected } = node;
+  const { record, state, isConnected, clockSkewSeconds } = node;
   return {
     ...summarizeNode(node),
     uid: record.uid,
@@ -94,6 +97,7 @@ export function describeNode(node: KnownNode, now: number): NodeDetails {
     nextCertificateSerial: record.next?.serialNumber ?? null,
     statusSince: state?.since ?? null,
     isConnected,
+    clockSkewSeconds: clockSkewSeconds ?? null,
     capacity: state?.status.capacity ?? {},
     conditions: nodeObject(node).status.conditions,
     survives: describeSurvival(node, now),

@@ -6,6 +6,8 @@ export interface ClusterFigures {
   readonly nodes: Readonly<Record<Liveness, number>>;
   /** Open connections by who is at the other end. `bootstrapping`: nobody, or refused and not closed yet. */
   readonly connections: Readonly<Record<"node" | "operator" | "bootstrapping", number>>;
+  /** The furthest that a connected node's clock is ahead of this one, and behind it; seconds, as the nodes measured. */
+  readonly nodeClockSkewSeconds: { readonly ahead: number; readonly behind: number };
   /** Of the certificates that connected nodes present; milliseconds. Undefined when none is connected. */
   readonly firstNodeCertificateNotAfter: number | undefined;
   /** Of the certificate that is served now; milliseconds. Undefined while nothing is served. */

@@ -241,6 +241,7 @@ export function createCluster(init: ClusterInit): Cluster {
     figures: () => ({
       nodes: nodes.tally(),
       connections: { node: nodes.links.size, operator: operators.size, bootstrapping: bootstraps.size },
+      nodeClockSkewSeconds: nodes.clockSkew(),
       firstNodeCertificateNotAfter: nodes.links.firstCertificateNotAfter(),
       serverCertificateNotAfter: served?.notAfter,
       rootNotAfter: clusterCa.rootNotAfter,

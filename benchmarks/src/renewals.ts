@@ -34,7 +34,7 @@ export async function renewals(): Promise<Figure[]> {
   for (let round = 0; round < ROUNDS; round++) {
     await each(nodes, async ({ connection, identity }) => {
       const asked = performance.now();
-      using _next = await renewCertificate(connection, identity);
+      using _ = await renewCertificate(connection, identity);
       latencies.push(performance.now() - asked);
     });
   }

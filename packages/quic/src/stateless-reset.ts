@@ -1,7 +1,7 @@
 import { createHmac } from "node:crypto";
 
 /** RFC 9000 §10.3: the last bytes of a Stateless Reset are the token that the handshake told the client. */
-export const RESET_TOKEN_BYTES = 16;
+const RESET_TOKEN_BYTES = 16;
 
 /** RFC 9000 §10.3: shorter ones can be told from packets of a connection; 5 bytes are the least in front of the token. */
 const MIN_RESET_BYTES = 5 + RESET_TOKEN_BYTES;

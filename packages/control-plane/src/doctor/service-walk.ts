@@ -17,7 +17,7 @@ import { isWildcard, parseHostPort } from "../config/address.js";
 import type { HostPort } from "../config/config.js";
 
 /** How the running rks is, as its socket says. */
-export interface RunningRks {
+interface RunningRks {
   readonly pid: number;
   readonly version: string;
   readonly sealed: boolean;

@@ -18,7 +18,7 @@ import { join } from "node:path";
 
 import { type Logger, silentLogger } from "@rk8s/protocol";
 import { FakeClock } from "@rk8s/protocol/testing";
-import { afterEach, beforeEach, expect, test, vi } from "vitest";
+import { afterEach, beforeEach, expect, type MockInstance, test, vi } from "vitest";
 
 import { DurableLines, type DurableLinesInit } from "./durable-lines.js";
 
@@ -45,28 +45,49 @@ function aLog(init: Partial<DurableLinesInit> = {}): DurableLines {
   return new DurableLines(path, { logger: silentLogger, ...init });
 }
 
+/** The next writes reach the file and fail none the less, as when the disk is full only once they are to last. */
+function failAfterWriting(times: number): { restore(): void } {
+  const write = vi.spyOn(handles, "write");
+  for (let i = 0; i < times; i++) {
+    write.mockImplementationOnce(async function (this: FileHandle, bytes: unknown) {
+      await this.writev([bytes as Uint8Array]);
+      throw noSpace;
+    } as never);
+  }
+  return { restore: () => write.mockRestore() };
+}
+
+/** The next write waits, then is done. */
+function hangBeforeWriting(hang: Promise<void>): MockInstance {
+  return vi.spyOn(handles, "write").mockImplementationOnce(async function (this: FileHandle, bytes: unknown) {
+    await hang;
+    const { bytesWritten } = await this.writev([bytes as Uint8Array]);
+    return { bytesWritten, buffer: bytes };
+  } as never);
+}
+
 function text(file = path): Promise<string> {
   return readFile(file, "utf8");
 }
 
-test("5,000 lines of many callers are on disk in order, with a sync for hundreds of them", async () => {
-  const syncs = vi.spyOn(handles, "datasync");
+test("5,000 lines of many callers are on disk in order, with a write for hundreds of them", async () => {
+  const writes = vi.spyOn(handles, "write");
   await using log = aLog();
   const lines = Array.from({ length: 5000 }, (_, index) => `${index}\n`);
   for (let at = 0; at < lines.length; at += 500) {
     await Promise.all(lines.slice(at, at + 500).map((line) => log.append(line)));
   }
   expect(await text()).toBe(lines.join(""));
-  expect(syncs.mock.calls).toHaveLength(10);
+  expect(writes.mock.calls).toHaveLength(10);
 });
 
 test("callers that come while a batch is written share the next one", async () => {
-  const syncs = vi.spyOn(handles, "datasync");
+  const writes = vi.spyOn(handles, "write");
   await using log = aLog();
   const first = log.append("a\n");
-  await vi.waitFor(() => expect(syncs).toHaveBeenCalled());
+  await vi.waitFor(() => expect(writes).toHaveBeenCalled());
   await Promise.all([first, ...["b\n", "c\n", "d\n"].map((line) => log.append(line))]);
-  expect(syncs).toHaveBeenCalledTimes(2);
+  expect(writes).toHaveBeenCalledTimes(2);
   expect(await text()).toBe("a\nb\nc\nd\n");
 });
 
@@ -101,7 +122,7 @@ test("a file that was copied and emptied goes on from its beginning, also when a
   await log.append("a long line\n");
   await truncate(path);
   await log.append("b\n");
-  vi.spyOn(handles, "datasync").mockRejectedValueOnce(noSpace);
+  failAfterWriting(1);
   await expect(log.append("c\n")).rejects.toMatchObject({ code: "AUDIT_UNWRITABLE" });
   await log.append("d\n");
   expect(await text()).toBe("b\nd\n");
@@ -111,7 +132,7 @@ test("what others appended is not cut off when a write fails", async () => {
   await using log = aLog();
   await log.append("a\n");
   await appendFile(path, "other\n");
-  vi.spyOn(handles, "datasync").mockRejectedValueOnce(noSpace);
+  failAfterWriting(1);
   await expect(log.append("b\n")).rejects.toMatchObject({ code: "AUDIT_UNWRITABLE" });
   expect(await text()).toBe("a\nother\n");
 });
@@ -152,12 +173,12 @@ test("the failing of a batch is everybody's in it, is logged once, and so is its
   const note = (message: string): number => logged.push(message);
   const logger: Logger = { ...silentLogger, error: note, info: note };
   await using log = aLog({ logger });
-  const sync = vi.spyOn(handles, "datasync").mockRejectedValue(noSpace);
+  const failing = failAfterWriting(3);
   for (let round = 0; round < 3; round += 1) {
     const results = await Promise.allSettled([log.append("a\n"), log.append("b\n")]);
     expect(results.map(({ status }) => status)).toEqual(["rejected", "rejected"]);
   }
-  sync.mockRestore();
+  failing.restore();
   await log.append("c\n");
   expect(await text()).toBe("c\n");
   expect(logged).toEqual(["Audit log cannot be written", "Audit log can be written again"]);
@@ -169,9 +190,9 @@ test("a write that hangs fails at the deadline, later ones at once, until it has
   const hang = new Promise<void>((resolve) => (release = resolve));
   await using log = aLog({ deadline: { ms: 1000, clock } });
   await log.append("a\n");
-  const sync = vi.spyOn(handles, "datasync").mockReturnValueOnce(hang);
+  const write = hangBeforeWriting(hang);
   const hanging = log.append("b\n");
-  await vi.waitFor(() => expect(sync).toHaveBeenCalled());
+  await vi.waitFor(() => expect(write).toHaveBeenCalled());
   const waiting = log.append("c\n");
   clock.advance(1000);
   await expect(hanging).rejects.toMatchObject({ code: "AUDIT_UNWRITABLE" });
@@ -188,9 +209,9 @@ test("the end does not wait for a write that hangs", async () => {
   let release = (): void => undefined;
   const hang = new Promise<void>((resolve) => (release = resolve));
   const log = aLog({ deadline: { ms: 1000, clock } });
-  const sync = vi.spyOn(handles, "datasync").mockReturnValueOnce(hang);
+  const write = hangBeforeWriting(hang);
   const hanging = log.append("b\n");
-  await vi.waitFor(() => expect(sync).toHaveBeenCalled());
+  await vi.waitFor(() => expect(write).toHaveBeenCalled());
   clock.advance(1000);
   await expect(hanging).rejects.toMatchObject({ code: "AUDIT_UNWRITABLE" });
   await log[Symbol.asyncDispose]();

@@ -19,10 +19,12 @@ test("joins and renewals are counted by type and result", async () => {
   meter.answered("CertificateSign", "JOIN_TOKEN_USED");
   meter.answered("CertificateSign", "JOIN_TOKEN_USED");
   meter.refused("NODE_BANNED");
+  meter.cloneSuspected("two processes");
   const text = await registry.metrics();
   expect(text).toContain('rks_messages_total{type="CertificateSign",result="done"} 1');
   expect(text).toContain('rks_messages_total{type="CertificateSign",result="JOIN_TOKEN_USED"} 2');
   expect(text).toContain('rks_connections_refused_total{code="NODE_BANNED"} 1');
+  expect(text).toContain('rks_clone_alarms_total{sign="two processes"} 1');
 });
 
 test("a scrape reads how the cluster is at that moment", async () => {

@@ -16,9 +16,16 @@ export function clusterMeter(registry: Registry): ClusterMeter {
     labelNames: ["code"],
     registers: [registry],
   });
+  const clones = new Counter({
+    name: "rks_clone_alarms_total",
+    help: "Signs that a node's identity was copied. An older certificate counts at most once a minute and node.",
+    labelNames: ["sign"],
+    registers: [registry],
+  });
   return {
     answered: (type, result) => messages.inc({ type, result }),
     refused: (code) => refused.inc({ code }),
+    cloneSuspected: (sign) => clones.inc({ sign }),
   };
 }
 

@@ -26,6 +26,8 @@ export interface NodeRefusalsPorts {
   readonly links: NodeLinks;
   readonly instances: NodeInstances;
   readonly revocations: Pick<ClusterRevocations, "writes" | "releases">;
+  /** Told of each alarm and each quarantine. */
+  readonly onCloneSuspected?: ((sign: "older certificate" | "two processes") => void) | undefined;
 }
 
 interface Change {
@@ -118,6 +120,7 @@ export class NodeRefusals {
       writes: (before) => this.#hold(before),
       onDone: () => links.close(name, "IDENTITY_CLONED", identityCloned(name).message),
     });
+    this.#ports.onCloneSuspected?.("two processes");
     logger.error("Two processes use the identity of one node; both are refused", { nodeName: name, ...seen });
   }
 
@@ -131,6 +134,7 @@ export class NodeRefusals {
   ): Promise<void> {
     const { clock, logger } = this.#ports;
     if (!this.#mayAlarm(name)) return;
+    this.#ports.onCloneSuspected?.("older certificate");
     logger.warn("Somebody presents an older certificate of a node", { nodeName: name, ...seen });
     const at = new Date(clock.now()).toISOString();
     try {

@@ -7,7 +7,7 @@ import { type Liveness, livenessOf } from "./liveness.js";
 import { type NodeLink, NodeLinks } from "./node-link.js";
 import { type NodeRecord, nodeRecords } from "./node-record.js";
 import { NodeInstances } from "./node-instances.js";
-import { NodeRefusals } from "./node-refusals.js";
+import { NodeRefusals, type NodeRefusalsPorts } from "./node-refusals.js";
 import { addressOf, type NodeState, nodeStates } from "./node-state.js";
 import { type RenewalAnswer, renewalAnswers } from "./renewal-answer.js";
 import { identityCloned, serialNumbersOf } from "./node-certificates.js";
@@ -33,12 +33,7 @@ const MAX_ATTEMPTS = 8;
 /** Processes that do not say which they are count as one: a copy must not hide by saying nothing. */
 const UNNAMED_INSTANCE = "";
 
-export interface NodeRegistryPorts {
-  readonly barrier: Storage;
-  readonly audit: AuditLog;
-  readonly clock: Clock;
-  readonly logger: Logger;
-  readonly revocations: Pick<ClusterRevocations, "writes" | "releases">;
+export interface NodeRegistryPorts extends Omit<NodeRefusalsPorts, "links" | "instances"> {
   /** Called when a node has become Ready. */
   readonly onReady?: (nodeName: string) => void;
   /** Called when a node was forgotten. */

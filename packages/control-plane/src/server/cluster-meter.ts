@@ -9,10 +9,13 @@ export interface ClusterMeter {
   answered(type: MessageType | "unreadable", result: "done" | ErrorCode): void;
   /** A connection was refused for its certificate, or for what the store says of it. */
   refused(code: ErrorCode): void;
+  /** Signs of a copied identity: an older certificate was presented, or two processes used one identity and both were refused. */
+  cloneSuspected(sign: "older certificate" | "two processes"): void;
 }
 
 /** Counts nothing. */
 export const UNCOUNTED: ClusterMeter = {
   answered() {},
   refused() {},
+  cloneSuspected() {},
 };

@@ -120,9 +120,11 @@ export function createCluster(init: ClusterInit): Cluster {
   const operators = new OperatorConnections();
   const bootstraps = new BootstrapRoom();
   const shared = { barrier, audit, clock, logger };
+  const { meter = UNCOUNTED } = init;
   const nodes: NodeRegistry = new NodeRegistry(config, {
     ...shared,
     revocations: clusterCa.revocations,
+    onCloneSuspected: (sign) => meter.cloneSuspected(sign),
     onReady: () => pods.placePending(),
     onForgotten: (name) => {
       pods.nodeForgotten(name).catch((reason: unknown) => {
@@ -167,7 +169,6 @@ export function createCluster(init: ClusterInit): Cluster {
   const { heartbeatIntervalSeconds, heartbeatGraceSeconds } = config;
   const heartbeat = { heartbeatIntervalSeconds, heartbeatGraceSeconds };
   const logs = new LogRelay({ clock });
-  const { meter = UNCOUNTED } = init;
   const services: Services = {
     enrolment,
     renewal,

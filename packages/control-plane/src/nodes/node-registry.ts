@@ -1,8 +1,5 @@
 import { type Clock, type Logger, type NodeStatus, request, RksError } from "@rk8s/protocol";
-import type { AuditLog } from "../audit/audit-log.js";
 import { audited } from "../audit/audited.js";
-import type { ClusterRevocations } from "../pki/cluster-revocation.js";
-import type { Storage } from "../storage/storage.js";
 import { type Liveness, livenessOf } from "./liveness.js";
 import { type NodeLink, NodeLinks } from "./node-link.js";
 import { type NodeRecord, nodeRecords } from "./node-record.js";

@@ -1,4 +1,4 @@
-import { type Clock, type Logger, type NodeStatus, request, RksError } from "@rk8s/protocol";
+import { type NodeStatus, request, RksError } from "@rk8s/protocol";
 import { audited } from "../audit/audited.js";
 import { type Liveness, livenessOf } from "./liveness.js";
 import { type NodeLink, NodeLinks } from "./node-link.js";

@@ -67,6 +67,7 @@ const SECTIONS = {
     node_ttl: duration("5s", MAX_TTL_SECONDS).optional(),
     server_ttl: duration("5s", MAX_TTL_SECONDS).optional(),
     root_ttl: duration("30s", MAX_TTL_SECONDS).optional(),
+    root_rotation: z.enum(["manual", "auto"], expected('"manual" or "auto"')).optional(),
   },
   heartbeat: {
     interval: duration("1s", MAX_HEARTBEAT_SECONDS).optional(),

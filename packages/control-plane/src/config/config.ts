@@ -43,8 +43,10 @@ export type SealConfig =
 export interface CertificateConfig {
   readonly nodeTtlSeconds: number;
   readonly serverTtlSeconds: number;
-  /** Takes effect when the cluster CA is made. */
+  /** Takes effect when a root is made: the first one, and each that a rotation brings in. */
   readonly rootTtlSeconds: number;
+  /** Who rotates the root when its time comes: operators alone, or rks as well. */
+  readonly rootRotation: "manual" | "auto";
 }
 
 export interface HeartbeatConfig {

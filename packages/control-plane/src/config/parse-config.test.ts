@@ -25,7 +25,12 @@ const DEFAULTS = {
   vaultFolder: "/etc/rks/rks-data",
   keepDangerousFiles: false,
   seal: { type: "shamir", shares: 1, threshold: 1 },
-  certificates: { nodeTtlSeconds: 3600, serverTtlSeconds: 86_400, rootTtlSeconds: 31_536_000 },
+  certificates: {
+    nodeTtlSeconds: 3600,
+    serverTtlSeconds: 86_400,
+    rootTtlSeconds: 31_536_000,
+    rootRotation: "manual",
+  },
   heartbeat: { intervalSeconds: 10, graceSeconds: 40 },
 };
 
@@ -99,7 +104,7 @@ test.each([
   { text: "node_ttl: 1h", problem: 'node_ttl: unknown key; did you mean "certificates.node_ttl"?' },
   {
     text: "certificates: { leaf: 1h }",
-    problem: "certificates.leaf: unknown key; known here: node_ttl, server_ttl, root_ttl",
+    problem: "certificates.leaf: unknown key; known here: node_ttl, server_ttl, root_ttl, root_rotation",
   },
   { text: "addr: 50051", problem: "addr: expected host:port, got 50051" },
   { text: "addr: localhost", problem: 'addr: address "localhost" is not like' },

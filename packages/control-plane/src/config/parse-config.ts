@@ -67,6 +67,7 @@ function complete(raw: ConfigFile, folder: string): ControlPlaneConfig {
       nodeTtlSeconds: certificates?.node_ttl ?? 3600,
       serverTtlSeconds: certificates?.server_ttl ?? 86_400,
       rootTtlSeconds: certificates?.root_ttl ?? 8760 * 3600,
+      rootRotation: certificates?.root_rotation ?? "manual",
     },
     heartbeat: { intervalSeconds: heartbeat?.interval ?? 10, graceSeconds: heartbeat?.grace ?? 40 },
   };

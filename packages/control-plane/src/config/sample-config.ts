@@ -42,8 +42,11 @@ certificates:
   # Lifetimes; certificates are renewed at two thirds of it.
   node_ttl: 1h
   server_ttl: 24h
-  # Takes effect when the cluster CA is made by "rks gen certs".
+  # Takes effect when a root is made: by "rks gen certs", and by each rotation.
   root_ttl: 8760h
+  # manual: an operator replaces the root before it expires, with "rks ca". auto: rks does so itself from half of its
+  # life on, and cuts off nobody who is only away.
+  root_rotation: manual
 
 heartbeat:
   # How often a node reports, and after how long a silence it is NotReady.

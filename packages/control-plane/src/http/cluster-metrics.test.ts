@@ -10,6 +10,8 @@ const FIGURES: ClusterFigures = {
   firstNodeCertificateNotAfter: 61_000,
   serverCertificateNotAfter: 1_000,
   rootNotAfter: 3_601_000,
+  trustGeneration: 7,
+  nodesBehindTrust: 2,
 };
 
 test("joins and renewals are counted by type and result", async () => {
@@ -37,6 +39,8 @@ test("a scrape reads how the cluster is at that moment", async () => {
   expect(text).toContain("rks_node_certificate_first_expiry_seconds 60\n");
   expect(text).toContain("rks_server_certificate_expiry_seconds 0\n");
   expect(text).toContain("rks_root_certificate_expiry_seconds 3600\n");
+  expect(text).toContain("rks_trust_generation 7\n");
+  expect(text).toContain("rks_trust_nodes_behind 2\n");
 });
 
 test("what is not known is left out: a zero would read as a certificate that expires now", async () => {

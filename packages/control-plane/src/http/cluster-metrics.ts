@@ -74,6 +74,16 @@ export function registerFigures(
     help: "Time until the cluster's root certificate expires.",
     read: read(({ rootNotAfter }) => secondsLeft(rootNotAfter)),
   });
+  gauge(registry, {
+    name: "rks_trust_generation",
+    help: "Generation of the roots to trust: grows with each step of a root rotation.",
+    read: read(({ trustGeneration }) => ({ "": trustGeneration })),
+  });
+  gauge(registry, {
+    name: "rks_trust_nodes_behind",
+    help: "Connected nodes that have not acknowledged the newest roots.",
+    read: read(({ nodesBehindTrust }) => ({ "": nodesBehindTrust })),
+  });
 }
 
 interface GaugeInit {

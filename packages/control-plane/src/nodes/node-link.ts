@@ -42,10 +42,14 @@ export class NodeLinks {
   /** The first end of a certificate among the connections in use, milliseconds; undefined without any. */
   firstCertificateNotAfter(): number | undefined {
     let first: number | undefined;
-    for (const { current } of this.#links.values()) {
-      if (current !== undefined) first = Math.min(first ?? Infinity, current.certificateNotAfter);
-    }
+    for (const { certificateNotAfter } of this.inUse())
+      first = Math.min(first ?? Infinity, certificateNotAfter);
     return first;
+  }
+
+  /** The connections in use, one of each node. */
+  *inUse(): Generator<NodeLink> {
+    for (const { current } of this.#links.values()) if (current !== undefined) yield current;
   }
 
   /** Keep track of a connection until it ends, so that whoever ends the node's connections finds it. */

@@ -38,6 +38,11 @@ export function makeRoot(init: {
   return { certificate: parseCertificate(root.der), privateKey };
 }
 
+/** How long a root lives from when it was made, milliseconds: its notBefore lies before that. */
+export function rootLifeMs({ notBefore, notAfter }: Certificate): number {
+  return notAfter - notBefore - BACKDATE_MS;
+}
+
 /**
  * Sign another root's name and key, for as long as both roots live. Undefined when one of them does not live any more:
  * nobody could verify anything by it.

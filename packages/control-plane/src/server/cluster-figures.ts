@@ -14,4 +14,8 @@ export interface ClusterFigures {
   readonly serverCertificateNotAfter: number | undefined;
   /** Of the cluster's root; milliseconds. */
   readonly rootNotAfter: number;
+  /** Of the roots to trust: grows with each step of a root rotation. */
+  readonly trustGeneration: number;
+  /** Connected nodes that have not acknowledged it. */
+  readonly nodesBehindTrust: number;
 }

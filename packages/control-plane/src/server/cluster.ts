@@ -48,6 +48,8 @@ export interface ClusterConfig {
   readonly serverTtlSeconds: number;
   /** Of roots to come. */
   readonly rootTtlSeconds: number;
+  /** Who rotates the root when its time comes: operators alone, or rks as well. */
+  readonly rootRotation: "manual" | "auto";
   readonly heartbeatIntervalSeconds: number;
   readonly heartbeatGraceSeconds: number;
 }
@@ -207,6 +209,7 @@ export function createCluster(init: ClusterInit): Cluster {
     pods,
     async serve(transport, { host, port, dnsNames, ipAddresses, onCertificate }, signal) {
       await pods.open();
+      await trust.revive();
       const names = { dnsNames, ipAddresses, ttlSeconds: config.serverTtlSeconds };
       const certificate = new ServerCertificate(names, { ...shared, clusterCa });
       served = certificate;
@@ -246,6 +249,8 @@ export function createCluster(init: ClusterInit): Cluster {
       firstNodeCertificateNotAfter: nodes.links.firstCertificateNotAfter(),
       serverCertificateNotAfter: served?.notAfter,
       rootNotAfter: clusterCa.rootNotAfter,
+      trustGeneration: clusterCa.trust().generation,
+      nodesBehindTrust: trust.behind(),
     }),
     async serveStream(stream, { authority, signal }) {
       await serveStream(stream, httpConversation(authority), services, {

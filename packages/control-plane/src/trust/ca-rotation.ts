@@ -181,7 +181,8 @@ export class CaRotation {
 
   /**
    * Who has not followed so far that this step could leave them alone. Whoever only has not acknowledged may trust the new
-   * root all the same; a certificate of the root that goes away cannot go on.
+   * root all the same; a certificate of the root that goes away cannot go on. A root whose time is over leaves nobody
+   * behind: its own date has done so.
    */
   async #behind(
     step: RotationStep,
@@ -192,6 +193,8 @@ export class CaRotation {
     if (!endsRoot && !(step === "rollback" && phaseOf(clusterCa.roots) === "prepared")) {
       return { all: [], cannotGoOn: [] };
     }
+    const { other } = clusterCa.roots;
+    if (other !== undefined && other.certificate.notAfter <= clock.now()) return { all: [], cannotGoOn: [] };
     const { notAcknowledged, withOldCertificate } = await surveyTrust(this.#ports, clock.now());
     const all = new Set([...(endsRoot ? notAcknowledged : []), ...withOldCertificate]);
     return { all: [...all].toSorted(), cannotGoOn: withOldCertificate };

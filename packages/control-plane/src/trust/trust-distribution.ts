@@ -18,7 +18,7 @@ const MAX_ATTEMPTS = 8;
 export interface TrustDistributionPorts {
   readonly barrier: Storage;
   readonly clusterCa: Pick<ClusterCa, "trust" | "roots" | "isOfActiveRoot">;
-  readonly links: Pick<NodeLinks, "current">;
+  readonly links: Pick<NodeLinks, "current" | "inUse">;
   readonly clock: Clock;
   readonly logger: Logger;
 }
@@ -31,6 +31,8 @@ export class TrustDistribution {
   readonly #ports: TrustDistributionPorts;
   readonly #records: RecordCollection<NodeRecord>;
   readonly #queue = new KeyedQueue();
+  /** The generation that the node at the other end has said it has. */
+  readonly #heard = new WeakMap<NodeLink, number>();
   #wake: (() => void) | undefined;
   #isChanged = false;
 
@@ -45,9 +47,17 @@ export class TrustDistribution {
     this.#wake?.();
   }
 
+  /** How many connected nodes have not acknowledged the newest roots. */
+  behind(): number {
+    const { clusterCa, links } = this.#ports;
+    const { generation } = clusterCa.trust();
+    return [...links.inUse()].filter((link) => (this.#heard.get(link) ?? 0) < generation).length;
+  }
+
   /** A node has registered and said which generation it has. Never rejects. */
   async registered(link: NodeLink, generation = 0): Promise<void> {
     const { clusterCa } = this.#ports;
+    this.#heard.set(link, generation);
     if (clusterCa.trust().generation === 0) return;
     await this.#settle(link, async () => {
       const current = clusterCa.trust().generation;
@@ -112,6 +122,7 @@ export class TrustDistribution {
     const { generation, bundle } = clusterCa.trust();
     const message: Message<"TrustBundle"> = { type: "TrustBundle", generation, bundle: [...bundle], renew };
     await request(link, message, "Ack", { clock, signal: link.ended });
+    this.#heard.set(link, generation);
     await this.#acknowledge(link.nodeName, generation);
   }
 

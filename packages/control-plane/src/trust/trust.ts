@@ -3,6 +3,7 @@ import type { AuditLog } from "../audit/audit-log.js";
 import type { NodeLink, NodeLinks } from "../nodes/node-link.js";
 import type { ClusterCa } from "../pki/cluster-ca.js";
 import type { Storage } from "../storage/storage.js";
+import { AutoRotation } from "./auto-rotation.js";
 import { CaRotation, type CaRotationPorts } from "./ca-rotation.js";
 import { assertIssuerCounts } from "./client-issuer.js";
 import { TrustDistribution } from "./trust-distribution.js";
@@ -21,9 +22,16 @@ export interface TrustPorts extends Pick<CaRotationPorts, "joinTokens"> {
   readonly audit: AuditLog;
   readonly clock: Clock;
   readonly logger: Logger;
-  readonly links: Pick<NodeLinks, "current" | "close">;
+  readonly links: Pick<NodeLinks, "current" | "inUse" | "close">;
   /** Called with the roots to trust (DER) when they have changed. */
   readonly onTrust?: ((bundle: readonly Uint8Array[]) => Promise<void>) | undefined;
+}
+
+export interface TrustInit {
+  /** Of roots to come. */
+  readonly rootTtlSeconds: number;
+  /** Who takes the steps of a rotation when a root's time comes: operators alone, or rks as well. */
+  readonly rootRotation: "manual" | "auto";
 }
 
 /** The cluster's roots at work: their rotation, who has followed it, and whose certificate counts meanwhile. */
@@ -31,14 +39,15 @@ export class Trust {
   readonly rotation: CaRotation;
   readonly #ports: TrustPorts;
   readonly #distribution: TrustDistribution;
+  readonly #auto: AutoRotation | undefined;
   #server: RootsFollower | undefined;
 
-  constructor(init: { readonly rootTtlSeconds: number }, ports: TrustPorts) {
+  constructor(init: TrustInit, ports: TrustPorts) {
     this.#ports = ports;
     this.#distribution = new TrustDistribution(ports);
     this.rotation = new CaRotation(init, {
       ...ports,
-      servedGeneration: () => this.#server?.generation ?? -1,
+      servedGeneration: () => (this.#server ?? ports.clusterCa.trust()).generation,
       onChanged: () => this.#changed(),
       onLeftBehind: (nodeName) =>
         ports.links.close(
@@ -47,6 +56,20 @@ export class Trust {
           `node "${nodeName}" was left behind by a root rotation`,
         ),
     });
+    const { rotation } = this;
+    const behind = (): number => this.#distribution.behind();
+    this.#auto =
+      init.rootRotation === "auto" ? new AutoRotation(init, { ...ports, rotation, behind }) : undefined;
+  }
+
+  /** How many connected nodes have not acknowledged the newest roots. */
+  behind(): number {
+    return this.#distribution.behind();
+  }
+
+  /** To be called before anything is served: gets over roots that have expired, when rotation is rks' own. Never rejects. */
+  async revive(): Promise<void> {
+    await this.#auto?.revive();
   }
 
   /** Whose configuration has to change with the roots. */
@@ -73,7 +96,7 @@ export class Trust {
         reason: message,
       });
     });
-    await this.#distribution.run(signal);
+    await Promise.all([this.#distribution.run(signal), this.#auto?.run(signal)]);
   }
 
   /** What fails here is on disk all the same: it is said, and made up for at the next start. */

@@ -4,8 +4,12 @@ import type { Storage } from "../../storage/storage.js";
 
 export const TRUST_DOMAIN = "test.local";
 
-/** A cluster's certificate authority with a fresh root in the store. */
-export async function aClusterCa(storage: Storage, clock: Clock): Promise<ClusterCa> {
+/** A cluster's certificate authority with a fresh root in the store, which lives for a year. */
+export async function aClusterCa(
+  storage: Storage,
+  clock: Clock,
+  rootTtlSeconds = 86_400 * 365,
+): Promise<ClusterCa> {
   const mount = {
     path: CLUSTER_CA_MOUNT,
     type: "rk8s-pki",
@@ -18,7 +22,7 @@ export async function aClusterCa(storage: Storage, clock: Clock): Promise<Cluste
   const ca = await ClusterCa.open(mount, storage, { clock });
   const { writes, wipe } = ca.initialize({
     trustDomain: TRUST_DOMAIN,
-    rootTtlSeconds: 86_400 * 365,
+    rootTtlSeconds,
     commonName: "test root",
   });
   await storage.transaction([], writes);

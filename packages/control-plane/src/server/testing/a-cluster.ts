@@ -7,7 +7,7 @@ import type { JoinTokenRequest } from "../../join/join-token-store.js";
 import { CLUSTER_POLICIES } from "../../lifecycle/cluster-policies.js";
 import type { ClusterCa } from "../../pki/cluster-ca.js";
 import { PolicyStore } from "../../vault/policy/policy-store.js";
-import { type Cluster, createCluster } from "../cluster.js";
+import { type Cluster, type ClusterConfig, createCluster } from "../cluster.js";
 import { TestPeer } from "./test-peer.js";
 
 export const actor = { actor: "test" };
@@ -92,7 +92,12 @@ export class TestCluster implements AsyncDisposable {
 
 /** Make a cluster and serve it over a memory transport. */
 export async function aCluster(
-  options: { readonly storage?: FaultyStorage; readonly clock?: FakeClock; readonly ca?: ClusterCa } = {},
+  options: {
+    readonly storage?: FaultyStorage;
+    readonly clock?: FakeClock;
+    readonly ca?: ClusterCa;
+    readonly config?: Partial<ClusterConfig>;
+  } = {},
 ): Promise<TestCluster> {
   const clock = options.clock ?? new FakeClock();
   const storage = options.storage ?? new FaultyStorage();
@@ -107,8 +112,10 @@ export async function aCluster(
       nodeTtlSeconds: 3600,
       serverTtlSeconds: 86_400,
       rootTtlSeconds: 86_400 * 365,
+      rootRotation: "manual",
       heartbeatIntervalSeconds: 10,
       heartbeatGraceSeconds: 40,
+      ...options.config,
     },
     barrier: storage,
     clusterCa: ca,

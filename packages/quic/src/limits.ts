@@ -36,6 +36,14 @@ export const SEND_BURST_DATAGRAMS = 64;
  */
 export const MAX_UNANSWERED_DATAGRAMS = 32_768;
 
+/**
+ * Addresses that a peer may have had over one connection, as a NAT that forgets gives it another port. quiche keeps a
+ * path for each of them to the end and takes its bound from the limit of connection ids, which is 2 by itself: from
+ * the second new port on nothing would arrive any more. Packets from further addresses are dropped, so that the
+ * connection ends by its idle timeout.
+ */
+export const MAX_PATHS = 16;
+
 /** UDP receive buffer to ask for; a mass close is a burst of small datagrams. The system may grant less. */
 export const SOCKET_BUFFER_BYTES = 4 * 1024 * 1024;
 

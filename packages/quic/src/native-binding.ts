@@ -51,6 +51,7 @@ export interface NativeConfig {
   setMaxStreamWindow(bytes: number): void;
   setMaxConnectionWindow(bytes: number): void;
   setDisableActiveMigration(disable: boolean): void;
+  setActiveConnectionIdLimit(count: number): void;
   /** For connections that are accepted from now on. */
   setStatelessResetToken(token: bigint): void;
   enablePacing(enable: boolean): void;

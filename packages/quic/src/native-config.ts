@@ -4,6 +4,7 @@ import type { ConnectionLimits, Credentials } from "@rk8s/protocol";
 import {
   CONNECTION_WINDOW_BYTES,
   MAX_CONNECTION_WINDOW_BYTES,
+  MAX_PATHS,
   MAX_STREAM_WINDOW_BYTES,
   MAX_UDP_PAYLOAD_BYTES,
   STREAM_WINDOW_BYTES,
@@ -60,6 +61,7 @@ export function buildEndpointConfig(quiche: NativeQuiche, init: EndpointConfigIn
   native.setInitialMaxStreamDataUni(0);
   native.setInitialMaxStreamsUni(0);
   native.setDisableActiveMigration(true);
+  native.setActiveConnectionIdLimit(MAX_PATHS);
   native.enablePacing(false); // Node cannot send at a given microsecond; bursts are capped instead
   native.grease(true);
   credentials?.privateKey.fill(0);

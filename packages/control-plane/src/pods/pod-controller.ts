@@ -148,7 +148,8 @@ export class PodController {
   }
 
   /**
-   * A node says how a pod is. Nothing happens when the pod is gone, except that the node is told to drop it.
+   * A node says how a pod is. Nothing happens when the pod is gone, except that the node is told to drop it; nor over a
+   * connection that another one has replaced: what counts was said there.
    * @throws {RksError} PERMISSION_DENIED for a pod of another node.
    */
   async reported(link: NodeLink, report: Message<"UpdatePodStatus">): Promise<void> {
@@ -156,6 +157,7 @@ export class PodController {
     const record = await this.#store.update({ namespace, name }, (current) => {
       if (current.pod.metadata.uid !== uid) return undefined;
       if (current.pod.spec.nodeName !== link.nodeName) throw notYours(report, link);
+      if (this.#ports.nodes.links.current(link.nodeName) !== link) return undefined;
       return isLost(current) ? undefined : withStatus(current, status);
     });
     if (record?.pod.metadata.uid !== uid || isLost(record))

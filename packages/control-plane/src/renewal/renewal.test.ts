@@ -1,5 +1,5 @@
-import { CLOSE_CODES, encodeMessage, type Message, RksError } from "@rk8s/protocol";
-import { aNodeStatus } from "@rk8s/protocol/testing";
+import { CLOSE_CODES, encodeMessage, type Message, RksError, type RksMessage } from "@rk8s/protocol";
+import { aNodeStatus, aPodManifest, aPodStatus } from "@rk8s/protocol/testing";
 import { parseCertificate } from "@rk8s/x509";
 import { expect, test } from "vitest";
 import { aCsr, aKey } from "../join/testing/a-request.js";
@@ -310,4 +310,23 @@ test("a connection of an older certificate does not get the node back", async ()
   await expect(node.register()).rejects.toMatchObject({ code: "CERTIFICATE_REVOKED" });
   await renewed.connection.close();
   await expect(node.register()).rejects.toMatchObject({ code: "CERTIFICATE_REVOKED" });
+});
+
+test("a status that arrives late over the old connection does not undo what was said over the new one", async () => {
+  await using cluster = await aCluster();
+  const node = await cluster.registeredNode(NAME);
+  const { metadata } = await cluster.cluster.pods.apply(aPodManifest());
+  const { namespace, name, uid } = metadata;
+  const statusOf = (phase: "Running" | "Succeeded"): RksMessage => ({
+    type: "UpdatePodStatus",
+    namespace,
+    name,
+    uid,
+    status: aPodStatus({ phase }),
+  });
+  const renewed = await use(cluster, await node.renew());
+  await renewed.register();
+  await renewed.ask(statusOf("Succeeded"), "Ack");
+  await node.ask(statusOf("Running"), "Ack");
+  expect((await cluster.cluster.pods.get({ namespace, name })).status.phase).toBe("Succeeded");
 });

@@ -1,4 +1,11 @@
-import { RksError, type ErrorCode, type JoinToken, type Logger, type SocketAddress } from "@rk8s/protocol";
+import {
+  RksError,
+  type Clock,
+  type ErrorCode,
+  type JoinToken,
+  type Logger,
+  type SocketAddress,
+} from "@rk8s/protocol";
 import type { Identity } from "../identity/identity.js";
 import { Comeback } from "../recovery/comeback.js";
 import { rememberJoin, recallNode } from "../recovery/remember.js";
@@ -136,7 +143,7 @@ export class NodeJoin implements Disposable {
  */
 export async function prepareNodeJoin(
   options: NodeJoinOptions,
-  ports: { readonly logger: Logger },
+  ports: { readonly logger: Logger; readonly clock: Clock },
 ): Promise<NodeJoin> {
   const { rksAddress, stash, joinToken } = options;
   const address = parseRksAddress(rksAddress);

@@ -1,4 +1,11 @@
-import { decodeMessage, parseJoinToken, RksError, type JoinToken, type Logger } from "@rk8s/protocol";
+import {
+  decodeMessage,
+  parseJoinToken,
+  RksError,
+  type Clock,
+  type JoinToken,
+  type Logger,
+} from "@rk8s/protocol";
 import type { Identity } from "../identity/identity.js";
 import { IdentityKeeper } from "../identity/identity-keeper.js";
 import {
@@ -43,7 +50,7 @@ export async function canResume(options: ResumeOptions): Promise<boolean> {
 export async function keepJoinToken(
   joinToken: JoinToken,
   { stash, rksAddress, nodeName }: ResumeOptions,
-  ports: { readonly logger: Logger },
+  ports: { readonly logger: Logger; readonly clock: Clock },
 ): Promise<void> {
   const keeper = new IdentityKeeper({ stash, rksAddress }, ports);
   await keeper.keep({ nodeName, trust: { generation: 0, roots: [] }, joinToken });

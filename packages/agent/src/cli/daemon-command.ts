@@ -93,7 +93,7 @@ async function joinTokenUnlessKept(
   }
   const joinToken = isKnown ? await readJoinTokenIfAny(args, { io, logger }) : await readJoinToken(args, io);
   if (joinToken === undefined) return undefined;
-  await keepJoinToken(joinToken, keeping, { logger });
+  await keepJoinToken(joinToken, keeping, { logger, clock: systemClock });
   return joinToken;
 }
 

@@ -9,7 +9,8 @@ import { certificateExpired, endsNode } from "../session/refusal.js";
 import type { Serving } from "../session/serving.js";
 import { renewCertificate } from "./renew-certificate.js";
 import type { RenewalDemand } from "./renewal-demand.js";
-import { renewalBackoff, renewalTimeoutMs } from "./renewal-schedule.js";
+import { inTime, openInTime } from "./in-time.js";
+import { renewalBackoff, stepTimeoutMs } from "./renewal-schedule.js";
 
 /** What a renewal needs of the session in which it happens. */
 export interface RenewalInit {
@@ -56,10 +57,12 @@ export async function keepRenewed(
         const error = await judge(reason, init);
         const { newest } = holder;
         const leftMs = newest.notAfter.getTime() - serving.link.connection.serverNowMs;
-        if (leftMs <= 0) throw certificateExpired(newest, error);
         warn(error, leftMs, newest, options);
-        const pauseMs = Math.min(backoffMs(failures, random, renewalBackoff(newest)), leftMs);
-        await clock.sleep(pauseMs, { signal });
+        if (leftMs <= 0) throw certificateExpired(newest, error);
+        const backoff = renewalBackoff(newest);
+        // The last pauses are short ones, whatever failed before: they must not eat what is left.
+        const longestMs = Math.max(backoff.floorMs, serving.link.leftMs / 4);
+        await clock.sleep(Math.min(backoffMs(failures, random, backoff), longestMs), { signal });
       }
     }
     earliestMs = clock.monotonicMs() + MIN_INTERVAL_MS;
@@ -70,7 +73,7 @@ export async function keepRenewed(
 async function renewOnce(
   serving: Serving,
   init: RenewalInit,
-  { logger, signal }: AgentPorts & { readonly signal: AbortSignal },
+  { clock, logger, signal }: AgentPorts & { readonly signal: AbortSignal },
 ): Promise<void> {
   const { holder, demand } = init;
   const node = holder.current.nodeName;
@@ -80,7 +83,7 @@ async function renewOnce(
     const request = await holder.request();
     logger.debug("Certificate is asked for", { node });
     demand.served();
-    const timeoutMs = renewalTimeoutMs(identity);
+    const timeoutMs = stepTimeoutMs(serving.link.leftMs);
     const { roots } = holder.trust;
     const how = { ...request, roots, timeoutMs, signal };
     const next = await renewCertificate(connection, identity, how);
@@ -88,10 +91,22 @@ async function renewOnce(
     await holder.issued(next);
     init.onIssued(next);
   }
-  const connection = await init.connect(signal);
+  const connection = await openInTime(async (inner) => init.connect(inner), {
+    leftMs: serving.link.leftMs,
+    attempt: "the control plane did not take the new certificate",
+    clock,
+    signal,
+  });
   logger.debug("Connected with the new certificate", { node });
   try {
-    await serving.replace(async () => init.register(connection, signal));
+    const register = async (): Promise<NodeLink> =>
+      inTime(async (inner) => init.register(connection, inner), {
+        leftMs: serving.link.leftMs,
+        attempt: "the node did not register with the new certificate",
+        clock,
+        signal,
+      });
+    await serving.replace(register, { clock, patienceMs: stepTimeoutMs(serving.link.leftMs) });
   } catch (error) {
     await connection.close();
     throw error;

@@ -118,6 +118,11 @@ export class NodeLink {
     return dueInMs(this.identity, { serverNowMs, point: this.#renewalPoint });
   }
 
+  /** Milliseconds that the certificate still lives by the control plane's clock, which then closes the connection. */
+  get leftMs(): number {
+    return Math.max(0, this.identity.notAfter.getTime() - this.connection.serverNowMs);
+  }
+
   /** How the node is. */
   async status(): Promise<NodeStatus> {
     return readStatus(this, this.#ports);
@@ -129,10 +134,9 @@ export class NodeLink {
    */
   async drain({ signal }: { readonly signal: AbortSignal }): Promise<void> {
     const { clock, logger } = this.#ports;
-    const leftMs = this.identity.notAfter.getTime() - this.connection.serverNowMs;
     const over = new AbortController();
     const inner = AbortSignal.any([signal, over.signal]);
-    const bound = clock.sleep(Math.max(0, Math.min(MAX_DRAIN_MS, leftMs)), { signal: inner });
+    const bound = clock.sleep(Math.min(MAX_DRAIN_MS, this.leftMs), { signal: inner });
     try {
       await Promise.race([this.#server.drain(QUIET_MS, { signal: inner }), bound, this.connection.ended]);
     } catch (reason) {

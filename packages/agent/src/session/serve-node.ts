@@ -98,14 +98,21 @@ async function sendStatuses(service: Service): Promise<never> {
   for (;;) {
     const report = await statuses.next({ signal });
     const { namespace, name, uid, status } = report;
+    let handover: AbortSignal | undefined;
     try {
-      await serving.exclusive(async () =>
-        serving.link.connection.request({ type: "UpdatePodStatus", namespace, name, uid, status }, "Ack", {
-          signal,
-        }),
-      );
+      await serving.exclusive(async (preempted) => {
+        handover = preempted;
+        const message = { type: "UpdatePodStatus", namespace, name, uid, status } as const;
+        const inner = AbortSignal.any([signal, preempted]);
+        return serving.link.connection.request(message, "Ack", { signal: inner });
+      });
     } catch (reason) {
       const error = RksError.from(reason);
+      if (handover?.aborted === true && !signal.aborted) {
+        // Registration reports it, too; but that may fail.
+        statuses.restore(report);
+        continue;
+      }
       if (endsConnection(error, service)) throw error;
       logger.warn("Pod status refused", { namespace, name, code: error.code, reason: error.message });
       if (!error.retryable) continue;

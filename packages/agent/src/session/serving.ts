@@ -1,4 +1,4 @@
-import type { RksError } from "@rk8s/protocol";
+import { RksError, type Clock } from "@rk8s/protocol";
 import type { NodeLink } from "./node-link.js";
 import { errorOfEnd } from "./refusal.js";
 
@@ -11,6 +11,8 @@ export class Serving {
   readonly broken: Promise<never>;
   #link: NodeLink;
   #turn: Promise<unknown> = Promise.resolve();
+  /** Of the work that has the turn. */
+  #preempt: AbortController | undefined;
   readonly #draining = new Set<Promise<void>>();
   readonly #end = new AbortController();
   readonly #fail: (error: RksError) => void;
@@ -30,19 +32,36 @@ export class Serving {
     return this.#link;
   }
 
-  /** Run work that must not be under way while the connection is replaced, nor twice at a time. */
-  async exclusive<T>(work: () => Promise<T>): Promise<T> {
-    const turn = this.#turn.then(work);
+  /**
+   * Run work that must not be under way while the connection is replaced, nor twice at a time. Its signal is aborted when it
+   * keeps a handover waiting for too long; it can be done again over the next connection.
+   */
+  async exclusive<T>(work: (preempted: AbortSignal) => Promise<T>): Promise<T> {
+    const turn = this.#turn.then(async () => {
+      const preempt = new AbortController();
+      this.#preempt = preempt;
+      return work(preempt.signal);
+    });
     this.#turn = turn.catch(() => undefined);
     return turn;
   }
 
   /**
    * Serve the node over another connection from now on, once `register` has registered it there. When that fails
-   * everything stays as it is.
+   * everything stays as it is. Exclusive work that is under way has `patienceMs` to end by itself.
    */
-  async replace(register: () => Promise<NodeLink>): Promise<void> {
+  async replace(
+    register: () => Promise<NodeLink>,
+    options: { readonly clock: Clock; readonly patienceMs: number },
+  ): Promise<void> {
+    const turnCame = new AbortController();
+    const preempt = async (): Promise<void> => {
+      await options.clock.sleep(options.patienceMs, { signal: turnCame.signal });
+      this.#preempt?.abort(new RksError("CONFLICT", "the node's connection is being replaced"));
+    };
+    preempt().catch(() => undefined);
     await this.exclusive(async () => {
+      turnCame.abort();
       const before = this.#link;
       this.#link = await register();
       this.#watch(this.#link);

@@ -4,6 +4,7 @@ import { ServerClock } from "../clock-watch/server-clock.js";
 import type { Identity } from "../identity/identity.js";
 import type { IdentityHolder } from "../identity/identity-holder.js";
 import type { PodHost, PodReport } from "../pods/pod-host.js";
+import { inTime, openInTime } from "../renewal/in-time.js";
 import type { RenewalInit } from "../renewal/keep-renewed.js";
 import type { RenewalDemand } from "../renewal/renewal-demand.js";
 import { connectNewest } from "./connect-newest.js";
@@ -80,6 +81,9 @@ const STABLE_MS = 10_000;
  * cannot serve, is left alone for longer.
  */
 const SEARCH_BACKOFF: BackoffPolicy = { ...DEFAULT_BACKOFF, capMs: 3000 };
+/** Of what is left of the certificate, how much a pause may take. */
+const PAUSE_SHARE = 1 / 8;
+const MIN_PAUSE_MS = 100;
 const NO_ANSWER: ReadonlySet<ErrorCode> = new Set(["CONNECTION_LOST", "TIMED_OUT", "UNREACHABLE"]);
 
 /**
@@ -121,7 +125,8 @@ export async function runSession(
       if (isFinalForSession(error)) throw withRemedy(error, init.holder.current.nodeName);
       last = error;
       if (readyMs >= STABLE_MS) failures = 0;
-      const delayMs = backoffMs(failures, ports.random, backoffAfter(error));
+      const leftMs = init.holder.newest.notAfter.getTime() - serverClock.nowMs;
+      const delayMs = pauseMs(backoffMs(failures, ports.random, backoffAfter(error)), leftMs);
       failures++;
       options.onState({ kind: "waiting", attempt: failures, delayMs, error, wasConnected });
       await clock.sleep(delayMs, { signal }).catch(() => undefined);
@@ -132,6 +137,11 @@ export async function runSession(
     options.onState({ kind: "stopped" });
   }
   if (broken !== undefined) throw RksError.from(broken.reason);
+}
+
+/** The pause, or a shorter one: pauses leave time for several more tries before the certificate ends. */
+function pauseMs(wantedMs: number, leftMs: number): number {
+  return Math.round(Math.min(wantedMs, Math.max(MIN_PAUSE_MS, leftMs * PAUSE_SHARE)));
 }
 
 function backoffAfter({ code }: RksError): BackoffPolicy {
@@ -182,13 +192,26 @@ async function attempt(init: SessionInit, ports: NodeLinkPorts, options: Attempt
   let readySinceMs: number | undefined;
   // A function of its own: nothing here holds on to the first connection, and to its key, when it was replaced.
   const begin = async (): Promise<Serving> => {
-    const connection = await renewal.connect(signal);
+    // With a certificate that is about to end, a try that hangs leaves time for the next one.
+    const patience = (failure: string): Parameters<typeof inTime>[1] => ({
+      leftMs: holder.newest.notAfter.getTime() - serverClock.nowMs,
+      attempt: failure,
+      clock,
+      signal,
+    });
+    const connection = await openInTime(
+      async (inner) => renewal.connect(inner),
+      patience("the control plane did not answer"),
+    );
     try {
       wasConnected = true;
       onState({ kind: "registering", remoteAddress: connection.remoteAddress });
       // Registration is about to report it all.
       statuses.clear();
-      const link = await renewal.register(connection, signal);
+      const link = await inTime(
+        async (inner) => renewal.register(connection, inner),
+        patience("the node did not register"),
+      );
       readySinceMs = clock.monotonicMs();
       onState({ kind: "ready", heartbeatIntervalMs: link.heartbeatIntervalMs, ...certificateOf(link) });
       return new Serving(link);

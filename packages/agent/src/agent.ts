@@ -191,7 +191,10 @@ class RunningAgent implements Agent {
     });
     if (joined === undefined) return;
     const { identity } = joined;
-    const holder = new IdentityHolder(identity, { keeper: this.#join.keeper });
+    const holder = new IdentityHolder(identity, {
+      keeper: this.#join.keeper,
+      onRoots: (roots) => rememberRoots(roots, this.#options.recovery?.memory),
+    });
     this.#holder = holder;
     this.#serial = identity.serialNumber;
     this.#emit({ event: joined.origin, ...describe(identity) });
@@ -233,7 +236,6 @@ class RunningAgent implements Agent {
     return {
       TrustBundle: async (message) => {
         const isNew = await holder.learnRoots(readTrustBundle(message));
-        await rememberRoots(holder.trust.roots, this.#options.recovery?.memory);
         if (isNew) this.#emit({ event: "trust", generation: message.generation });
         if (message.renew) this.renewNow("the root of its certificate goes away");
       },

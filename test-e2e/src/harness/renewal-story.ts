@@ -8,12 +8,14 @@ import { assertDone, Cluster } from "./cluster.js";
 import { eventually } from "./eventually.js";
 import { Daemon, type JsonLine, RKL } from "./process.js";
 import { transport } from "./raw-agent.js";
+import { caStatus } from "./root-rotation.js";
 
 const NODE = "worker-1";
 const POD = "ticker";
 /** A line that says how many came before it, twenty times a second, until the file STOP is made. */
 const TICKER = `i=0; while [ ! -e STOP ]; do i=$((i+1)); echo "{\\"line\\":$i}"; sleep 0.05; done`;
 const REQUEST_EVERY_MS = 100;
+const EXPECTED_EVENTS: readonly unknown[] = ["renewed", "trust", "pod"];
 
 /** What is done to the cluster. */
 export interface RenewalStory {
@@ -25,6 +27,8 @@ export interface RenewalStory {
 export interface RenewalOutcome {
   /** Certificates that the node had after its first one. */
   readonly generations: number;
+  /** Roots that were brought in meanwhile, by rks itself. */
+  readonly roots: number;
   /** Different certificates that the control plane was seen with. */
   readonly serverCertificates: number;
   readonly requests: number;
@@ -33,7 +37,7 @@ export interface RenewalOutcome {
   /** Lines of the pod's log that the follower did not get, or not in order. */
   readonly missedLines: readonly number[];
   readonly lines: number;
-  /** What the agent told besides renewals since it had registered. */
+  /** What the agent told besides renewals and new roots since it had registered. */
   readonly agentEvents: readonly JsonLine[];
   /** Whether the follower was still there at the end. */
   readonly followerLived: boolean;
@@ -66,14 +70,16 @@ export async function renewUnderFire(story: RenewalStory): Promise<RenewalOutcom
   const numbers = follower.lines.map(({ line }) => Number(line));
   const followerLived = follower.isRunning;
   const events = agent.lines.slice(heard);
+  const { roots } = await caStatus(cluster);
   return {
     generations: events.filter(({ event }) => event === "renewed").length,
+    roots: Math.max(...roots.map(({ number }) => number)) - 1,
     serverCertificates: serverSerials.size,
     requests,
     failures,
     missedLines: numbers.flatMap((line, i) => (i > 0 && line !== numbers[i - 1]! + 1 ? [line] : [])),
     lines: numbers.length,
-    agentEvents: events.filter(({ event }) => event !== "renewed" && event !== "pod"),
+    agentEvents: events.filter(({ event }) => !EXPECTED_EVENTS.includes(event)),
     followerLived,
     warnings: warningsOf(agent.stderr),
   };

@@ -7,6 +7,7 @@ import { LiveAgent } from "./live-agent.js";
 export interface CaStatus {
   readonly phase: string;
   readonly generation: number;
+  readonly roots: readonly { readonly number: number }[];
   readonly notAcknowledged: readonly string[];
   readonly withOldCertificate: readonly string[];
   readonly tokensRevoked?: number;

@@ -14,6 +14,15 @@ export interface RenewalRequest {
 /** Where a holder keeps what must outlive the process. */
 type Keeper = Pick<IdentityKeeper, "instanceId" | "keep">;
 
+interface IdentityHolderOptions {
+  readonly keeper: Keeper;
+  /**
+   * Called with the roots to trust when they may have changed. When it resolves they must outlive the host; what it
+   * rejects with keeps the change from being acknowledged.
+   */
+  readonly onRoots?: ((roots: readonly Uint8Array[]) => Promise<void>) | undefined;
+}
+
 /**
  * Who a node is while its certificates come and go: the identity in use, and what a renewal has come to, a request
  * without an answer or the next identity that was not used yet. Each step is kept before it has an effect outside: a
@@ -21,16 +30,18 @@ type Keeper = Pick<IdentityKeeper, "instanceId" | "keep">;
  */
 export class IdentityHolder implements Disposable {
   readonly #keeper: Keeper;
+  readonly #onRoots: IdentityHolderOptions["onRoots"];
   #trust: TrustedRoots;
   #current: Identity;
   #next: Identity | undefined;
   #request: RenewalRequest | undefined;
 
   /** The holder owns the identity from now on. */
-  constructor(current: Identity, options: { readonly keeper: Keeper }) {
+  constructor(current: Identity, options: IdentityHolderOptions) {
     this.#current = current;
     this.#trust = rootsOf(current);
     this.#keeper = options.keeper;
+    this.#onRoots = options.onRoots;
   }
 
   /** Random; the same for every process that goes on with this identity. */
@@ -61,13 +72,18 @@ export class IdentityHolder implements Disposable {
     return this.#trust;
   }
 
-  /** Trust these roots from now on, if they are newer. Kept when this resolves; true when something changed. */
+  /**
+   * Trust these roots from now on, if they are newer. Kept when this resolves; true when something changed.
+   * @throws what `onRoots` does: they are trusted, and not to be acknowledged yet.
+   */
   async learnRoots(heard: TrustedRoots): Promise<boolean> {
     const before = this.#trust;
     this.#trust = newerRoots(before, heard);
-    if (this.#trust === before) return false;
-    await this.#keep();
-    return true;
+    const isNew = this.#trust !== before;
+    if (isNew) await this.#keep();
+    // Also when they are known: the time before, this may have failed.
+    await this.#onRoots?.(this.#trust.roots);
+    return isNew;
   }
 
   /** The request of the renewal under way; with a new key when none is. Kept when this resolves. */
@@ -85,13 +101,19 @@ export class IdentityHolder implements Disposable {
     return this.#request;
   }
 
-  /** The request was answered by this identity, which owns the request's key now. Kept when this resolves. */
+  /**
+   * The request was answered by this identity, which owns the request's key now, and newer roots may have come with it.
+   * Kept when this resolves.
+   * @throws what `onRoots` does: the identity is kept, and can be used.
+   */
   async issued(next: Identity): Promise<void> {
     this.#request = undefined;
     this.#next?.[Symbol.dispose]();
     this.#next = next;
-    this.#trust = newerRoots(this.#trust, rootsOf(next));
+    const before = this.#trust;
+    this.#trust = newerRoots(before, rootsOf(next));
     await this.#keep();
+    if (this.#trust !== before) await this.#onRoots?.(this.#trust.roots);
   }
 
   /**

@@ -46,13 +46,33 @@ test("a control plane that was away is found within five seconds of its return",
   expect(await untilBack(agent, from)).toBeLessThan(5000);
 });
 
-test("a certificate that expires while the control plane is away ends the agent, once, with the way back", async () => {
+test("a certificate that expires while the control plane is away ends an agent without another way, once, with what helps", async () => {
   await using cluster = await Cluster.start({ certificates: { node_ttl: "6s" } });
-  const agent = await cluster.joinNode("worker-1");
+  const agent = await cluster.joinNode("worker-1", { env: { RKL_RECOVERY: "none" } });
   await kill(cluster);
 
   expect(await agent.exited).toBe(77);
   const errors = agent.lines.filter(({ event }) => event === "error");
   expect(errors).toMatchObject([{ code: "CERTIFICATE_EXPIRED" }]);
   expect(errors[0]!["suggestion"]).toContain("rks node rejoin worker-1");
+});
+
+test("an agent with a way back outlives its certificate, and comes back by itself when the control plane does", async () => {
+  await using cluster = await Cluster.start({ certificates: { node_ttl: "6s" } });
+  const grant = ["--recoveries", "1", "--recovery-window", "1h"];
+  const { token } = await cluster.mintToken(["--node", "worker-1", ...grant]);
+  const agent = cluster.startAgent("worker-1", token, { env: { RKL_RECOVERY: "none" } });
+  expect(await agent.event("recovery")).toMatchObject({ by: "grant" });
+  const [before] = await cluster.nodes();
+  await kill(cluster);
+  await agent.line(({ event, code }) => event === "reconnecting" && code === "CERTIFICATE_EXPIRED");
+
+  const from = agent.lines.length;
+  await cluster.startControlPlane();
+
+  await agent.event("recovered", from);
+  await agent.event("registered", from);
+  const [after] = await cluster.nodes();
+  expect(after).toMatchObject({ name: "worker-1", status: "Ready", joinedAt: before!.joinedAt });
+  expect(after!.certificateSerial).not.toBe(before!.certificateSerial);
 });

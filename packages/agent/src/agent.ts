@@ -3,7 +3,7 @@ import { AGENT_VERSION } from "./version.js";
 import { errorEvent, EventLog, type AgentEvent, type AgentEventBody } from "./agent-events.js";
 import { watchClocks, type ClockWatch } from "./clock-watch/clock-watch.js";
 import { formatAddress } from "./bootstrap/address.js";
-import { prepareNodeJoin, type NodeJoin } from "./bootstrap/node-join.js";
+import { prepareNodeJoin, type JoinedNode, type NodeJoin } from "./bootstrap/node-join.js";
 import type { Identity } from "./identity/identity.js";
 import { IdentityHolder } from "./identity/identity-holder.js";
 import type { IdentityStash } from "./identity/identity-stash.js";
@@ -185,12 +185,33 @@ class RunningAgent implements Agent {
 
   async #serve(pods: PodHost | undefined, signal: AbortSignal): Promise<void> {
     const facts = this.#options.facts ?? (await this.#hostFacts(pods));
-    const joined = await this.#join.obtain(this.#ports, {
+    const options = {
       signal,
-      onRetry: (attempt, delayMs, error) => this.#emitReconnecting(attempt, delayMs, error),
-    });
-    if (joined === undefined) return;
+      onRetry: (attempt: number, delayMs: number, error: RksError) =>
+        this.#emitReconnecting(attempt, delayMs, error),
+    };
+    let joined = await this.#join.obtain(this.#ports, options);
+    while (joined !== undefined) {
+      try {
+        await this.#session(joined, { pods, facts, signal });
+        return;
+      } catch (reason) {
+        const error = RksError.from(reason);
+        if (error.code !== "CERTIFICATE_EXPIRED") throw error;
+        const { nodeName } = joined.identity;
+        joined = await this.#join.comeBack(error, this.#ports, { ...options, nodeName });
+      }
+    }
+  }
+
+  /** Be the node until stopped, or until its identity is good no more. */
+  async #session(
+    joined: JoinedNode,
+    work: { readonly pods: PodHost | undefined; readonly facts: NodeFacts; readonly signal: AbortSignal },
+  ): Promise<void> {
     const { identity } = joined;
+    const { pods, facts, signal } = work;
+    this.#holder?.[Symbol.dispose]();
     const holder = new IdentityHolder(identity, {
       keeper: this.#join.keeper,
       onRoots: (roots) => rememberRoots(roots, this.#options.recovery?.memory),

@@ -107,6 +107,31 @@ export class NodeJoin implements Disposable {
     }
   }
 
+  /**
+   * The certificate ran out, and with it what the node had to renew it with. As after a reboot, a key of the machine or a
+   * grant may bring it back, with what is remembered now; while the control plane is away it is waited for. Undefined
+   * when stopped.
+   * @throws {RksError} `expired` when no way back is open; what else the node was refused with for good.
+   */
+  async comeBack(
+    expired: RksError,
+    ports: AgentPorts,
+    options: ObtainOptions & { readonly nodeName: string },
+  ): Promise<JoinedNode | undefined> {
+    const comeback = await this.#recovery.recall?.(options.nodeName);
+    if (comeback === undefined) throw expired;
+    this.#source[Symbol.dispose]();
+    this.#source = comeback;
+    if (!(await comeback.isOpen(options))) throw expired;
+    options.onRetry(1, 0, expired);
+    try {
+      return await this.obtain(ports, options);
+    } catch (reason) {
+      const error = RksError.from(reason);
+      throw error.code === "IDENTITY_LOST" ? expired : error;
+    }
+  }
+
   /** One request. A token that is refused makes way for what brings the node back without one, if there is that. */
   async #ask(ports: AgentPorts, signal: AbortSignal): Promise<Identity> {
     const source = this.#source as Enrolment | Comeback;
@@ -171,21 +196,24 @@ interface JoinRecovery {
   readonly memory: RecoveryOptions["memory"] | undefined;
   /** Undefined when nothing is known of a node of before. `refusal`: why its token was no help. */
   readonly prepareComeback: ((refusal?: RksError) => Comeback) | undefined;
+  /** The same of this node, with what is remembered at the moment of the call. Never rejects. */
+  readonly recall: ((nodeName: string) => Promise<Comeback | undefined>) | undefined;
 }
 
 async function prepareRecovery(
   { recovery, rksAddress, nodeName, joinToken }: NodeJoinOptions,
   ports: { readonly logger: Logger },
 ): Promise<JoinRecovery> {
-  if (recovery === undefined) return { memory: undefined, prepareComeback: undefined };
+  if (recovery === undefined) return { memory: undefined, prepareComeback: undefined, recall: undefined };
   const { memory, methods, machineIdSha256 } = recovery;
-  const remembered = await recallNode({ memory, nodeName, hasToken: joinToken !== undefined }, ports);
-  if (remembered === undefined) return { memory, prepareComeback: undefined };
-  return {
-    memory,
-    prepareComeback: (refusal) =>
-      Comeback.prepare({ remembered, rksAddress, methods, machineIdSha256, refusal }),
+  const init = { rksAddress, methods, machineIdSha256 };
+  const recall = async (name: string): Promise<Comeback | undefined> => {
+    const remembered = await recallNode({ memory, nodeName: name, hasToken: true }, ports);
+    return remembered && Comeback.prepare({ remembered, ...init });
   };
+  const remembered = await recallNode({ memory, nodeName, hasToken: joinToken !== undefined }, ports);
+  if (remembered === undefined) return { memory, prepareComeback: undefined, recall };
+  return { memory, prepareComeback: (refusal) => Comeback.prepare({ remembered, ...init, refusal }), recall };
 }
 
 /** A stash that another version has filled, and that cannot be read here, is as good as none. */

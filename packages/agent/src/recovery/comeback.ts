@@ -70,6 +70,14 @@ export class Comeback implements Disposable {
     return this.#init.remembered.nodeName;
   }
 
+  /** Whether any way back may work, as far as this side knows: a key of the machine that can be used, or a grant. */
+  async isOpen({ signal }: { readonly signal: AbortSignal | undefined }): Promise<boolean> {
+    if (this.#init.remembered.grantsLeft > 0) return true;
+    for (const method of this.#init.methods)
+      if ((await method.problem({ signal })) === undefined) return true;
+    return false;
+  }
+
   /**
    * Try every way back once. The identity owns the new key.
    * @throws {RksError} IDENTITY_LOST when none is open, with the reason of each; NODE_BANNED, IDENTITY_CLONED and what

@@ -1,12 +1,13 @@
 import { expect, test } from "vitest";
 import { renewUnderFire } from "./harness/renewal-story.js";
 
-const LIFETIMES = { node_ttl: "10s", server_ttl: "10s" };
+const LIFETIMES = { node_ttl: "10s", server_ttl: "10s", root_ttl: "60s", root_rotation: "auto" };
 
-test("a log stream and ten requests a second stay open while certificates of ten seconds come and go", async () => {
+test("a log stream and ten requests a second stay open while certificates of ten seconds and a root of a minute come and go", async () => {
   const outcome = await renewUnderFire({ certificates: LIFETIMES, seconds: 40 });
 
   expect(outcome.generations).toBeGreaterThanOrEqual(4);
+  expect(outcome.roots).toBeGreaterThanOrEqual(1);
   expect(outcome.serverCertificates).toBeGreaterThanOrEqual(4);
   expect(outcome.failures).toEqual([]);
   expect(outcome.requests).toBeGreaterThan(200);

@@ -89,7 +89,8 @@ async function lookAtRoot(folder: VaultFolder, nowMs: number): Promise<Found<voi
       "CERTIFICATE_EXPIRED",
       `the root certificate expired at ${new Date(to).toISOString()}`,
       {
-        suggestion: "Make a new root and let the nodes join again.",
+        suggestion:
+          "Set certificates.root_rotation to auto and start rks again; then `rks node rejoin NAME` for each node.",
       },
     );
   }

@@ -321,7 +321,8 @@ export class ClusterCa implements Backend {
     if (now >= notAfter) {
       const date = new Date(notAfter).toISOString();
       throw new RksError("CERTIFICATE_EXPIRED", `the cluster's root certificate expired at ${date}`, {
-        suggestion: "Make a new root and let the nodes join again.",
+        suggestion:
+          "Set certificates.root_rotation to auto and start rks again; then `rks node rejoin NAME` for each node.",
       });
     }
     let issued: IssuedCertificate;

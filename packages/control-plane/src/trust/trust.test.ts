@@ -41,10 +41,12 @@ test("a live node is told of every change, and what it acknowledges is on record
   const node = await cluster.registeredNode("worker-1");
   const old = cluster.ca.root;
   await take(cluster, "prepare");
+  expect(cluster.cluster.figures()).toMatchObject({ trustGeneration: 1, nodesBehindTrust: 1 });
   const bundle = await bundleOf(node);
   expect(bundle).toMatchObject({ generation: 1, renew: false });
   expect(bundle.bundle).toEqual([old, cluster.ca.trust().bundle[1]]);
   await acknowledged(cluster, "worker-1", 1);
+  expect(cluster.cluster.figures().nodesBehindTrust).toBe(0);
   expect(await cluster.cluster.ca.status()).toMatchObject({ phase: "prepared", notAcknowledged: [] });
 
   await take(cluster, "activate");

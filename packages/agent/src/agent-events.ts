@@ -28,6 +28,8 @@ export type AgentEventBody =
       readonly renewAt: string;
       /** By how much this host's clock is ahead of the control plane's, behind it when negative. */
       readonly clockSkewSeconds: number;
+      /** Of the certificate: 0 at the node's first join; left out when the control plane does not say. */
+      readonly generation?: number;
     }
   /** The node goes on with a new certificate and a new key; nothing else has changed. */
   | {
@@ -37,6 +39,8 @@ export type AgentEventBody =
       readonly notAfter: string;
       readonly renewAt: string;
       readonly clockSkewSeconds: number;
+      /** Of the certificate: 0 at the node's first join; left out when the control plane does not say. */
+      readonly generation?: number;
     }
   /** Other roots are trusted from now on. */
   | { readonly event: "trust"; readonly generation: number }

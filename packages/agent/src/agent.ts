@@ -324,13 +324,19 @@ function describe(identity: Identity): { node: string; serial: string; notAfter:
   };
 }
 
-function describeInUse({
-  identity,
-  renewAt,
-  clockSkewMs,
-}: CertificateInUse): ReturnType<typeof describe> & { renewAt: string; clockSkewSeconds: number } {
-  const clockSkewSeconds = Math.round(clockSkewMs / 100) / 10;
-  return { ...describe(identity), renewAt: renewAt.toISOString(), clockSkewSeconds };
+function describeInUse({ identity, generation, renewAt, clockSkewMs }: CertificateInUse): ReturnType<
+  typeof describe
+> & {
+  renewAt: string;
+  clockSkewSeconds: number;
+  generation?: number;
+} {
+  return {
+    ...describe(identity),
+    renewAt: renewAt.toISOString(),
+    clockSkewSeconds: Math.round(clockSkewMs / 100) / 10,
+    ...(generation === undefined ? {} : { generation }),
+  };
 }
 
 function podEvent(report: PodReport): AgentEventBody {

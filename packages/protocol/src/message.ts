@@ -151,6 +151,8 @@ export const MESSAGE_SCHEMAS = {
     heartbeatIntervalSeconds: z.number().min(0.1).max(3600),
     heartbeatGraceSeconds: z.number().min(0.1).max(86_400),
     serverTime: timestamp,
+    /** Of the certificate that the node is connected with: 0 at its first join, one more with each that took its place. */
+    certificateGeneration: z.number().int().min(0).optional(),
   }),
 
   /** Node → rks every heartbeat interval. Answered by `Ack`. */

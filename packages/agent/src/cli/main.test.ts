@@ -499,6 +499,7 @@ const STATUS: AgentStatus = {
   rksAddress: "127.0.0.1:50051",
   serial: "01",
   notAfter: "2026-01-01T00:00:00Z",
+  generation: 3,
   renewAt: null,
   clockSkewSeconds: -1.5,
   lastError: null,

@@ -8,6 +8,8 @@ export const agentStatus = z.object({
   rksAddress: z.string(),
   serial: z.string().nullable(),
   notAfter: z.string().nullable(),
+  /** Which of the node's certificates this is, from 0; null before the registration. */
+  generation: z.number().nullable(),
   /** When the certificate will be renewed. */
   renewAt: z.string().nullable(),
   /** By how much this host's clock was ahead of the control plane's at the last registration or renewal. */
@@ -31,8 +33,8 @@ export type AgentStatus = z.output<typeof agentStatus>;
 /** The status after an event. */
 export function afterEvent(status: AgentStatus, event: AgentEvent): AgentStatus {
   if (event.event === "renewed") {
-    const { serial, notAfter, renewAt, clockSkewSeconds } = event;
-    return { ...status, serial, notAfter, renewAt, clockSkewSeconds };
+    const { serial, notAfter, renewAt, clockSkewSeconds, generation = null } = event;
+    return { ...status, serial, notAfter, renewAt, clockSkewSeconds, generation };
   }
   if (event.event === "recovery") {
     const { crash = "no", upgrade = "no" } = status.survives ?? {};
@@ -52,6 +54,7 @@ export function afterEvent(status: AgentStatus, event: AgentEvent): AgentStatus 
       serial,
       notAfter,
       renewAt: event.event === "registered" ? event.renewAt : null,
+      generation: event.event === "registered" ? (event.generation ?? null) : null,
       clockSkewSeconds: event.event === "registered" ? event.clockSkewSeconds : status.clockSkewSeconds,
     };
   }

@@ -26,6 +26,18 @@ test.each<{ event: AgentEventBody; text: string }>([
     text: `renewed: certificate 02 valid until ${time}`,
   },
   {
+    event: {
+      event: "renewed",
+      node: "n",
+      serial: "02",
+      notAfter: time,
+      renewAt: time,
+      clockSkewSeconds: 0,
+      generation: 7,
+    },
+    text: `renewed: certificate 02, generation 7, valid until ${time}`,
+  },
+  {
     event: { event: "clock", pausedSeconds: 0, shiftedSeconds: -600 },
     text: "time did not pass as it should: the process stood still for 0 s, the clock moved by -600 s; renewing",
   },

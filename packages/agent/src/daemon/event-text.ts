@@ -16,7 +16,8 @@ const TEXTS: Texts = {
   recovery: ({ node, by }) => WAYS_BACK[by](node),
   connected: ({ rksAddress }) => `connected to ${rksAddress} by mutual TLS`,
   registered: ({ node }) => `registered as ${node}: the node is in service`,
-  renewed: ({ serial, notAfter }) => `renewed: certificate ${serial} valid until ${notAfter}`,
+  renewed: ({ serial, notAfter, generation }) =>
+    `renewed: certificate ${serial}${generation === undefined ? "" : `, generation ${generation},`} valid until ${notAfter}`,
   trust: ({ generation }) => `trusts the cluster's roots of generation ${generation}`,
   clock: ({ pausedSeconds, shiftedSeconds }) =>
     `time did not pass as it should: the process stood still for ${pausedSeconds} s, the clock moved by ${shiftedSeconds} s; renewing`,

@@ -76,6 +76,7 @@ async function runLocked(init: DaemonInit, options: DaemonOptions): Promise<void
     rksAddress: init.rksAddress,
     serial: null,
     notAfter: null,
+    generation: null,
     renewAt: null,
     clockSkewSeconds: null,
     lastError: null,

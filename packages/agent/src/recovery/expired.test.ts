@@ -50,8 +50,13 @@ test("a certificate that runs out while the control plane is away is got again w
   expect(code).toBe("UNREACHABLE");
   await rks.listen();
   await pause(clock, delaySeconds * 1000);
-  const events = names(await until("registered")).filter((name) => name !== "recovery");
-  expect(events).toEqual(["recovered", "connected", "registered"]);
+  const events = await until("registered");
+  expect(names(events).filter((name) => name !== "recovery")).toEqual([
+    "recovered",
+    "connected",
+    "registered",
+  ]);
+  expect(events.at(-1)).toMatchObject({ generation: 1 });
   expect(rks.requests.find(({ type }) => type === "CertificateRecover")).toMatchObject({ sequence: 3 });
   const instances = rks.requests.flatMap((message) =>
     message.type === "RegisterNode" ? [message.instanceId] : [],

@@ -50,7 +50,7 @@ test("at two thirds of its lifetime a certificate is renewed inside the session,
   const notAfter = new Date(clock.now() + LIFETIME_MS).toISOString();
   const renewAt = new Date(clock.now() + DUE_MS).toISOString();
   const { current: serial } = rks.serialsOf(NODE);
-  expect(events[0]).toMatchObject({ node: NODE, serial, notAfter, renewAt });
+  expect(events[0]).toMatchObject({ node: NODE, serial, notAfter, renewAt, generation: 1 });
   expect(typesOf(rks)).toEqual(["CertificateRenew", "Hello", "RegisterNode"]);
   const [, old, renewed] = rks.connections;
   expect(renewed!.peerCertificates).not.toEqual(old!.peerCertificates);

@@ -1,4 +1,4 @@
-import { LIMITS, RksError, type NodeStatus } from "@rk8s/protocol";
+import { LIMITS, RksError, type Message, type NodeStatus } from "@rk8s/protocol";
 import type { Identity } from "../identity/identity.js";
 import type { PodHost } from "../pods/pod-host.js";
 import type { AgentPorts } from "../ports.js";
@@ -42,6 +42,8 @@ export class NodeLink {
   readonly identity: Identity;
   readonly heartbeatIntervalMs: number;
   readonly heartbeatTimeoutMs: number;
+  /** Which of the node's certificates this is, counted from 0; undefined when the control plane does not say. */
+  readonly certificateGeneration: number | undefined;
   readonly #ports: NodeLinkPorts;
   readonly #server: RequestServer;
   readonly #end = new AbortController();
@@ -49,7 +51,7 @@ export class NodeLink {
 
   private constructor(
     open: { readonly connection: RksConnection; readonly identity: Identity },
-    terms: { readonly heartbeatIntervalSeconds: number; readonly heartbeatGraceSeconds: number },
+    terms: Message<"Registered">,
     init: NodeLinkInit,
     ports: NodeLinkPorts,
   ) {
@@ -57,6 +59,7 @@ export class NodeLink {
     this.identity = open.identity;
     this.heartbeatIntervalMs = terms.heartbeatIntervalSeconds * 1000;
     this.heartbeatTimeoutMs = Math.min(LIMITS.requestTimeoutMs, terms.heartbeatGraceSeconds * 1000);
+    this.certificateGeneration = terms.certificateGeneration;
     this.#renewalPoint = renewalPoint(ports.random);
     this.#ports = ports;
     this.#server = new RequestServer(init.handlers, {

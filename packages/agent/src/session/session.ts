@@ -37,6 +37,8 @@ export interface SessionInit {
 /** What the control plane knows the node by. */
 export interface CertificateInUse {
   readonly identity: Identity;
+  /** Counted from 0 at the node's first join; undefined when the control plane does not say. */
+  readonly generation: number | undefined;
   /** By how much this host's clock is ahead of the control plane's, behind it when negative. */
   readonly clockSkewMs: number;
   /** When it is renewed, by this host's clock. */
@@ -168,8 +170,14 @@ async function attempt(init: SessionInit, ports: NodeLinkPorts, options: Attempt
   const { clock, logger } = ports;
   const { signal, statuses, moved, serverClock, onState, onRenewed } = options;
   const linkInit = { ...init, instanceId: holder.instanceId, moved };
-  const certificateOf = ({ identity, connection, renewsInMs }: NodeLink): CertificateInUse => ({
+  const certificateOf = ({
     identity,
+    connection,
+    certificateGeneration: generation,
+    renewsInMs,
+  }: NodeLink): CertificateInUse => ({
+    identity,
+    generation,
     clockSkewMs: connection.clockSkewMs,
     renewAt: new Date(clock.now() + renewsInMs),
   });

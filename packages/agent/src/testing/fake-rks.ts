@@ -48,6 +48,7 @@ export interface FakeRksInit {
 /** The certificates of a node, as the control plane counts them. */
 interface CountedCertificates {
   current: Message<"Certificate">;
+  generation: number;
   next?: Message<"Certificate">;
 }
 
@@ -184,7 +185,14 @@ export class FakeRks implements AsyncDisposable {
     if (message.type === "CertificateRecover") return this.recover(message);
     if (message.type === "RegisterNode") {
       const heartbeatIntervalSeconds = this.#init.heartbeatIntervalSeconds ?? 10;
-      return { type: "Registered", heartbeatIntervalSeconds, heartbeatGraceSeconds: 40, serverTime };
+      const certificateGeneration = this.#countedOf(connection)?.generation ?? 0;
+      return {
+        type: "Registered",
+        heartbeatIntervalSeconds,
+        heartbeatGraceSeconds: 40,
+        serverTime,
+        certificateGeneration,
+      };
     }
     return message.type === "ListNodes" ? { type: "NodeList", nodes: [] } : { type: "Ack" };
   }
@@ -210,7 +218,7 @@ export class FakeRks implements AsyncDisposable {
     const name = isNode ? (message.nodeName ?? this.#init.tokenName ?? commonName) : message.tokenId;
     if (name === undefined) return refusal("NODE_NAME_INVALID");
     const answer = this.certificateFor(message.csr, { name, kind: message.role });
-    if (isNode) this.#certificates.set(name, { current: answer });
+    if (isNode) this.#certificates.set(name, { current: answer, generation: 0 });
     return answer;
   }
 
@@ -247,7 +255,8 @@ export class FakeRks implements AsyncDisposable {
   /** Sign the request of a node that has come back; its proof is not looked at. */
   recover({ csr, nodeName }: Message<"CertificateRecover">): RksMessage {
     const answer = this.certificateFor(csr, { name: nodeName, kind: "node" });
-    this.#certificates.set(nodeName, { current: answer });
+    const before = this.#certificates.get(nodeName)?.generation ?? -1;
+    this.#certificates.set(nodeName, { current: answer, generation: before + 1 });
     return answer;
   }
 
@@ -260,6 +269,7 @@ export class FakeRks implements AsyncDisposable {
     if (next !== undefined && next.serialNumber === serial) {
       counted.current = next;
       delete counted.next;
+      counted.generation++;
     }
     return counted.current.serialNumber === serial ? undefined : refusal("CERTIFICATE_REVOKED");
   }

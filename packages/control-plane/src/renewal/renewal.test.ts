@@ -68,6 +68,14 @@ test("the first use of the next certificate makes it the current one and revokes
   );
 });
 
+test("a registration is told the generation of its certificate", async () => {
+  await using cluster = await aCluster();
+  const node = await cluster.registeredNode(NAME);
+  expect(await node.register()).toMatchObject({ certificateGeneration: 0 });
+  const renewed = await use(cluster, await node.renew());
+  expect(await renewed.register()).toMatchObject({ certificateGeneration: 1 });
+});
+
 test("connecting with the next certificate without Hello uses nothing", async () => {
   await using cluster = await aCluster();
   const node = await cluster.registeredNode(NAME);

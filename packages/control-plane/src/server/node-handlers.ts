@@ -16,7 +16,7 @@ export const answerRegisterNode: Handler<"RegisterNode"> = async (services, exch
   }
   session.chargeChange();
   // A connection that was opened before a newer certificate came into use must not take the node back.
-  await services.promotion.use(session.nodeName, session.certificate);
+  const certificateGeneration = await services.promotion.use(session.nodeName, session.certificate);
   await nodes.claim(session, message.instanceId);
   const { nodeName, certificate } = session;
   await services.recoveryEnrolment.registered({
@@ -45,6 +45,7 @@ export const answerRegisterNode: Handler<"RegisterNode"> = async (services, exch
     heartbeatIntervalSeconds: services.heartbeatIntervalSeconds,
     heartbeatGraceSeconds: services.heartbeatGraceSeconds,
     serverTime: new Date(clock.now()).toISOString(),
+    certificateGeneration,
   };
 };
 

@@ -103,11 +103,11 @@ export const arbitraryMessageOf: { readonly [T in MessageType]: fc.Arbitrary<Mes
       clockSkewSeconds: fc.double({ min: -1e10, max: 1e10, noNaN: true }),
     },
   ),
-  Registered: message("Registered", {
-    heartbeatIntervalSeconds: seconds,
-    heartbeatGraceSeconds: seconds,
-    serverTime: anyTimestamp,
-  }),
+  Registered: message(
+    "Registered",
+    { heartbeatIntervalSeconds: seconds, heartbeatGraceSeconds: seconds, serverTime: anyTimestamp },
+    { certificateGeneration: fc.nat() },
+  ),
   Heartbeat: message("Heartbeat", { status: anyNodeStatus }),
   RenewalRequired: message("RenewalRequired", { reason: anyText(0, 256) }),
   UpdatePodStatus: message("UpdatePodStatus", podReport),

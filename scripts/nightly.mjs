@@ -5,6 +5,7 @@
  *   power-loss  pull the plug of a disk while nodes join (needs root on Linux)
  *   process-death  kill an agent twenty times, also while it renews
  *   renewal     ten minutes of certificates that live ten seconds
+ *   bad-networks  cut a node off for a minute
  *   node        every test under the newest Node 22 and 24 (needs the npm registry)
  * Stops at the first failure and shows what vitest said.
  */
@@ -26,6 +27,7 @@ const PARTS = {
   "power-loss": powerLoss,
   "process-death": processDeath,
   renewal,
+  "bad-networks": badNetworks,
   node: otherNodes,
 };
 
@@ -76,6 +78,10 @@ function processDeath() {
 
 function renewal() {
   nightly("renewal");
+}
+
+function badNetworks() {
+  nightly("bad-networks");
 }
 
 /** One suite of test-e2e/nightly. */

@@ -74,8 +74,8 @@ export async function killAgainAndAgain(kills: number): Promise<DeathOutcome> {
   };
 }
 
-/** A pod that runs for long; returns since when. */
-async function runPod(cluster: Cluster): Promise<string | undefined> {
+/** Start a pod that runs for long; returns since when it does. */
+export async function runPod(cluster: Cluster): Promise<string | undefined> {
   const metadata = { namespace: "default", name: "sleeper", labels: {}, annotations: {} };
   const container = { name: "main", command: ["sleep", "1000"] };
   const pod = { apiVersion: "v1", kind: "Pod", metadata, spec: { containers: [container] } };

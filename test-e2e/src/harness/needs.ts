@@ -9,6 +9,7 @@ const AVAILABLE = {
   curl: () => runs("curl", ["--version"]),
   hvac: () => runs("/usr/bin/python3", ["-c", "import hvac"]),
   ansible: () => runs("ansible-playbook", ["--version"]),
+  faketime: () => runs("faketime", ["-f", "+1s", "true"]),
   strace: () => runs("strace", ["-f", "true"]),
   "mkfs.ext4": () => runs("mkfs.ext4", ["-V"]),
   "loop mounts": () =>

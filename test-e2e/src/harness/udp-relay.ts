@@ -6,6 +6,10 @@ const MAX_RECORDED = 200;
 
 /** A UDP relay on loopback in front of an rks, whose network does what the test says. */
 export class UdpRelay implements AsyncDisposable {
+  /** How long a datagram is on its way, in each direction; milliseconds. */
+  delayMs = 0;
+  /** Share of the datagrams that vanish, in each direction; 1 is a partition. */
+  loss = 0;
   /** While true what rks sends does not arrive. */
   swallowsAnswers = false;
   /** How many datagrams of each client arrive; the others do not. */
@@ -16,6 +20,8 @@ export class UdpRelay implements AsyncDisposable {
   readonly #front: Socket;
   readonly #target: { readonly host: string; readonly port: number };
   readonly #backs = new Map<number, Socket>();
+  readonly #forgotten: Socket[] = [];
+  readonly #underWay = new Set<NodeJS.Timeout>();
   readonly #fromClient = new Map<number, number>();
   readonly #arrivals = new Set<() => void>();
   #held: (() => void)[] | undefined;
@@ -60,6 +66,12 @@ export class UdpRelay implements AsyncDisposable {
     while (this.#backs.size < count) await new Promise<void>((resolve) => this.#arrivals.add(resolve));
   }
 
+  /** Forget which client has which port, as a NAT does: rks sees other ones from now on, and nothing comes to the old. */
+  rebind(): void {
+    this.#forgotten.push(...this.#backs.values());
+    this.#backs.clear();
+  }
+
   /** Let through what was held, in the order in which it came. */
   release(): void {
     const held = this.#held ?? [];
@@ -68,7 +80,8 @@ export class UdpRelay implements AsyncDisposable {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    const sockets = [this.#front, ...this.#backs.values()];
+    for (const timer of this.#underWay) clearTimeout(timer);
+    const sockets = [this.#front, ...this.#backs.values(), ...this.#forgotten];
     await Promise.all(sockets.map((socket) => new Promise<void>((resolve) => socket.close(() => resolve()))));
   }
 
@@ -80,8 +93,18 @@ export class UdpRelay implements AsyncDisposable {
     if (count > this.maxFromClient) return;
     const { host, port } = this.#target;
     const send = (): void => back.send(datagram, port, host);
-    if (this.#held === undefined) send();
+    if (this.#held === undefined) this.#travel(send);
     else this.#held.push(send);
+  }
+
+  #travel(arrive: () => void): void {
+    if (Math.random() < this.loss) return;
+    if (this.delayMs === 0) return arrive();
+    const timer = setTimeout(() => {
+      this.#underWay.delete(timer);
+      arrive();
+    }, this.delayMs);
+    this.#underWay.add(timer);
   }
 
   /** One socket a client, so that rks sees as many peers as there are. */
@@ -92,7 +115,8 @@ export class UdpRelay implements AsyncDisposable {
     // Nothing listens there while rks is being restarted.
     back.on("error", () => undefined);
     back.on("message", (datagram) => {
-      if (!this.swallowsAnswers) this.#front.send(datagram, clientPort, "127.0.0.1");
+      if (this.swallowsAnswers || this.#backs.get(clientPort) !== back) return;
+      this.#travel(() => this.#front.send(datagram, clientPort, "127.0.0.1"));
     });
     this.#backs.set(clientPort, back);
     for (const wake of this.#arrivals) wake();

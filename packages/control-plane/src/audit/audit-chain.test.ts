@@ -299,7 +299,7 @@ test("a write that failed leaves no hole, also when what it left can be cut off 
   vi.spyOn(handles, "write").mockImplementationOnce(async function (this: typeof any, bytes: unknown) {
     await this.writev([bytes as Uint8Array]);
     throw new Error("no space");
-  } as never);
+  });
   vi.spyOn(handles, "truncate").mockRejectedValueOnce(new Error("no more"));
   await expect(log.intent({ operation: "b", actor: "test" })).rejects.toMatchObject({
     code: "AUDIT_UNWRITABLE",

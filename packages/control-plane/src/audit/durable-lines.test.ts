@@ -52,7 +52,7 @@ function failAfterWriting(times: number): { restore(): void } {
     write.mockImplementationOnce(async function (this: FileHandle, bytes: unknown) {
       await this.writev([bytes as Uint8Array]);
       throw noSpace;
-    } as never);
+    });
   }
   return { restore: () => write.mockRestore() };
 }

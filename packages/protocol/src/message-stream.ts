@@ -55,7 +55,17 @@ export class MessageStream {
     }
   }
 
-  /** Say that nothing more will be sent. */
+  /**
+   * Say that the bytes are over and nothing more will be sent: with an empty frame, so that the end never travels
+   * alone. A QUIC library may forget a stream as soon as all of its data has arrived; an end that gets lost then is
+   * never sent again. @throws {RksError} as `Stream.write`.
+   */
+  async endBytes(options: CallOptions = {}): Promise<void> {
+    await this.#stream.write(encodeFrame("bytes", NOTHING), options);
+    this.end();
+  }
+
+  /** Say that nothing more will be sent; at once after the last message, so that both travel together. Idempotent. */
   end(): void {
     this.#stream.end();
   }

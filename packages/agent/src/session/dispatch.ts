@@ -129,7 +129,10 @@ export class RequestServer {
           await messages.send({ type: "LogsMoved", resume }, { signal }).catch(() => undefined);
           return true;
         } else {
-          if (chunk.done === true) return false;
+          if (chunk.done === true) {
+            await messages.endBytes({ signal });
+            return false;
+          }
           await messages.sendBytes(chunk.value, { signal });
           next = chunks.next();
         }

@@ -53,6 +53,7 @@ export class LogRelay {
         if (link === before) throw new RksError("MESSAGE_UNEXPECTED", "the node moved logs to nowhere");
         moved = await this.#copy(link, { ...first, resume: moved.resume }, operator, options);
       }
+      await operator.endBytes(options);
     } finally {
       this.#relays -= 1;
     }

@@ -1,14 +1,15 @@
+import { Bell } from "../bell.js";
 import type { PodReport } from "./pod-host.js";
 
 /** Reports that nobody has read yet, the newest per pod: never more than there are pods. */
 export class StatusChanges {
   readonly #unread = new Map<string, PodReport>();
-  #wake: (() => void) | undefined;
+  readonly #bell = new Bell();
   #hasReader = false;
 
   push(report: PodReport): void {
     this.#unread.set(report.uid, report);
-    this.#wake?.();
+    this.#bell.ring();
   }
 
   /** Drop what is unread of a pod that is gone. */
@@ -25,7 +26,7 @@ export class StatusChanges {
       while (!signal.aborted) {
         const [first] = this.#unread;
         if (first === undefined) {
-          await this.#more(signal);
+          await this.#bell.wait(signal);
         } else {
           this.#unread.delete(first[0]);
           yield first[1];
@@ -34,17 +35,5 @@ export class StatusChanges {
     } finally {
       this.#hasReader = false;
     }
-  }
-
-  async #more(signal: AbortSignal): Promise<void> {
-    await new Promise<void>((resolve) => {
-      const wake = (): void => {
-        signal.removeEventListener("abort", wake);
-        this.#wake = undefined;
-        resolve();
-      };
-      this.#wake = wake;
-      signal.addEventListener("abort", wake, { once: true });
-    });
   }
 }

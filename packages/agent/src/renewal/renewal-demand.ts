@@ -1,15 +1,17 @@
+import { Bell } from "../bell.js";
+
 /**
  * Demands to renew a certificate before its time: by the control plane, by a change of trust, after a sleep of the
  * host. Any number of them before a renewal begins are one.
  */
 export class RenewalDemand {
   #reason: string | undefined;
-  #wake: (() => void) | undefined;
+  readonly #bell = new Bell();
 
   /** Renew as soon as there is a connection. */
   renewNow(reason: string): void {
     this.#reason ??= reason;
-    this.#wake?.();
+    this.#bell.ring();
   }
 
   /** A renewal begins, which serves what was demanded so far. */
@@ -22,15 +24,7 @@ export class RenewalDemand {
     for (;;) {
       signal.throwIfAborted();
       if (this.#reason !== undefined) return this.#reason;
-      await new Promise<void>((resolve) => {
-        const wake = (): void => {
-          signal.removeEventListener("abort", wake);
-          this.#wake = undefined;
-          resolve();
-        };
-        this.#wake = wake;
-        signal.addEventListener("abort", wake, { once: true });
-      });
+      await this.#bell.wait(signal);
     }
   }
 }

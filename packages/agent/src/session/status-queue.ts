@@ -1,3 +1,4 @@
+import { Bell } from "../bell.js";
 import type { PodReport } from "../pods/pod-host.js";
 
 /**
@@ -6,13 +7,13 @@ import type { PodReport } from "../pods/pod-host.js";
  */
 export class StatusQueue {
   readonly #reports = new Map<string, PodReport>();
-  #wake: (() => void) | undefined;
+  readonly #bell = new Bell();
 
   add(report: PodReport): void {
     const key = keyOf(report);
     this.#reports.delete(key);
     this.#reports.set(key, report);
-    this.#wake?.();
+    this.#bell.ring();
   }
 
   /** Take back a report that `next` gave and that did not get through, unless there is a newer one by now. */
@@ -35,21 +36,8 @@ export class StatusQueue {
         this.#reports.delete(first[0]);
         return first[1];
       }
-      await this.#added(signal);
+      await this.#bell.wait(signal);
     }
-  }
-
-  /** Resolves with the next report or the signal. */
-  async #added(signal: AbortSignal): Promise<void> {
-    await new Promise<void>((resolve) => {
-      const wake = (): void => {
-        signal.removeEventListener("abort", wake);
-        this.#wake = undefined;
-        resolve();
-      };
-      this.#wake = wake;
-      signal.addEventListener("abort", wake, { once: true });
-    });
   }
 }
 

@@ -10,7 +10,6 @@ import {
 } from "@rk8s/protocol";
 import { assertRequestFor, createCertificateRequest } from "../identity/csr.js";
 import type { Identity } from "../identity/identity.js";
-import { signJoinProof } from "../identity/join-proof.js";
 import { KeyPair } from "../identity/key-pair.js";
 import {
   assertPinnedRoot,
@@ -21,6 +20,7 @@ import {
 import type { AgentPorts } from "../ports.js";
 import { parseRksAddress } from "./address.js";
 import { readCertificateAnswer } from "./certificate-answer.js";
+import { joinApplication } from "./join-application.js";
 import { openConnection } from "./open-connection.js";
 
 export interface EnrolmentOptions extends TrustOptions {
@@ -80,25 +80,9 @@ export class Enrolment implements Disposable {
     const roots = this.#init.roots ?? [await this.#fetchPinnedRoot(ports, signal)];
     const opened = await openConnection({ address, roots }, { ports, signal });
     await using connection = opened.connection;
-    const proof = signJoinProof(token, {
-      alpn: ALPN,
-      hello: opened.helloBody,
-      welcome: opened.welcomeBody,
-      serverLeafSpki: opened.serverLeaf.spki,
-      csr,
-      nodeName: nodeName ?? "",
-      role,
-    });
     const { message, body } = await request(
       connection,
-      {
-        type: "CertificateSign",
-        tokenId: token.id,
-        role,
-        csr,
-        ...(nodeName === undefined ? {} : { nodeName }),
-        proof,
-      },
+      { type: "CertificateSign", ...joinApplication(opened, this.#init) },
       "Certificate",
       { clock: ports.clock, signal },
     );

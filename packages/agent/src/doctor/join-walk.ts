@@ -14,9 +14,9 @@ import {
 } from "@rk8s/protocol";
 import { assertServerLeaf, parseCertificate, type Certificate } from "@rk8s/x509";
 import { formatAddress, parseRksAddress } from "../bootstrap/address.js";
+import { joinApplication } from "../bootstrap/join-application.js";
 import { openConnection, type OpenedConnection } from "../bootstrap/open-connection.js";
 import { createCertificateRequest } from "../identity/csr.js";
-import { signJoinProof } from "../identity/join-proof.js";
 import { KeyPair } from "../identity/key-pair.js";
 import {
   assertPinnedRoot,
@@ -197,21 +197,9 @@ async function mayJoin(
   const csr = createCertificateRequest(keyPair, { commonName });
   const opened = await openConnection(init, { ports, signal });
   await using connection = opened.connection;
-  const proof = signJoinProof(token!, {
-    alpn: ALPN,
-    hello: opened.helloBody,
-    welcome: opened.welcomeBody,
-    serverLeafSpki: opened.serverLeaf.spki,
-    csr,
-    nodeName: nodeName ?? "",
-    role,
-  });
-  const name = nodeName === undefined ? {} : { nodeName };
+  const application = joinApplication(opened, { token: token!, role, csr, nodeName });
   try {
-    await request(connection, { type: "CheckJoin", tokenId: token!.id, role, csr, ...name, proof }, "Ack", {
-      clock: ports.clock,
-      signal,
-    });
+    await request(connection, { type: "CheckJoin", ...application }, "Ack", { clock: ports.clock, signal });
   } catch (reason) {
     const error = RksError.from(reason);
     if (error.code !== "MESSAGE_UNKNOWN") throw error;

@@ -1,5 +1,13 @@
 import { socketAnswers, systemClock } from "@rk8s/host";
-import { type Clock, type Logger, RksError, type Secret, silentLogger, type Transport } from "@rk8s/protocol";
+import {
+  aborted,
+  type Clock,
+  type Logger,
+  RksError,
+  type Secret,
+  silentLogger,
+  type Transport,
+} from "@rk8s/protocol";
 import { createQuicTransport } from "@rk8s/quic";
 import type { ChainHead } from "./audit/chain-link.js";
 import { formatHostPort } from "./config/address.js";
@@ -242,9 +250,7 @@ export class ControlPlane implements OperatorApi, AsyncDisposable {
   /** Wait until `signal` is aborted. @throws whatever broke serving in between. */
   async run(signal: AbortSignal): Promise<void> {
     const either = AbortSignal.any([signal, this.#failure.signal]);
-    if (!either.aborted) {
-      await new Promise<void>((resolve) => either.addEventListener("abort", () => resolve(), { once: true }));
-    }
+    await aborted(either);
     if (this.#failure.signal.aborted) throw RksError.from(this.#failure.signal.reason);
   }
 

@@ -1,3 +1,4 @@
+export { aborted } from "./aborted.js";
 export { decodeBase64Url, encodeBase64Url } from "./base64url.js";
 export { concatBytes, equalBytes, fromHex, fromUtf8, hex, utf8 } from "./bytes.js";
 export type { Clock, SleepOptions } from "./clock.js";

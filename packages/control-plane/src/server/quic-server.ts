@@ -1,4 +1,5 @@
 import {
+  aborted,
   ALPN,
   CLOSE_CODES,
   type Credentials,
@@ -98,11 +99,4 @@ async function acceptAll(listener: Listener, ports: ConnectionPorts): Promise<vo
     active.add(done);
   }
   await Promise.all(active);
-}
-
-async function aborted(signal: AbortSignal): Promise<void> {
-  if (signal.aborted) return;
-  await new Promise<void>((resolve) => {
-    signal.addEventListener("abort", () => resolve(), { once: true });
-  });
 }

@@ -2,6 +2,7 @@ import { systemClock } from "@rk8s/host";
 import type { CliIo } from "@rk8s/host/cli-io";
 import { failure, type Finding, reportFindings } from "@rk8s/host/diagnosis";
 import { silentLogger } from "@rk8s/protocol";
+import { createQuicTransport } from "@rk8s/quic";
 import { walkInstallation } from "../doctor/installation-walk.js";
 import { walkService } from "../doctor/service-walk.js";
 import { openSocketClient } from "../http/socket-client.js";
@@ -37,7 +38,6 @@ async function* examine(args: DoctorArguments, io: CliIo): AsyncGenerator<Findin
   const { socket, rootCertificate } = vaultFolderAt(config.vaultFolder);
   const client = openSocketClient(socket, { startCommand: `rks start --config ${file}` });
   const target: Target = { client, socket, config };
-  const { createQuicTransport } = await import("@rk8s/quic");
   const ports = { clock: systemClock, logger: silentLogger };
   yield* walkService(
     {

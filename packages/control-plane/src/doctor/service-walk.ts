@@ -12,6 +12,7 @@ import {
   SERVER_NAME,
   type Transport,
 } from "@rk8s/protocol";
+import { SOCKET_BUFFER_BYTES } from "@rk8s/quic";
 import { assertServerLeaf, decodePemCertificates } from "@rk8s/x509";
 import { isWildcard, parseHostPort } from "../config/address.js";
 import type { HostPort } from "../config/config.js";
@@ -45,8 +46,6 @@ export interface ServiceWalkPorts {
 const HTTPS_TIMEOUT_MS = 5_000;
 /** Ten thousand nodes, each with one file descriptor to spare; QUIC needs only one for all. */
 const FEW_OPEN_FILES = 4_096;
-/** A burst of datagrams from a large fleet; see limits of the transport. */
-const WANTED_RECEIVE_BUFFER_BYTES = 4 * 1024 * 1024;
 const NAMES_SHOWN = 5;
 
 /** Look at the rks that runs, from outside: its socket, its seal, QUIC, HTTPS, its nodes and what the system lets it have. */
@@ -77,11 +76,11 @@ async function lookAtLimits(pid: number): Promise<Found<void>> {
     return { status: "warn", detail, remedy: "Raise LimitNOFILE of its unit to 65536." };
   }
   const largest = Number(await readFile("/proc/sys/net/core/rmem_max", "utf8").catch(() => "NaN"));
-  if (largest < WANTED_RECEIVE_BUFFER_BYTES) {
+  if (largest < SOCKET_BUFFER_BYTES) {
     return {
       status: "warn",
       detail: `UDP receive buffers are at most ${largest} bytes here: bursts of a large fleet may be lost and repeated`,
-      remedy: `Run \`sysctl -w net.core.rmem_max=${WANTED_RECEIVE_BUFFER_BYTES}\`, and start rks again.`,
+      remedy: `Run \`sysctl -w net.core.rmem_max=${SOCKET_BUFFER_BYTES}\`, and start rks again.`,
     };
   }
   return { detail: "open files and UDP buffers are enough", value: undefined };

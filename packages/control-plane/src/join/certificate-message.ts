@@ -1,4 +1,4 @@
-import type { Message } from "@rk8s/protocol";
+import { decodeMessage, encodeMessage, type Message } from "@rk8s/protocol";
 import type { TrustState } from "../pki/cluster-certificate.js";
 import type { PreparedCertificate } from "./certificate-issuer.js";
 
@@ -21,4 +21,14 @@ export function certificateMessage(
     serialNumber: prepared.serialNumber,
     trustGeneration: trust.generation,
   };
+}
+
+/** The answer byte for byte, base64, so that it can be given again. */
+export function rememberedAnswer(answer: Message<"Certificate">): string {
+  return Buffer.from(encodeMessage(answer)).toString("base64");
+}
+
+/** What `rememberedAnswer` was made of. */
+export function recallAnswer(remembered: string): Message<"Certificate"> {
+  return decodeMessage(Buffer.from(remembered, "base64")) as Message<"Certificate">;
 }

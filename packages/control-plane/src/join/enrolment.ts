@@ -1,8 +1,6 @@
 import { createHash, randomUUID } from "node:crypto";
 import {
   type Clock,
-  decodeMessage,
-  encodeMessage,
   fromHex,
   joinProofTranscript,
   type Logger,
@@ -18,6 +16,7 @@ import { afterJoin, NO_RECOVERY, type NodeRecovery, recoveryTerms } from "../nod
 import type { RecordCollection } from "../storage/record-collection.js";
 import { proveClusterRequest, type ProvenRequest } from "../pki/cluster-request.js";
 import type { Comparison, Storage, Write } from "../storage/storage.js";
+import { untilCommitted } from "../storage/until-committed.js";
 import type { CertificateIssuer, PreparedCertificate } from "./certificate-issuer.js";
 import { importEd25519PublicKey, verifyEd25519 } from "./ed25519-key.js";
 import type { JoinCheck } from "./join-check.js";
@@ -34,12 +33,11 @@ import { type JoinTokenRecord, joinTokenRecords, withUse } from "./join-token-re
 import { KeyedQueue } from "../nodes/keyed-queue.js";
 import { type RenewalAnswer, renewalAnswers } from "../nodes/renewal-answer.js";
 import { ProofBudget } from "./proof-budget.js";
-import { certificateMessage } from "./certificate-message.js";
+import { recordRefusal } from "./record-refusal.js";
+import { certificateMessage, recallAnswer, rememberedAnswer } from "./certificate-message.js";
 import { runJoinChecks } from "./run-join-checks.js";
 import { isRepeatable, type RepeatAnswer, repeatAnswers } from "./repeat-answer.js";
 
-/** Times that a join is thought through again because a record changed meanwhile. */
-const MAX_ATTEMPTS = 8;
 /** An operator's certificate serves one command. */
 const MAX_OPERATOR_TTL_SECONDS = 600;
 /**
@@ -134,7 +132,10 @@ export class Enrolment {
         await this.#runJoinChecks(applicant);
         return await work(applicant);
       } catch (reason) {
-        throw await this.#refused(applicant, RksError.from(reason));
+        const { tokenId, nodeName = "" } = request.message;
+        const event = eventOf(applicant, nodeName);
+        const refusal = { what: "join", budgetKey: tokenId, event, logged: { tokenId } };
+        throw await recordRefusal(RksError.from(reason), refusal, { ...this.#ports, budget: this.#budget });
       }
     });
   }
@@ -187,23 +188,16 @@ export class Enrolment {
   }
 
   async #enrol(applicant: Applicant): Promise<Message<"Certificate">> {
-    for (let attempt = 0; attempt < MAX_ATTEMPTS; attempt++) {
+    return untilCommitted("the records of this join are changing at this moment", async () => {
       const plan = await this.#planner.plan(applicant);
-      const answer =
-        "repeat" in plan
-          ? await this.#answerAgain(applicant, plan.repeat)
-          : await this.#commit(applicant, plan);
-      if (answer !== undefined) return answer;
-    }
-    throw new RksError("CONFLICT", "the records of this join are changing at this moment", {
-      suggestion: "Try again.",
+      return "repeat" in plan ? this.#answerAgain(applicant, plan.repeat) : this.#commit(applicant, plan);
     });
   }
 
   async #answerAgain(applicant: Applicant, answer: RepeatAnswer): Promise<Message<"Certificate">> {
     const fields = { serialNumber: answer.serialNumber, repeated: true };
     await this.#ports.audit.result(eventOf(applicant, answer.nodeName), { outcome: "done", fields });
-    return decodeMessage(Buffer.from(answer.answer, "base64")) as Message<"Certificate">;
+    return recallAnswer(answer.answer);
   }
 
   /** Undefined when a record changed since it was read; then nothing was written. */
@@ -264,7 +258,7 @@ export class Enrolment {
       requestedName: message.nodeName ?? "",
       nodeName,
       serialNumber,
-      answer: Buffer.from(encodeMessage(answer)).toString("base64"),
+      answer: rememberedAnswer(answer),
       answeredAt: at,
       notAfter: answer.notAfter,
     };
@@ -293,25 +287,6 @@ export class Enrolment {
       );
     }
     return { comparisons, writes };
-  }
-
-  /** Record a refusal of somebody who holds the token; returns what they are told. */
-  async #refused(applicant: Applicant, error: RksError): Promise<RksError> {
-    if (error.retryable || error.code === "INTERNAL") return error;
-    const { audit, logger } = this.#ports;
-    try {
-      this.#budget.chargeRefusal(applicant.message.tokenId);
-    } catch (busy) {
-      return RksError.from(busy);
-    }
-    const { code, message } = error;
-    const event = eventOf(applicant, applicant.message.nodeName ?? "");
-    try {
-      await audit.result(event, { outcome: "refused", code, message });
-    } catch (cause) {
-      logger.error("Refused join could not be recorded", { tokenId: applicant.message.tokenId, code, cause });
-    }
-    return error;
   }
 }
 

@@ -46,6 +46,11 @@ export function identityCloned(name: string): RksError {
   });
 }
 
+/** What whoever changes a node is told when others are faster again and again. */
+export function nodeIsChanging(name: string): string {
+  return `node "${name}" is changing at this moment`;
+}
+
 /** What whoever presents a certificate is told that the node had before. */
 export function notCurrent(name: string, serialNumber: string): RksError {
   return new RksError(

@@ -4,13 +4,12 @@ import { audited } from "../audit/audited.js";
 import type { ClusterRevocations } from "../pki/cluster-revocation.js";
 import type { RecordCollection, Stored } from "../storage/record-collection.js";
 import type { Storage, Write } from "../storage/storage.js";
-import { identityCloned, nodeBanned, serialNumbersOf } from "./node-certificates.js";
+import { untilCommitted } from "../storage/until-committed.js";
+import { identityCloned, nodeBanned, nodeIsChanging, serialNumbersOf } from "./node-certificates.js";
 import type { NodeInstances } from "./node-instances.js";
 import type { NodeLinks } from "./node-link.js";
 import { type NodeRecord, nodeRecords } from "./node-record.js";
 
-/** Times that a change is tried again when the node's record changes at the same moment. */
-const MAX_ATTEMPTS = 8;
 /** Alarms of one node: whoever has an old certificate can cause one with every connection. */
 const ALARM_INTERVAL_MS = 60_000;
 /** Nodes whose alarms are counted; the one counted longest makes room. */
@@ -180,15 +179,14 @@ export class NodeRefusals {
   }
 
   async #commit(name: string, change: Change): Promise<void> {
-    for (let attempt = 0; attempt < MAX_ATTEMPTS; attempt++) {
+    await untilCommitted(nodeIsChanging(name), async () => {
       const stored = await this.#read(name);
       const put = this.#nodes.put(name, change.record(stored.record));
       const writes = [put, ...(await change.writes(stored.record))];
       const unchanged = this.#nodes.unchanged(name, stored);
       const { succeeded } = await this.#ports.barrier.transaction([unchanged], writes);
-      if (succeeded) return;
-    }
-    throw new RksError("CONFLICT", `node "${name}" is changing at this moment`, { suggestion: "Try again." });
+      return succeeded ? true : undefined;
+    });
   }
 
   async #read(name: string): Promise<Stored<NodeRecord>> {

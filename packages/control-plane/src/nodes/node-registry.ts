@@ -1,5 +1,6 @@
 import { type NodeStatus, request, RksError } from "@rk8s/protocol";
 import { audited } from "../audit/audited.js";
+import { untilCommitted } from "../storage/until-committed.js";
 import { type Liveness, livenessOf } from "./liveness.js";
 import { type NodeLink, NodeLinks } from "./node-link.js";
 import { type NodeRecord, nodeRecords } from "./node-record.js";
@@ -7,7 +8,7 @@ import { NodeInstances } from "./node-instances.js";
 import { NodeRefusals, type NodeRefusalsPorts } from "./node-refusals.js";
 import { addressOf, type NodeState, nodeStates } from "./node-state.js";
 import { type RenewalAnswer, renewalAnswers } from "./renewal-answer.js";
-import { identityCloned, serialNumbersOf } from "./node-certificates.js";
+import { identityCloned, nodeIsChanging, serialNumbersOf } from "./node-certificates.js";
 import {
   describeNode,
   type KnownNode,
@@ -15,7 +16,7 @@ import {
   type NodeSummary,
   summarizeNode,
 } from "./node-view.js";
-import type { RecordCollection, Stored } from "../storage/record-collection.js";
+import type { RecordCollection } from "../storage/record-collection.js";
 
 /** Pauses between two looks at who is silent; in between, the next look is when the first one's grace is over. */
 const MAX_PAUSE_MS = 500;
@@ -24,8 +25,6 @@ const MIN_PAUSE_MS = 20;
 const WRITE_INTERVAL_MS = 500;
 /** States that are written at the same time. */
 const MAX_WRITES = 32;
-/** Times that an eviction tries again when the node's record changes at the same moment. */
-const MAX_ATTEMPTS = 8;
 
 /** Processes that do not say which they are count as one: a copy must not hide by saying nothing. */
 const UNNAMED_INSTANCE = "";
@@ -339,8 +338,8 @@ export class NodeRegistry {
   }
 
   async #forget(name: string): Promise<void> {
-    for (let attempt = 0; attempt < MAX_ATTEMPTS; attempt++) {
-      const stored: Stored<NodeRecord> | undefined = await this.#records.read(name);
+    await untilCommitted(nodeIsChanging(name), async () => {
+      const stored = await this.#records.read(name);
       if (stored === undefined) throw unknownNode(name);
       const revocations = await this.#ports.revocations.writes(serialNumbersOf(stored.record), {
         reason: "cessationOfOperation",
@@ -350,15 +349,13 @@ export class NodeRegistry {
         [this.#records.unchanged(name, stored)],
         [this.#records.delete(name), this.#states.delete(name), this.#answers.delete(name), ...revocations],
       );
-      if (!succeeded) continue;
-      this.#present.delete(name);
-      this.#aging.delete(name);
-      this.#instances.forget(name);
-      this.links.close(name, "NODE_EVICTED", `node "${name}" was evicted`);
-      this.#ports.onForgotten?.(name);
-      return;
-    }
-    throw new RksError("CONFLICT", `node "${name}" is changing at this moment`, { suggestion: "Try again." });
+      return succeeded ? true : undefined;
+    });
+    this.#present.delete(name);
+    this.#aging.delete(name);
+    this.#instances.forget(name);
+    this.links.close(name, "NODE_EVICTED", `node "${name}" was evicted`);
+    this.#ports.onForgotten?.(name);
   }
 }
 

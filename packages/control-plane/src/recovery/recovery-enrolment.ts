@@ -2,16 +2,15 @@ import { type Clock, enrolRecoveryTranscript, type Message, RksError } from "@rk
 import type { AuditLog } from "../audit/audit-log.js";
 import { audited } from "../audit/audited.js";
 import { KeyedQueue } from "../nodes/keyed-queue.js";
-import { nodeEvicted } from "../nodes/node-certificates.js";
+import { nodeEvicted, nodeIsChanging } from "../nodes/node-certificates.js";
 import { type NodeRecord, nodeRecords } from "../nodes/node-record.js";
 import { NO_RECOVERY } from "../nodes/node-recovery.js";
 import type { RecordCollection, Stored } from "../storage/record-collection.js";
 import type { Storage } from "../storage/storage.js";
+import { untilCommitted } from "../storage/until-committed.js";
 import { assertRecoveryKey, isRecoveryProof } from "./recovery-key.js";
 import { recoveryKeyName, type RecoveryKeyOwner, recoveryKeyOwners } from "./recovery-key-owner.js";
 
-/** Times that an enrolment is thought through again because a record changed meanwhile. */
-const MAX_ATTEMPTS = 8;
 /** What a host without a machine id says, as bytes. */
 const NO_MACHINE = "0".repeat(64);
 
@@ -58,7 +57,9 @@ export class RecoveryEnrolment {
     if (!isRecoveryProof(message, transcript, message.proof)) {
       throw refused(`the proof of the ${message.kind} is not by its key for this connection`);
     }
-    await this.#queue.run(nodeName, async () => this.#retry(nodeName, () => this.#enrol(request)));
+    await this.#queue.run(nodeName, () =>
+      untilCommitted(nodeIsChanging(nodeName), () => this.#enrol(request)),
+    );
   }
 
   /**
@@ -71,18 +72,11 @@ export class RecoveryEnrolment {
     readonly serialNumber: string;
     readonly machineIdSha256?: Uint8Array | undefined;
   }): Promise<void> {
-    await this.#retry(node.nodeName, () => this.#confirm(node));
+    await untilCommitted(nodeIsChanging(node.nodeName), () => this.#confirm(node));
   }
 
-  async #retry(nodeName: string, attempt: () => Promise<boolean>): Promise<void> {
-    for (let attempts = 0; attempts < MAX_ATTEMPTS; attempts++) if (await attempt()) return;
-    throw new RksError("CONFLICT", `node "${nodeName}" is changing at this moment`, {
-      suggestion: "Try again.",
-    });
-  }
-
-  /** False when a record changed since it was read; then nothing was written. */
-  async #enrol({ nodeName, message }: EnrolRecoveryRequest): Promise<boolean> {
+  /** Undefined when a record changed since it was read; then nothing was written. */
+  async #enrol({ nodeName, message }: EnrolRecoveryRequest): Promise<true | undefined> {
     const node = await this.#nodes.read(nodeName);
     if (node === undefined) throw nodeEvicted(nodeName);
     const { record } = node;
@@ -113,7 +107,7 @@ export class RecoveryEnrolment {
           this.#owners.put(keyName, { nodeName, uid: record.uid }),
         ],
       );
-      return { value: succeeded, fields: succeeded ? {} : { conflict: true } };
+      return { value: succeeded ? true : undefined, fields: succeeded ? {} : { conflict: true } };
     });
   }
 
@@ -132,12 +126,12 @@ export class RecoveryEnrolment {
     );
   }
 
-  /** False when a record changed since it was read; then nothing was written. */
+  /** Undefined when a record changed since it was read; then nothing was written. */
   async #confirm(registered: {
     readonly nodeName: string;
     readonly serialNumber: string;
     readonly machineIdSha256?: Uint8Array | undefined;
-  }): Promise<boolean> {
+  }): Promise<true | undefined> {
     const { nodeName, serialNumber, machineIdSha256 } = registered;
     const node = await this.#nodes.read(nodeName);
     if (node === undefined || node.record.serialNumber !== serialNumber) return true;
@@ -150,7 +144,7 @@ export class RecoveryEnrolment {
       [this.#nodes.unchanged(nodeName, node)],
       [this.#nodes.put(nodeName, { ...node.record, recovery: { ...recovery, ...bound } })],
     );
-    return succeeded;
+    return succeeded ? true : undefined;
   }
 }
 

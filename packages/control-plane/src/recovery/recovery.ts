@@ -1,22 +1,15 @@
 import { createHash } from "node:crypto";
-import {
-  type Clock,
-  decodeMessage,
-  encodeMessage,
-  type Logger,
-  type Message,
-  recoverProofTranscript,
-  RksError,
-} from "@rk8s/protocol";
+import { type Clock, type Logger, type Message, recoverProofTranscript, RksError } from "@rk8s/protocol";
 import { type CertificateRequest, parseCertificateRequest } from "@rk8s/x509";
 import type { AuditEvent, AuditFields, AuditLog } from "../audit/audit-log.js";
 import { audited } from "../audit/audited.js";
 import type { CertificateIssuer } from "../join/certificate-issuer.js";
-import { certificateMessage } from "../join/certificate-message.js";
+import { certificateMessage, recallAnswer, rememberedAnswer } from "../join/certificate-message.js";
 import type { ProofBudget } from "../join/proof-budget.js";
+import { recordRefusal } from "../join/record-refusal.js";
 import { type RepeatAnswer, repeatAnswers } from "../join/repeat-answer.js";
 import { KeyedQueue } from "../nodes/keyed-queue.js";
-import { identityCloned, serialNumbersOf } from "../nodes/node-certificates.js";
+import { identityCloned, nodeIsChanging, serialNumbersOf } from "../nodes/node-certificates.js";
 import { type NodeRecord, nodeRecords } from "../nodes/node-record.js";
 import { afterRecovery, NO_RECOVERY, recoveryTerms } from "../nodes/node-recovery.js";
 import { type RenewalAnswer, renewalAnswers } from "../nodes/renewal-answer.js";
@@ -24,6 +17,7 @@ import { proveClusterRequest, type ProvenRequest } from "../pki/cluster-request.
 import { isProofByRequestKey } from "../renewal/renew-proof.js";
 import type { RecordCollection } from "../storage/record-collection.js";
 import type { Storage } from "../storage/storage.js";
+import { untilCommitted } from "../storage/until-committed.js";
 import { DUMMY_RECOVERY_KEY, isRecoveryProof } from "./recovery-key.js";
 import {
   isMachineOf,
@@ -34,9 +28,6 @@ import {
   RecoveryPlanner,
   type Returner,
 } from "./recovery-plan.js";
-
-/** Times that a recovery is thought through again because a record changed meanwhile. */
-const MAX_ATTEMPTS = 8;
 
 export interface RecoveryPorts {
   readonly barrier: Storage;
@@ -98,7 +89,10 @@ export class Recovery {
       try {
         return await this.#queue.run(request.message.nodeName, () => this.#recover(returner));
       } catch (reason) {
-        throw await this.#refused(returner, RksError.from(reason));
+        const { nodeName } = request.message;
+        const budgetKey = `recover/${nodeName}`;
+        const refusal = { what: "recovery", budgetKey, event: eventOf(returner), logged: { nodeName } };
+        throw await recordRefusal(RksError.from(reason), refusal, this.#ports);
       }
     });
   }
@@ -132,32 +126,22 @@ export class Recovery {
   }
 
   async #recover(returner: Returner): Promise<Message<"Certificate">> {
-    for (let attempt = 0; attempt < MAX_ATTEMPTS; attempt++) {
+    return untilCommitted(nodeIsChanging(returner.message.nodeName), async () => {
       const plan = await this.#planner.plan(returner);
-      switch (plan.kind) {
-        case "repeat":
-          return this.#answerAgain(returner, plan.answer);
-        case "clone":
-          await this.#ports.quarantine(plan.nodeName, {
-            remoteHost: returner.remoteAddress.host,
-            reason: `recovery ${returner.message.sequence} was asked for a second time`,
-          });
-          throw identityCloned(plan.nodeName);
-        case "recover": {
-          const answer = await this.#commit(returner, plan);
-          if (answer !== undefined) return answer;
-        }
-      }
-    }
-    throw new RksError("CONFLICT", `node "${returner.message.nodeName}" is changing at this moment`, {
-      suggestion: "Try again.",
+      if (plan.kind === "repeat") return this.#answerAgain(returner, plan.answer);
+      if (plan.kind === "recover") return this.#commit(returner, plan);
+      await this.#ports.quarantine(plan.nodeName, {
+        remoteHost: returner.remoteAddress.host,
+        reason: `recovery ${returner.message.sequence} was asked for a second time`,
+      });
+      throw identityCloned(plan.nodeName);
     });
   }
 
   async #answerAgain(returner: Returner, answer: RepeatAnswer): Promise<Message<"Certificate">> {
     const fields = { serialNumber: answer.serialNumber, repeated: true };
     await this.#ports.audit.result(eventOf(returner), { outcome: "done", fields });
-    return decodeMessage(Buffer.from(answer.answer, "base64")) as Message<"Certificate">;
+    return recallAnswer(answer.answer);
   }
 
   /** Undefined when a record changed since it was read; then nothing was written. */
@@ -201,7 +185,7 @@ export class Recovery {
       requestedName: nodeName,
       nodeName,
       serialNumber,
-      answer: Buffer.from(encodeMessage(answer)).toString("base64"),
+      answer: rememberedAnswer(answer),
       answeredAt: at,
       notAfter: answer.notAfter,
     };
@@ -221,25 +205,6 @@ export class Recovery {
       return { value: succeeded, fields: succeeded ? {} : { conflict: true } };
     });
     return isCommitted ? answer : undefined;
-  }
-
-  /** Record a refusal of somebody who has proven who it is; returns what it is told. */
-  async #refused(returner: Returner, error: RksError): Promise<RksError> {
-    if (error.retryable || error.code === "INTERNAL") return error;
-    const { audit, logger, budget } = this.#ports;
-    const { nodeName } = returner.message;
-    try {
-      budget.chargeRefusal(`recover/${nodeName}`);
-    } catch (busy) {
-      return RksError.from(busy);
-    }
-    const { code, message } = error;
-    try {
-      await audit.result(eventOf(returner), { outcome: "refused", code, message });
-    } catch (cause) {
-      logger.error("Refused recovery could not be recorded", { nodeName, code, cause });
-    }
-    return error;
   }
 }
 

@@ -1,15 +1,19 @@
 import type { Clock } from "@rk8s/protocol";
-import { RksError } from "@rk8s/protocol";
 import type { AuditLog } from "../audit/audit-log.js";
 import { audited } from "../audit/audited.js";
 import type { CertificateIssuer } from "../join/certificate-issuer.js";
 import { KeyedQueue } from "../nodes/keyed-queue.js";
-import { assertWelcome, nodeEvicted, notCurrent, standingOf } from "../nodes/node-certificates.js";
+import {
+  assertWelcome,
+  nodeEvicted,
+  nodeIsChanging,
+  notCurrent,
+  standingOf,
+} from "../nodes/node-certificates.js";
 import { type NodeCertificate, type NodeRecord, nodeRecords } from "../nodes/node-record.js";
 import type { RecordCollection, Stored } from "../storage/record-collection.js";
 import type { Storage } from "../storage/storage.js";
-
-const MAX_ATTEMPTS = 8;
+import { untilCommitted } from "../storage/until-committed.js";
 
 export interface PromotionPorts {
   readonly barrier: Storage;
@@ -35,8 +39,8 @@ export class Promotion {
    * changed: CONFLICT, AUDIT_UNWRITABLE, STORAGE_FULL, STORAGE_UNWRITABLE.
    */
   async use(nodeName: string, certificate: NodeCertificate): Promise<number> {
-    return this.#queue.run(nodeName, async () => {
-      for (let attempt = 0; attempt < MAX_ATTEMPTS; attempt++) {
+    return this.#queue.run(nodeName, () =>
+      untilCommitted(nodeIsChanging(nodeName), async () => {
         const node = await this.#nodes.read(nodeName);
         if (node === undefined) throw nodeEvicted(nodeName);
         assertWelcome(node.record);
@@ -44,12 +48,9 @@ export class Promotion {
         if (standing === "neither") throw notCurrent(nodeName, certificate.serialNumber);
         if (standing === "current") return node.record.generation;
         const generation = node.record.generation + 1;
-        if (await this.#promote(node, certificate, generation)) return generation;
-      }
-      throw new RksError("CONFLICT", `node "${nodeName}" is changing at this moment`, {
-        suggestion: "Try again.",
-      });
-    });
+        return (await this.#promote(node, certificate, generation)) ? generation : undefined;
+      }),
+    );
   }
 
   /** False when the record changed since it was read; then nothing was written. */

@@ -1,22 +1,20 @@
 import { createHash } from "node:crypto";
-import { type Clock, decodeMessage, encodeMessage, type Message, RksError } from "@rk8s/protocol";
+import { type Clock, type Message, RksError } from "@rk8s/protocol";
 import { type CertificateRequest, parseCertificateRequest } from "@rk8s/x509";
 import type { AuditEvent, AuditLog } from "../audit/audit-log.js";
 import { audited } from "../audit/audited.js";
 import type { CertificateIssuer } from "../join/certificate-issuer.js";
-import { certificateMessage } from "../join/certificate-message.js";
+import { certificateMessage, recallAnswer, rememberedAnswer } from "../join/certificate-message.js";
 import { ProofBudget } from "../join/proof-budget.js";
 import { KeyedQueue } from "../nodes/keyed-queue.js";
-import { assertWelcome, nodeEvicted, standingOf } from "../nodes/node-certificates.js";
+import { assertWelcome, nodeEvicted, nodeIsChanging, standingOf } from "../nodes/node-certificates.js";
 import { type NodeCertificate, type NodeRecord, nodeRecords } from "../nodes/node-record.js";
 import { type RenewalAnswer, renewalAnswers } from "../nodes/renewal-answer.js";
 import { proveClusterRequest } from "../pki/cluster-request.js";
 import type { RecordCollection, Stored } from "../storage/record-collection.js";
 import type { Storage } from "../storage/storage.js";
+import { untilCommitted } from "../storage/until-committed.js";
 import { isRenewProof } from "./renew-proof.js";
-
-/** Times that a renewal is thought through again because a record changed meanwhile. */
-const MAX_ATTEMPTS = 8;
 
 export interface RenewalPorts {
   readonly barrier: Storage;
@@ -83,19 +81,14 @@ export class Renewal {
   }
 
   async #renew(request: Provenance): Promise<Message<"Certificate">> {
-    for (let attempt = 0; attempt < MAX_ATTEMPTS; attempt++) {
+    return untilCommitted(nodeIsChanging(request.nodeName), async () => {
       const node = await this.#nodes.read(request.nodeName);
       if (node === undefined) throw nodeEvicted(request.nodeName);
       assertWelcome(node.record);
       const answered = await this.#answers.read(request.nodeName);
-      const answer =
-        answered?.record.spkiSha256 === request.spkiSha256 && isStillGood(answered.record, node.record)
-          ? await this.#answerAgain(request, answered.record)
-          : await this.#commit(request, node, answered);
-      if (answer !== undefined) return answer;
-    }
-    throw new RksError("CONFLICT", `node "${request.nodeName}" is changing at this moment`, {
-      suggestion: "Try again.",
+      return answered?.record.spkiSha256 === request.spkiSha256 && isStillGood(answered.record, node.record)
+        ? this.#answerAgain(request, answered.record)
+        : this.#commit(request, node, answered);
     });
   }
 
@@ -105,7 +98,7 @@ export class Renewal {
   ): Promise<Message<"Certificate">> {
     const fields = { serialNumber, repeated: true };
     await this.#ports.audit.result(eventOf(request), { outcome: "done", fields });
-    return decodeMessage(Buffer.from(answer, "base64")) as Message<"Certificate">;
+    return recallAnswer(answer);
   }
 
   /** Undefined when a record changed since it was read; then nothing was written. */
@@ -136,7 +129,7 @@ export class Renewal {
       this.#answers.put(nodeName, {
         spkiSha256,
         serialNumber,
-        answer: Buffer.from(encodeMessage(answer)).toString("base64"),
+        answer: rememberedAnswer(answer),
       }),
     ];
     const comparisons = [this.#nodes.unchanged(nodeName, node), this.#answers.unchanged(nodeName, answered)];

@@ -1,4 +1,4 @@
-import { type Clock, type Logger, type Message, request, RksError } from "@rk8s/protocol";
+import { aborted, type Clock, type Logger, type Message, request, RksError } from "@rk8s/protocol";
 import { KeyedQueue } from "../nodes/keyed-queue.js";
 import type { NodeLink, NodeLinks } from "../nodes/node-link.js";
 import { type NodeRecord, nodeRecords } from "../nodes/node-record.js";
@@ -6,14 +6,14 @@ import type { ClusterCa } from "../pki/cluster-ca.js";
 import { phaseOf } from "../pki/cluster-roots.js";
 import type { RecordCollection } from "../storage/record-collection.js";
 import type { Storage } from "../storage/storage.js";
+import { nodeIsChanging } from "../nodes/node-certificates.js";
+import { untilCommitted } from "../storage/until-committed.js";
 import { hasAcknowledged } from "./trust-survey.js";
 
 /** Nodes that are told at the same time; it also spreads the renewals that they are told to make. */
 const MAX_CONCURRENT = 32;
 /** Pause before nodes that did not answer are told again. */
 const RETRY_MS = 5_000;
-/** Times that an acknowledgement is written again because the node's record changed meanwhile. */
-const MAX_ATTEMPTS = 8;
 
 export interface TrustDistributionPorts {
   readonly barrier: Storage;
@@ -135,17 +135,14 @@ export class TrustDistribution {
   }
 
   async #acknowledge(nodeName: string, generation: number): Promise<void> {
-    for (let attempt = 0; attempt < MAX_ATTEMPTS; attempt++) {
+    await untilCommitted(nodeIsChanging(nodeName), async () => {
       const node = await this.#records.read(nodeName);
-      if (node === undefined || hasAcknowledged(node.record, generation)) return;
+      if (node === undefined || hasAcknowledged(node.record, generation)) return true;
       const { succeeded } = await this.#ports.barrier.transaction(
         [this.#records.unchanged(nodeName, node)],
         [this.#records.put(nodeName, { ...node.record, trustGeneration: generation })],
       );
-      if (succeeded) return;
-    }
-    throw new RksError("CONFLICT", `node "${nodeName}" is changing at this moment`, {
-      suggestion: "Try again.",
+      return succeeded ? true : undefined;
     });
   }
 
@@ -164,11 +161,4 @@ export class TrustDistribution {
       signal.removeEventListener("abort", end);
     }
   }
-}
-
-async function aborted(signal: AbortSignal): Promise<void> {
-  if (signal.aborted) return;
-  await new Promise<void>((resolve) => {
-    signal.addEventListener("abort", () => resolve(), { once: true });
-  });
 }

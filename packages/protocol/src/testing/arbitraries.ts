@@ -101,7 +101,7 @@ export const arbitraryMessageOf: { readonly [T in MessageType]: fc.Arbitrary<Mes
       instanceId: anyText(1, 64),
       survives: objectOf({ crash: anyText(1, 64), upgrade: anyText(1, 64) }),
       // JSON knows no minus zero: whoever sends one sends 0.
-      clockSkewSeconds: fc.double({ min: -1e10, max: 1e10, noNaN: true }).map((seconds) => seconds + 0),
+      clockSkewSeconds: fc.double({ min: -1e10, max: 1e10, noNaN: true }).map((skew) => skew + 0),
     },
   ),
   Registered: message(

@@ -5,7 +5,7 @@ import { join } from "node:path";
 import { createInterface } from "node:readline";
 import { expect, test } from "vitest";
 
-const STORAGE = new URL("../../packages/control-plane/dist/storage/lmdb-storage.js", import.meta.url).href;
+const STORAGE = import.meta.resolve("@rk8s/storage/lmdb");
 
 /**
  * Writes pairs for ever, eight transactions at a time, and says which are done. The halves of a pair are one

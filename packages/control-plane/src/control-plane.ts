@@ -9,6 +9,7 @@ import {
   type Transport,
 } from "@rk8s/protocol";
 import { createQuicTransport } from "@rk8s/quic";
+import { openLmdbStorage } from "@rk8s/storage/lmdb";
 import type { ChainHead } from "./audit/chain-link.js";
 import { formatHostPort } from "./config/address.js";
 import type { ControlPlaneConfig, HostPort } from "./config/config.js";
@@ -30,7 +31,6 @@ import { type VaultFolder, vaultFolderAt } from "./lifecycle/vault-folder.js";
 import type { JoinCheck } from "./join/join-check.js";
 import type { ClusterFigures } from "./server/cluster-figures.js";
 import type { Cluster } from "./server/cluster.js";
-import { openLmdbStorage } from "./storage/lmdb-storage.js";
 import type { LineWriter } from "./vault/audit/audit-device.js";
 import type { Connection } from "./vault/backend.js";
 import type { VaultAnswer, VaultRequest } from "./vault/request.js";

@@ -35,9 +35,9 @@ export type {
   SignCertificateRequest,
   SignVerbatimRequest,
 } from "./pki/requests.js";
-export { openLmdbStorage } from "./storage/lmdb-storage.js";
-export type { LmdbStorageInit } from "./storage/lmdb-storage.js";
-export { memoryStorage } from "./storage/memory-storage.js";
+export { openLmdbStorage } from "@rk8s/storage/lmdb";
+export type { LmdbStorageInit } from "@rk8s/storage/lmdb";
+export { memoryStorage } from "@rk8s/storage";
 export type {
   Change,
   Comparison,
@@ -47,7 +47,7 @@ export type {
   Storage,
   TransactionResult,
   Write,
-} from "./storage/storage.js";
+} from "@rk8s/storage";
 export type {
   Answer,
   Backend,

@@ -1,8 +1,8 @@
 import { systemClock } from "@rk8s/host";
 import type { Clock, Logger } from "@rk8s/protocol";
+import { openLmdbStorage } from "@rk8s/storage/lmdb";
 import type { ControlPlaneConfig } from "./config/config.js";
 import { initialize, type InitializationResult } from "./lifecycle/initialize.js";
-import { openLmdbStorage } from "./storage/lmdb-storage.js";
 
 export interface InitializeControlPlanePorts {
   readonly clock?: Clock | undefined;

@@ -1,9 +1,9 @@
 import { X509Certificate } from "node:crypto";
+import { memoryStorage } from "@rk8s/storage";
 import { expect, test } from "vitest";
 import { openVault } from "./open-vault.js";
 import type { RootGenerateRequest } from "./pki/authority/ca-fields.js";
 import type { IssueCertificateRequest } from "./pki/requests.js";
-import { memoryStorage } from "./storage/memory-storage.js";
 
 test("a program initialises a vault, makes a root and a role, and issues a certificate", async () => {
   await using storage = memoryStorage();

@@ -1,6 +1,5 @@
+import { RecordCollection, type Storage } from "@rk8s/storage";
 import { z } from "zod";
-import { RecordCollection } from "../storage/record-collection.js";
-import type { Storage } from "../storage/storage.js";
 import type { HeadStore } from "./audit-chain.js";
 
 const headRecord = z.object({ sequence: z.int().min(0), sha256: z.string().regex(/^[0-9a-f]{64}$/) });

@@ -1,7 +1,6 @@
 import { RksError } from "@rk8s/protocol";
+import { type Comparison, RecordCollection, type Write } from "@rk8s/storage";
 
-import { RecordCollection } from "../storage/record-collection.js";
-import type { Comparison, Write } from "../storage/storage.js";
 import { listFolder } from "../vault/list-folder.js";
 
 /** Of many that change one record at the same time each round lets one through. */

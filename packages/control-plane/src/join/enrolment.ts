@@ -7,16 +7,20 @@ import {
   type Message,
   RksError,
 } from "@rk8s/protocol";
+import {
+  type Comparison,
+  type RecordCollection,
+  type Storage,
+  untilCommitted,
+  type Write,
+} from "@rk8s/storage";
 import { parseCertificateRequest } from "@rk8s/x509";
 import type { AuditEvent, AuditFields, AuditLog } from "../audit/audit-log.js";
 import { audited } from "../audit/audited.js";
 import { serialNumbersOf } from "../nodes/node-certificates.js";
 import { type NodeRecord, nodeRecords } from "../nodes/node-record.js";
 import { afterJoin, NO_RECOVERY, type NodeRecovery, recoveryTerms } from "../nodes/node-recovery.js";
-import type { RecordCollection } from "../storage/record-collection.js";
 import { proveClusterRequest, type ProvenRequest } from "../pki/cluster-request.js";
-import type { Comparison, Storage, Write } from "../storage/storage.js";
-import { untilCommitted } from "../storage/until-committed.js";
 import type { CertificateIssuer, PreparedCertificate } from "./certificate-issuer.js";
 import { importEd25519PublicKey, verifyEd25519 } from "./ed25519-key.js";
 import type { JoinCheck } from "./join-check.js";

@@ -1,11 +1,10 @@
 import type { Clock, Message, SocketAddress } from "@rk8s/protocol";
 import { RksError } from "@rk8s/protocol";
+import type { RecordCollection, Storage, Stored } from "@rk8s/storage";
 import type { CertificateRequest } from "@rk8s/x509";
 import { assertWelcome } from "../nodes/node-certificates.js";
 import { type NodeRecord, nodeRecords } from "../nodes/node-record.js";
-import type { RecordCollection, Stored } from "../storage/record-collection.js";
 import type { ProvenRequest } from "../pki/cluster-request.js";
-import type { Storage } from "../storage/storage.js";
 import { assertPinCounts } from "../trust/client-issuer.js";
 import type { CertificateIssuer } from "./certificate-issuer.js";
 import { cidrJoinCheck } from "./cidr-join-check.js";

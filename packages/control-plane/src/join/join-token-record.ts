@@ -1,7 +1,6 @@
+import { RecordCollection, type Storage } from "@rk8s/storage";
 import { z } from "zod";
 import { recoveryGrant } from "../nodes/node-recovery.js";
-import { RecordCollection } from "../storage/record-collection.js";
-import type { Storage } from "../storage/storage.js";
 
 const joinTokenRecord = z.object({
   id: z.string(),

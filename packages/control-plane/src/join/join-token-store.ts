@@ -1,10 +1,9 @@
 import { randomBytes } from "node:crypto";
 import { assertNodeName, type Clock, formatJoinToken, hex, RksError, Secret } from "@rk8s/protocol";
+import type { RecordCollection, Storage } from "@rk8s/storage";
 import type { AuditLog } from "../audit/audit-log.js";
 import { audited } from "../audit/audited.js";
 import { MAX_REMEMBERED_RECOVERIES } from "../nodes/node-recovery.js";
-import type { RecordCollection } from "../storage/record-collection.js";
-import type { Storage } from "../storage/storage.js";
 import { normalizeCidr } from "../vault/cidr.js";
 import { ed25519PublicKey } from "./ed25519-key.js";
 import type { Policies } from "../server/authority.js";

@@ -1,7 +1,6 @@
 import { z } from "zod";
 import { LIMITS } from "@rk8s/protocol";
-import { RecordCollection } from "../storage/record-collection.js";
-import type { Storage } from "../storage/storage.js";
+import { RecordCollection, type Storage } from "@rk8s/storage";
 
 const repeatAnswer = z.object({
   /** As asked for in CertificateSign; empty when no name was. */

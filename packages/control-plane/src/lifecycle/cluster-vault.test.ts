@@ -1,7 +1,7 @@
 import { systemClock } from "@rk8s/host";
 import { RksError, type Secret, silentLogger } from "@rk8s/protocol";
+import { memoryStorage } from "@rk8s/storage";
 import { afterAll, beforeAll, expect, test } from "vitest";
-import { memoryStorage } from "../storage/memory-storage.js";
 import type { JsonObject, Operation } from "../vault/backend.js";
 import type { Vault } from "../vault/vault.js";
 import { initializeClusterVault, openClusterVault } from "./cluster-vault.js";

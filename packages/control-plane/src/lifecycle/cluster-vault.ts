@@ -1,9 +1,9 @@
 import { type Clock, type Logger, RksError, type Secret } from "@rk8s/protocol";
+import type { Storage } from "@rk8s/storage";
 import { joinTokenLogin } from "../auth/join-token/join-token-backend.js";
 import { loginMethods, secretsEngines } from "../mount-types.js";
 import { CLUSTER_CA_MOUNT, ClusterCa } from "../pki/cluster-ca.js";
 import { CLUSTER_KEYS } from "../pki/cluster-store.js";
-import type { Storage } from "../storage/storage.js";
 import type { LineWriter } from "../vault/audit/audit-device.js";
 import { type ClusterName, openVault, type Vault, type VaultInit } from "../vault/vault.js";
 import { VERSION } from "../version.js";

@@ -2,9 +2,9 @@ import { rename, rm } from "node:fs/promises";
 import { basename, join } from "node:path";
 import { socketAnswers } from "@rk8s/host";
 import { type Clock, type Logger, RksError, silentLogger } from "@rk8s/protocol";
+import type { Storage } from "@rk8s/storage";
 import { encodePem, encodePemBytes } from "@rk8s/x509";
 import type { ControlPlaneConfig } from "../config/config.js";
-import type { Storage } from "../storage/storage.js";
 import {
   type ClusterVaultInit,
   type InitializedClusterVault,

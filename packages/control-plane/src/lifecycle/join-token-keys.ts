@@ -1,10 +1,10 @@
 import { fromHex, RksError } from "@rk8s/protocol";
+import type { Storage } from "@rk8s/storage";
 
 import type { JoinTokenFacts, JoinTokenKeys } from "../auth/join-token/join-token-keys.js";
 import { importEd25519PublicKey, verifyEd25519 } from "../join/ed25519-key.js";
 import { type JoinTokenRecord, joinTokenRecords, withUse } from "../join/join-token-record.js";
 import { assertUsable } from "../join/join-rules.js";
-import type { Storage } from "../storage/storage.js";
 
 /** What a signature for an unknown token is verified with, so that it takes as long (RFC 8032 §7.1, test 1). */
 const DUMMY_KEY = "d75a980182b10ab7d54bfed3c964073a0ee172f3daa62325af021a68f707511a";

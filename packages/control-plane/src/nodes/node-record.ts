@@ -1,6 +1,5 @@
+import { RecordCollection, type Storage } from "@rk8s/storage";
 import { z } from "zod";
-import type { Storage } from "../storage/storage.js";
-import { RecordCollection } from "../storage/record-collection.js";
 import { nodeRecovery } from "./node-recovery.js";
 
 /** One certificate of a node. */

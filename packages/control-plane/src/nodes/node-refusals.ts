@@ -1,10 +1,8 @@
 import { type Clock, type Logger, RksError } from "@rk8s/protocol";
+import { type RecordCollection, type Storage, type Stored, untilCommitted, type Write } from "@rk8s/storage";
 import type { AuditFields, AuditLog } from "../audit/audit-log.js";
 import { audited } from "../audit/audited.js";
 import type { ClusterRevocations } from "../pki/cluster-revocation.js";
-import type { RecordCollection, Stored } from "../storage/record-collection.js";
-import type { Storage, Write } from "../storage/storage.js";
-import { untilCommitted } from "../storage/until-committed.js";
 import { identityCloned, nodeBanned, nodeIsChanging, serialNumbersOf } from "./node-certificates.js";
 import type { NodeInstances } from "./node-instances.js";
 import type { NodeLinks } from "./node-link.js";

@@ -1,6 +1,6 @@
 import { type NodeStatus, request, RksError } from "@rk8s/protocol";
+import { type RecordCollection, untilCommitted } from "@rk8s/storage";
 import { audited } from "../audit/audited.js";
-import { untilCommitted } from "../storage/until-committed.js";
 import { type Liveness, livenessOf } from "./liveness.js";
 import { type NodeLink, NodeLinks } from "./node-link.js";
 import { type NodeRecord, nodeRecords } from "./node-record.js";
@@ -16,7 +16,6 @@ import {
   type NodeSummary,
   summarizeNode,
 } from "./node-view.js";
-import type { RecordCollection } from "../storage/record-collection.js";
 
 /** Pauses between two looks at who is silent; in between, the next look is when the first one's grace is over. */
 const MAX_PAUSE_MS = 500;

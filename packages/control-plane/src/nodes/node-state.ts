@@ -1,7 +1,6 @@
 import { MESSAGE_SCHEMAS, type NodeStatus } from "@rk8s/protocol";
+import { RecordCollection, type Storage } from "@rk8s/storage";
 import { z } from "zod";
-import type { Storage } from "../storage/storage.js";
-import { RecordCollection } from "../storage/record-collection.js";
 
 const nodeState = z.object({
   /** Of the agent. */

@@ -1,6 +1,5 @@
+import { RecordCollection, type Storage } from "@rk8s/storage";
 import { z } from "zod";
-import { RecordCollection } from "../storage/record-collection.js";
-import type { Storage } from "../storage/storage.js";
 
 const renewalAnswer = z.object({
   /** SHA-256 of the SubjectPublicKeyInfo that it was given to; hexadecimal digits. */

@@ -14,6 +14,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import * as peculiar from "@peculiar/x509";
 import { RksError } from "@rk8s/protocol";
+import { memoryStorage, type Storage } from "@rk8s/storage";
 import {
   assembleCertificateRequest,
   assertServerLeaf,
@@ -33,8 +34,6 @@ import {
 } from "@rk8s/x509";
 import fc from "fast-check";
 import { expect, onTestFinished, test } from "vitest";
-import { memoryStorage } from "../storage/memory-storage.js";
-import type { Storage } from "../storage/storage.js";
 import type { Operation } from "../vault/backend.js";
 import { askBackend } from "../vault/testing/ask-backend.js";
 import { ClusterCa } from "./cluster-ca.js";

@@ -1,6 +1,6 @@
 import { type Clock, equalBytes, RksError, SERVER_NAME } from "@rk8s/protocol";
+import type { Storage, Write } from "@rk8s/storage";
 import { encodeName, OID, parseCertificate, parseIpAddress } from "@rk8s/x509";
-import type { Storage, Write } from "../storage/storage.js";
 import type { Answer, Backend, MountInit } from "../vault/backend.js";
 import { type BackendPath, operation, parameter, PathTable } from "../vault/path-table.js";
 import type { CertificateAuthority, IssuedCertificate } from "./certificate-authority.js";

@@ -1,4 +1,4 @@
-import type { Write } from "../storage/storage.js";
+import type { Write } from "@rk8s/storage";
 import type { ProvenRequest } from "./cluster-request.js";
 
 /** How the cluster's CA begins. */

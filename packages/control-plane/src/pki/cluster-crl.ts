@@ -1,6 +1,6 @@
 import { type Clock, fromHex, hex } from "@rk8s/protocol";
+import type { Storage } from "@rk8s/storage";
 import { assembleCrl, buildTbsCertList, encodeRevokedCertificate } from "@rk8s/x509";
-import type { Storage } from "../storage/storage.js";
 import { type CertificateAuthority, subjectKeyIdOf } from "./certificate-authority.js";
 import type { ClusterRevocations } from "./cluster-revocation.js";
 

@@ -1,5 +1,5 @@
+import type { Storage } from "@rk8s/storage";
 import { parseCertificate } from "@rk8s/x509";
-import type { Storage } from "../storage/storage.js";
 import type { Answer } from "../vault/backend.js";
 import { certificatePem } from "./certificate-format.js";
 import type { ClusterRevocation, ClusterRevocations } from "./cluster-revocation.js";

@@ -1,8 +1,7 @@
 import { hex, RksError } from "@rk8s/protocol";
+import { pagesOf, type Storage, type Write } from "@rk8s/storage";
 import { parseCertificate, type RevocationReason } from "@rk8s/x509";
 import { z } from "zod";
-import { pagesOf } from "../storage/pages.js";
-import type { Storage, Write } from "../storage/storage.js";
 import { readClusterCertificate } from "./cluster-store.js";
 
 /** Why a certificate of the cluster's CA is void; `certificateHold` can be lifted (RFC 5280 §5.3.1). */

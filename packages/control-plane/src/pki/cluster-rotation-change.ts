@@ -1,4 +1,4 @@
-import type { Comparison, Write } from "../storage/storage.js";
+import type { Comparison, Write } from "@rk8s/storage";
 import { crossSign, makeRoot } from "./cluster-root.js";
 import { afterStep, assertStep, type RotationStep, withSuccessor } from "./cluster-rotation.js";
 import { type ClusterRoot, clusterRoot, type ClusterRoots } from "./cluster-roots.js";

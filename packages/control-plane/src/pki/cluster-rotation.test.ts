@@ -1,11 +1,10 @@
 import { X509Certificate } from "node:crypto";
 import { RksError } from "@rk8s/protocol";
 import { FakeClock } from "@rk8s/protocol/testing";
+import { memoryStorage, type Storage } from "@rk8s/storage";
 import { parseCertificate } from "@rk8s/x509";
 import { expect, test } from "vitest";
 import { aClusterCa } from "../join/testing/a-cluster-ca.js";
-import { memoryStorage } from "../storage/memory-storage.js";
-import type { Storage } from "../storage/storage.js";
 import type { ClusterCa } from "./cluster-ca.js";
 import { ROTATION_STEPS, type RotationStep } from "./cluster-rotation.js";
 import { phaseOf, trustedRoots } from "./cluster-roots.js";

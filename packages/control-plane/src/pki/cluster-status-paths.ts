@@ -1,6 +1,6 @@
 import { type Clock, hex } from "@rk8s/protocol";
+import type { Storage } from "@rk8s/storage";
 import { encodePem, type OcspCertStatus, parseCertificate } from "@rk8s/x509";
-import type { Storage } from "../storage/storage.js";
 import type { Answer } from "../vault/backend.js";
 import { type BackendPath, operation } from "../vault/path-table.js";
 import { type CertificateAuthority, subjectKeyIdOf } from "./certificate-authority.js";

@@ -1,6 +1,6 @@
 import { createPrivateKey } from "node:crypto";
 import { RksError } from "@rk8s/protocol";
-import type { Storage, Write } from "../storage/storage.js";
+import type { Storage, Write } from "@rk8s/storage";
 import { CertificateAuthority } from "./certificate-authority.js";
 import {
   type ClusterRoot,

@@ -1,4 +1,4 @@
-import type { Storage, Write } from "../storage/storage.js";
+import type { Storage, Write } from "@rk8s/storage";
 import { ExpiryIndex } from "./certificate/expiry-index.js";
 import { CLUSTER_KEYS } from "./cluster-store.js";
 

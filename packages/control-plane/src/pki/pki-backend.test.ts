@@ -3,6 +3,7 @@ import { createPrivateKey, generateKeyPairSync, sign, X509Certificate } from "no
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { memoryStorage, type Storage } from "@rk8s/storage";
 import {
   assembleCertificateRequest,
   buildCertificateRequestInfo,
@@ -15,8 +16,6 @@ import {
   parseCertificate,
 } from "@rk8s/x509";
 import { expect, onTestFinished, test } from "vitest";
-import { memoryStorage } from "../storage/memory-storage.js";
-import type { Storage } from "../storage/storage.js";
 import type { Answer, Backend, JsonObject, Operation } from "../vault/backend.js";
 import { askBackend } from "../vault/testing/ask-backend.js";
 import { pkiBackend } from "./pki-backend.js";

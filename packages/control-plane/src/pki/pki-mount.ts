@@ -1,5 +1,5 @@
 import type { Clock } from "@rk8s/protocol";
-import type { Storage } from "../storage/storage.js";
+import type { Storage } from "@rk8s/storage";
 import type { MountInit } from "../vault/backend.js";
 import { CertificateStore } from "./certificate/certificate-store.js";
 import { AccessConfig } from "./issuer/access-config.js";

@@ -7,10 +7,10 @@ import {
   type PodManifest,
   RksError,
 } from "@rk8s/protocol";
+import type { Storage } from "@rk8s/storage";
 import { KeyedQueue } from "../nodes/keyed-queue.js";
 import type { NodeLink } from "../nodes/node-link.js";
 import type { NodeRegistry } from "../nodes/node-registry.js";
-import type { Storage } from "../storage/storage.js";
 import { isOver, type PodKey, type PodRecord } from "./pod-record.js";
 import { PodStore, unknownPod, withStatus } from "./pod-store.js";
 import { PodSync } from "./pod-sync.js";

@@ -1,7 +1,6 @@
 import { pod as podSchema, type Pod, type PodManifest } from "@rk8s/protocol";
+import { RecordCollection, type Storage } from "@rk8s/storage";
 import { z } from "zod";
-import { RecordCollection } from "../storage/record-collection.js";
-import type { Storage } from "../storage/storage.js";
 
 const podRecord = z.object({
   pod: podSchema,

@@ -1,7 +1,6 @@
 import { isDeepStrictEqual } from "node:util";
 import { type Clock, LIMITS, type Pod, type PodManifest, type PodStatus, RksError } from "@rk8s/protocol";
-import type { RecordCollection, Stored } from "../storage/record-collection.js";
-import type { Storage } from "../storage/storage.js";
+import type { RecordCollection, Storage, Stored } from "@rk8s/storage";
 import { PodIndex } from "./pod-index.js";
 import { manifestOf, type PodKey, type PodRecord, podRecordName, podRecords } from "./pod-record.js";
 

@@ -1,13 +1,11 @@
 import { type Clock, enrolRecoveryTranscript, type Message, RksError } from "@rk8s/protocol";
+import { type RecordCollection, type Storage, type Stored, untilCommitted } from "@rk8s/storage";
 import type { AuditLog } from "../audit/audit-log.js";
 import { audited } from "../audit/audited.js";
 import { KeyedQueue } from "../nodes/keyed-queue.js";
 import { nodeEvicted, nodeIsChanging } from "../nodes/node-certificates.js";
 import { type NodeRecord, nodeRecords } from "../nodes/node-record.js";
 import { NO_RECOVERY } from "../nodes/node-recovery.js";
-import type { RecordCollection, Stored } from "../storage/record-collection.js";
-import type { Storage } from "../storage/storage.js";
-import { untilCommitted } from "../storage/until-committed.js";
 import { assertRecoveryKey, isRecoveryProof } from "./recovery-key.js";
 import { recoveryKeyName, type RecoveryKeyOwner, recoveryKeyOwners } from "./recovery-key-owner.js";
 

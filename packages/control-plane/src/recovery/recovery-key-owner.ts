@@ -1,7 +1,6 @@
 import { createHash } from "node:crypto";
+import { RecordCollection, type Storage } from "@rk8s/storage";
 import { z } from "zod";
-import { RecordCollection } from "../storage/record-collection.js";
-import type { Storage } from "../storage/storage.js";
 
 const recoveryKeyOwner = z.object({ nodeName: z.string(), uid: z.string() });
 

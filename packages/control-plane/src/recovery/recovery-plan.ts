@@ -3,12 +3,11 @@ import { equalBytes, fromHex, RksError } from "@rk8s/protocol";
 import { isRepeatable, type RepeatAnswer, repeatAnswers } from "../join/repeat-answer.js";
 import type { SignRequest } from "../join/join-plan.js";
 import type { Message } from "@rk8s/protocol";
+import type { RecordCollection, Storage, Stored } from "@rk8s/storage";
 import { assertWelcome } from "../nodes/node-certificates.js";
 import { type NodeRecord, nodeRecords } from "../nodes/node-record.js";
 import { grantsLeft, NO_RECOVERY, type NodeRecovery } from "../nodes/node-recovery.js";
 import type { ProvenRequest } from "../pki/cluster-request.js";
-import type { RecordCollection, Stored } from "../storage/record-collection.js";
-import type { Storage } from "../storage/storage.js";
 import { isInNetwork } from "../vault/cidr.js";
 
 /** A request to come back, with everything that its proof covers. */

@@ -1,5 +1,6 @@
 import { createHash } from "node:crypto";
 import { type Clock, type Logger, type Message, recoverProofTranscript, RksError } from "@rk8s/protocol";
+import { type RecordCollection, type Storage, untilCommitted } from "@rk8s/storage";
 import { type CertificateRequest, parseCertificateRequest } from "@rk8s/x509";
 import type { AuditEvent, AuditFields, AuditLog } from "../audit/audit-log.js";
 import { audited } from "../audit/audited.js";
@@ -15,9 +16,6 @@ import { afterRecovery, NO_RECOVERY, recoveryTerms } from "../nodes/node-recover
 import { type RenewalAnswer, renewalAnswers } from "../nodes/renewal-answer.js";
 import { proveClusterRequest, type ProvenRequest } from "../pki/cluster-request.js";
 import { isProofByRequestKey } from "../renewal/renew-proof.js";
-import type { RecordCollection } from "../storage/record-collection.js";
-import type { Storage } from "../storage/storage.js";
-import { untilCommitted } from "../storage/until-committed.js";
 import { DUMMY_RECOVERY_KEY, isRecoveryProof } from "./recovery-key.js";
 import {
   isMachineOf,

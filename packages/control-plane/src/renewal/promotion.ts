@@ -1,4 +1,5 @@
 import type { Clock } from "@rk8s/protocol";
+import { type RecordCollection, type Storage, type Stored, untilCommitted } from "@rk8s/storage";
 import type { AuditLog } from "../audit/audit-log.js";
 import { audited } from "../audit/audited.js";
 import type { CertificateIssuer } from "../join/certificate-issuer.js";
@@ -11,9 +12,6 @@ import {
   standingOf,
 } from "../nodes/node-certificates.js";
 import { type NodeCertificate, type NodeRecord, nodeRecords } from "../nodes/node-record.js";
-import type { RecordCollection, Stored } from "../storage/record-collection.js";
-import type { Storage } from "../storage/storage.js";
-import { untilCommitted } from "../storage/until-committed.js";
 
 export interface PromotionPorts {
   readonly barrier: Storage;

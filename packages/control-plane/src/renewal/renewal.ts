@@ -1,5 +1,6 @@
 import { createHash } from "node:crypto";
 import { type Clock, type Message, RksError } from "@rk8s/protocol";
+import { type RecordCollection, type Storage, type Stored, untilCommitted } from "@rk8s/storage";
 import { type CertificateRequest, parseCertificateRequest } from "@rk8s/x509";
 import type { AuditEvent, AuditLog } from "../audit/audit-log.js";
 import { audited } from "../audit/audited.js";
@@ -11,9 +12,6 @@ import { assertWelcome, nodeEvicted, nodeIsChanging, standingOf } from "../nodes
 import { type NodeCertificate, type NodeRecord, nodeRecords } from "../nodes/node-record.js";
 import { type RenewalAnswer, renewalAnswers } from "../nodes/renewal-answer.js";
 import { proveClusterRequest } from "../pki/cluster-request.js";
-import type { RecordCollection, Stored } from "../storage/record-collection.js";
-import type { Storage } from "../storage/storage.js";
-import { untilCommitted } from "../storage/until-committed.js";
 import { isRenewProof } from "./renew-proof.js";
 
 export interface RenewalPorts {

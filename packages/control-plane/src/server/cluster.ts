@@ -8,6 +8,7 @@ import {
   type Stream,
   type Transport,
 } from "@rk8s/protocol";
+import type { Storage } from "@rk8s/storage";
 import type { AuditLog } from "../audit/audit-log.js";
 import { Enrolment } from "../join/enrolment.js";
 import { ProofBudget } from "../join/proof-budget.js";
@@ -21,7 +22,6 @@ import { NodeRegistry } from "../nodes/node-registry.js";
 import { LogRelay } from "../pods/log-relay.js";
 import { PodController } from "../pods/pod-controller.js";
 import type { ClusterCa } from "../pki/cluster-ca.js";
-import type { Storage } from "../storage/storage.js";
 import { Promotion } from "../renewal/promotion.js";
 import { Renewal } from "../renewal/renewal.js";
 import { type Authority, type Policies, type Question } from "./authority.js";

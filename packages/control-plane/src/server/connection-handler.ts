@@ -1,5 +1,5 @@
 import { CLOSE_CODES, type CloseCode, type Connection, LIMITS, RksError } from "@rk8s/protocol";
-import type { Storage } from "../storage/storage.js";
+import type { Storage } from "@rk8s/storage";
 import type { BootstrapRoom } from "./bootstrap-room.js";
 import { operatorAuthority, type Policies } from "./authority.js";
 import { closeAfter, closeAtExpiry } from "./close-timer.js";

@@ -1,10 +1,10 @@
 import { createHash } from "node:crypto";
 import { type Connection, RksError } from "@rk8s/protocol";
+import type { Storage } from "@rk8s/storage";
 import { parseClientLeaf } from "@rk8s/x509";
 import { joinTokenRecords, policiesOf } from "../join/join-token-record.js";
 import { assertWelcome, nodeEvicted, notCurrent, standingOf } from "../nodes/node-certificates.js";
 import { nodeRecords } from "../nodes/node-record.js";
-import type { Storage } from "../storage/storage.js";
 
 /** The node that a connection's certificate names, and which of its certificates that is. */
 export interface NodeIdentity {

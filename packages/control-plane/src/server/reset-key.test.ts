@@ -1,6 +1,6 @@
 import { utf8 } from "@rk8s/protocol";
+import { memoryStorage } from "@rk8s/storage";
 import { expect, test } from "vitest";
-import { memoryStorage } from "../storage/memory-storage.js";
 import { resetKey } from "./reset-key.js";
 
 test("there is one key for ever, whoever asks first", async () => {

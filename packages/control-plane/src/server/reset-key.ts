@@ -1,6 +1,6 @@
 import { randomBytes } from "node:crypto";
 import { RksError } from "@rk8s/protocol";
-import type { Storage } from "../storage/storage.js";
+import type { Storage } from "@rk8s/storage";
 
 const KEY = "cluster/quic-reset-key";
 const KEY_BYTES = 32;

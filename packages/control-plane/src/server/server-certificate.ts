@@ -1,9 +1,9 @@
 import type { Clock, Credentials, Logger, ServerConfig } from "@rk8s/protocol";
 import { RksError } from "@rk8s/protocol";
+import type { Storage } from "@rk8s/storage";
 import type { AuditLog } from "../audit/audit-log.js";
 import { audited } from "../audit/audited.js";
 import type { ClusterCa } from "../pki/cluster-ca.js";
-import type { Storage } from "../storage/storage.js";
 
 /** Pause before another try when a renewal failed; shorter for certificates that live only seconds. */
 const MAX_RETRY_MS = 60_000;

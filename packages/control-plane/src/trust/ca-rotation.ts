@@ -1,4 +1,5 @@
 import { type Clock, hex, type Logger, RksError } from "@rk8s/protocol";
+import type { Storage } from "@rk8s/storage";
 import { formatName } from "@rk8s/x509";
 import type { AuditLog } from "../audit/audit-log.js";
 import { audited } from "../audit/audited.js";
@@ -6,7 +7,6 @@ import { type JoinTokenRecord, joinTokenRecords, joinTokenState } from "../join/
 import type { ClusterCa } from "../pki/cluster-ca.js";
 import { assertStep, nextStepOf, type RotationStep } from "../pki/cluster-rotation.js";
 import { type ClusterRoot, phaseOf, type RotationPhase } from "../pki/cluster-roots.js";
-import type { Storage } from "../storage/storage.js";
 import { Serial } from "../vault/serial.js";
 import { surveyTrust } from "./trust-survey.js";
 

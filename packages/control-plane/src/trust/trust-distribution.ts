@@ -1,13 +1,11 @@
 import { aborted, type Clock, type Logger, type Message, request, RksError } from "@rk8s/protocol";
+import { type RecordCollection, type Storage, untilCommitted } from "@rk8s/storage";
 import { KeyedQueue } from "../nodes/keyed-queue.js";
 import type { NodeLink, NodeLinks } from "../nodes/node-link.js";
 import { type NodeRecord, nodeRecords } from "../nodes/node-record.js";
 import type { ClusterCa } from "../pki/cluster-ca.js";
 import { phaseOf } from "../pki/cluster-roots.js";
-import type { RecordCollection } from "../storage/record-collection.js";
-import type { Storage } from "../storage/storage.js";
 import { nodeIsChanging } from "../nodes/node-certificates.js";
-import { untilCommitted } from "../storage/until-committed.js";
 import { hasAcknowledged } from "./trust-survey.js";
 
 /** Nodes that are told at the same time; it also spreads the renewals that they are told to make. */

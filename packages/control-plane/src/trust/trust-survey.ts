@@ -1,6 +1,6 @@
+import type { Storage } from "@rk8s/storage";
 import { type NodeRecord, nodeRecords } from "../nodes/node-record.js";
 import type { ClusterCa } from "../pki/cluster-ca.js";
-import type { Storage } from "../storage/storage.js";
 
 /** How far the nodes have followed the roots. Banned nodes do not count: they are refused whatever they trust. */
 export interface TrustSurvey {

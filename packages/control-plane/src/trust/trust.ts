@@ -1,8 +1,8 @@
 import { type Clock, type Logger, RksError } from "@rk8s/protocol";
+import type { Storage } from "@rk8s/storage";
 import type { AuditLog } from "../audit/audit-log.js";
 import type { NodeLink, NodeLinks } from "../nodes/node-link.js";
 import type { ClusterCa } from "../pki/cluster-ca.js";
-import type { Storage } from "../storage/storage.js";
 import { AutoRotation } from "./auto-rotation.js";
 import { CaRotation, type CaRotationPorts } from "./ca-rotation.js";
 import { assertIssuerCounts } from "./client-issuer.js";

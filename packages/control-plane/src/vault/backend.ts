@@ -1,6 +1,6 @@
 import type { Secret } from "@rk8s/protocol";
+import type { Comparison, Storage, Write } from "@rk8s/storage";
 
-import type { Comparison, Storage, Write } from "../storage/storage.js";
 import type { PathTable } from "./path-table.js";
 import type { PolicyIdentity } from "./policy/policy.js";
 import type { VaultAuth, VaultWrapInfo } from "./request.js";

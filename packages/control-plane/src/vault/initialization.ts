@@ -1,6 +1,6 @@
 import { RksError, Secret } from "@rk8s/protocol";
+import type { Storage } from "@rk8s/storage";
 
-import type { Storage } from "../storage/storage.js";
 import { Barrier } from "./seal/barrier.js";
 import { randomKey } from "./seal/keyring.js";
 import {

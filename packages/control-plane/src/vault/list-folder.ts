@@ -1,4 +1,4 @@
-import type { Storage } from "../storage/storage.js";
+import type { Storage } from "@rk8s/storage";
 
 const PAGE = 1000;
 /** Sorts after everything below a folder. */

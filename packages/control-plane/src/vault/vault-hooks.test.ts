@@ -1,6 +1,6 @@
 import { FakeClock } from "@rk8s/protocol/testing";
+import { memoryStorage } from "@rk8s/storage";
 import { expect, test } from "vitest";
-import { memoryStorage } from "../storage/memory-storage.js";
 import { openVault, type Vault, type VaultInit } from "./vault.js";
 
 async function aVault(hooks: Partial<VaultInit>): Promise<{ readonly vault: Vault; readonly share: string }> {

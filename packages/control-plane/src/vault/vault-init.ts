@@ -1,6 +1,6 @@
 import type { Clock, Logger } from "@rk8s/protocol";
+import type { Storage } from "@rk8s/storage";
 
-import type { Storage } from "../storage/storage.js";
 import type { LineWriter } from "./audit/audit-device.js";
 import type { BackendFactory } from "./backend.js";
 import type { BackendPath } from "./path-table.js";

@@ -1,9 +1,8 @@
 import { RksError, Secret } from "@rk8s/protocol";
 import { FakeClock } from "@rk8s/protocol/testing";
+import { memoryStorage, type Storage, type TransactionResult } from "@rk8s/storage";
 import { expect, test } from "vitest";
 
-import { memoryStorage } from "../storage/memory-storage.js";
-import type { Storage, TransactionResult } from "../storage/storage.js";
 import { anUnsealedVault, echoBackend } from "./testing/unsealed-vault.js";
 import { openVault as openVaultWith } from "./vault.js";
 import type { InitResult, Vault, VaultInit } from "./vault.js";

@@ -2,8 +2,8 @@ import { randomUUID } from "node:crypto";
 
 import { RksError } from "@rk8s/protocol";
 import type { Secret } from "@rk8s/protocol";
+import type { Storage } from "@rk8s/storage";
 
-import type { Storage } from "../storage/storage.js";
 import type { Answer, Backend, Connection, JsonObject } from "./backend.js";
 import type { InitOptions, InitResult } from "./initialization.js";
 import type { MountOptions } from "./mount/mount-settings.js";

@@ -1,11 +1,9 @@
 import { createHmac, randomBytes } from "node:crypto";
 
 import { type Clock, RksError } from "@rk8s/protocol";
+import { deletePrefix, type Storage, type Stored, type Write } from "@rk8s/storage";
 import { z } from "zod";
 
-import { deletePrefix } from "../../storage/pages.js";
-import type { Stored } from "../../storage/record-collection.js";
-import type { Storage, Write } from "../../storage/storage.js";
 import type { Commit, MountInit } from "../../vault/backend.js";
 import { StoredRecords } from "../stored-records.js";
 import { type ApproleRole, approleRole } from "./approle-role.js";

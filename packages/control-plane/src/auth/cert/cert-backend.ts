@@ -1,8 +1,8 @@
 import { type Clock, hex, RksError } from "@rk8s/protocol";
+import type { Storage } from "@rk8s/storage";
 import { nameValues, OID } from "@rk8s/x509";
 import { z } from "zod";
 
-import type { Storage } from "../../storage/storage.js";
 import type { Answer, Backend, BackendFactory, JsonObject, MountInit } from "../../vault/backend.js";
 import { flag, text } from "../../vault/field-types.js";
 import { type BackendPath, operation, PathTable } from "../../vault/path-table.js";

@@ -1,10 +1,10 @@
 import { createHash } from "node:crypto";
 
 import { RksError } from "@rk8s/protocol";
+import type { Storage } from "@rk8s/storage";
 import { type CertificateList, decodePem, parseCrl, revokedCertificates } from "@rk8s/x509";
 import { z } from "zod";
 
-import type { Storage } from "../../storage/storage.js";
 import { requiredText, text } from "../../vault/field-types.js";
 import { type BackendPath, operation, parameter } from "../../vault/path-table.js";
 import { roleName } from "../role-paths.js";

@@ -1,7 +1,7 @@
 import { type Clock, decodeBase64Url, loginProofTranscript, RksError } from "@rk8s/protocol";
+import type { Storage } from "@rk8s/storage";
 import { z } from "zod";
 
-import type { Storage } from "../../storage/storage.js";
 import type {
   Answer,
   Backend,

@@ -1,7 +1,7 @@
 import { type Clock, RksError } from "@rk8s/protocol";
+import type { Storage } from "@rk8s/storage";
 import { z } from "zod";
 
-import type { Storage } from "../../storage/storage.js";
 import type { Answer, BackendFactory, JsonObject, MountInit } from "../../vault/backend.js";
 import { requiredText } from "../../vault/field-types.js";
 import { type BackendPath, operation, PathTable } from "../../vault/path-table.js";

@@ -1,10 +1,10 @@
 import { join } from "node:path";
 import { systemClock } from "@rk8s/host";
 import type { Secret } from "@rk8s/protocol";
+import { memoryStorage } from "@rk8s/storage";
 import { anApi, listenerPorts } from "../../http/testing/an-api.js";
 import { serveSocket } from "../../http/socket-server.js";
 import { openVault } from "../../open-vault.js";
-import { memoryStorage } from "../../storage/memory-storage.js";
 import type { Vault } from "../../vault/vault.js";
 
 /** A vault that is asked by its socket. */

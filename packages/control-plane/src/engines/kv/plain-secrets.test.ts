@@ -1,6 +1,6 @@
+import { memoryStorage } from "@rk8s/storage";
 import { expect, test } from "vitest";
 
-import { memoryStorage } from "../../storage/memory-storage.js";
 import { anUnsealedVault, type TestVault } from "../../vault/testing/unsealed-vault.js";
 import { kvBackend } from "./kv-backend.js";
 

@@ -1,6 +1,6 @@
 import { RksError } from "@rk8s/protocol";
+import type { Storage } from "@rk8s/storage";
 
-import type { Storage } from "../../storage/storage.js";
 import type { MountInit } from "../../vault/backend.js";
 import { type BackendPath, operation, parameter, type PathOperation } from "../../vault/path-table.js";
 import { folderFields, listFolder, scanFolder } from "./secret-folder.js";

@@ -1,6 +1,6 @@
+import type { Storage } from "@rk8s/storage";
 import { z } from "zod";
 
-import type { Storage } from "../../storage/storage.js";
 import type { Answer } from "../../vault/backend.js";
 import { integer, text } from "../../vault/field-types.js";
 

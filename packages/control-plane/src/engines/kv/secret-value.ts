@@ -1,6 +1,6 @@
 import { fromUtf8, RksError, utf8 } from "@rk8s/protocol";
+import { MAX_VALUE_BYTES } from "@rk8s/storage";
 
-import { MAX_VALUE_BYTES } from "../../storage/storage.js";
 import type { JsonObject } from "../../vault/backend.js";
 
 /** Deeper than any configuration; far from what exhausts the stack of a JSON writer. */

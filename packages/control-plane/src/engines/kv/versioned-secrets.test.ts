@@ -1,6 +1,6 @@
+import { memoryStorage } from "@rk8s/storage";
 import { expect, test } from "vitest";
 
-import { memoryStorage } from "../../storage/memory-storage.js";
 import type { VaultAnswer } from "../../vault/request.js";
 import type { JsonObject, Operation } from "../../vault/backend.js";
 import { anUnsealedVault, type TestVault } from "../../vault/testing/unsealed-vault.js";

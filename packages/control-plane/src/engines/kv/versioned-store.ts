@@ -1,7 +1,7 @@
 import { type Clock, fromUtf8, RksError, utf8 } from "@rk8s/protocol";
+import type { Storage, Write } from "@rk8s/storage";
 import type { z } from "zod";
 
-import type { Storage, Write } from "../../storage/storage.js";
 import type { JsonObject, MountInit } from "../../vault/backend.js";
 import { decodeSecret } from "./secret-value.js";
 import {

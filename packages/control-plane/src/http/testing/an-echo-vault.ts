@@ -1,7 +1,7 @@
 import { systemClock } from "@rk8s/host";
 import { RksError } from "@rk8s/protocol";
+import { memoryStorage } from "@rk8s/storage";
 import { z } from "zod";
-import { memoryStorage } from "../../storage/memory-storage.js";
 import type { Answer, Backend, PathRequest } from "../../vault/backend.js";
 import { type BackendPath, operation, type PathOperation, PathTable } from "../../vault/path-table.js";
 import { openVault, type Vault } from "../../vault/vault.js";

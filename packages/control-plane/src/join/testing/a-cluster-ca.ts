@@ -1,6 +1,6 @@
 import type { Clock } from "@rk8s/protocol";
+import type { Storage } from "@rk8s/storage";
 import { CLUSTER_CA_MOUNT, ClusterCa } from "../../pki/cluster-ca.js";
-import type { Storage } from "../../storage/storage.js";
 
 export const TRUST_DOMAIN = "test.local";
 

@@ -1,6 +1,5 @@
 import type { RksError } from "@rk8s/protocol";
-import { memoryStorage } from "../../storage/memory-storage.js";
-import type { Comparison, ListRange, Storage, Write } from "../../storage/storage.js";
+import { type Comparison, type ListRange, memoryStorage, type Storage, type Write } from "@rk8s/storage";
 
 /** A store in memory whose transactions can be made to fail, and that counts them. */
 export class FaultyStorage implements Storage {

@@ -1,6 +1,6 @@
+import { memoryStorage } from "@rk8s/storage";
 import fc from "fast-check";
 import { expect, test } from "vitest";
-import { memoryStorage } from "../../storage/memory-storage.js";
 import { aPki, type TestPki } from "../testing/a-pki-backend.js";
 import { ExpiryIndex } from "./expiry-index.js";
 

@@ -1,6 +1,6 @@
 import { RksError } from "@rk8s/protocol";
+import type { Comparison, Storage, Write } from "@rk8s/storage";
 import { parseCertificate } from "@rk8s/x509";
-import type { Comparison, Storage, Write } from "../../storage/storage.js";
 import { ExpiryIndex } from "./expiry-index.js";
 
 /** A certificate as it is kept. */

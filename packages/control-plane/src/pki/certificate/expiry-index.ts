@@ -1,5 +1,5 @@
 import { setImmediate as nextTurn } from "node:timers/promises";
-import type { Storage, Write } from "../../storage/storage.js";
+import type { Storage, Write } from "@rk8s/storage";
 
 /** Digits of seconds since the epoch up to the year 9999, so that keys sort as times do. */
 const TIME_DIGITS = 12;

@@ -1,4 +1,5 @@
 import { createPrivateKey, X509Certificate } from "node:crypto";
+import { memoryStorage, type Storage } from "@rk8s/storage";
 import {
   encodeAuthorityInfoAccess,
   encodeBasicConstraints,
@@ -9,8 +10,6 @@ import {
   parseCertificatePolicies,
 } from "@rk8s/x509";
 import { expect, test } from "vitest";
-import { memoryStorage } from "../../storage/memory-storage.js";
-import type { Storage } from "../../storage/storage.js";
 import type { JsonObject } from "../../vault/backend.js";
 import { askBackend } from "../../vault/testing/ask-backend.js";
 import { pkiBackend } from "../pki-backend.js";

@@ -1,6 +1,6 @@
 import { RksError } from "@rk8s/protocol";
+import type { Storage } from "@rk8s/storage";
 import { z } from "zod";
-import type { Storage } from "../../storage/storage.js";
 import { Serial } from "../../vault/serial.js";
 import { hasAccessUrls, NO_ACCESS_URLS } from "./access-points.js";
 import type { AccessUrls, Issuer } from "./issuer.js";

@@ -1,7 +1,7 @@
 import { createPublicKey, type KeyObject, randomUUID } from "node:crypto";
 import { equalBytes, RksError } from "@rk8s/protocol";
+import type { Write } from "@rk8s/storage";
 import { type Certificate, parseCertificate, parsePublicKey } from "@rk8s/x509";
-import type { Write } from "../../storage/storage.js";
 import { assertKeyStrength } from "../signing.js";
 import type { Issuer, IssuerKey, IssuerSettings, IssuerState } from "./issuer.js";
 import { issuerKey, issuerState, privateKeyWrite, stateWrites, type StoredIssuer } from "./issuer-records.js";

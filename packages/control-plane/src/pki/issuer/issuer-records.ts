@@ -1,9 +1,8 @@
 import { type KeyObject } from "node:crypto";
 import { RksError } from "@rk8s/protocol";
+import { pagesOf, type Storage, type Write } from "@rk8s/storage";
 import { parseCertificate, parsePublicKey } from "@rk8s/x509";
 import { z } from "zod";
-import { pagesOf } from "../../storage/pages.js";
-import type { Storage, Write } from "../../storage/storage.js";
 import { exportPkcs8 } from "../key-pair.js";
 import {
   type Issuer,

@@ -1,6 +1,5 @@
+import { memoryStorage, type Storage } from "@rk8s/storage";
 import { expect, test } from "vitest";
-import { memoryStorage } from "../../storage/memory-storage.js";
-import type { Storage } from "../../storage/storage.js";
 import { createFastKeyPair } from "../key-pair.js";
 import { TEST_PREFIX, aPki } from "../testing/a-pki-backend.js";
 import { AccessConfig } from "./access-config.js";

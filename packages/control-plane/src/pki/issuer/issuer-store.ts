@@ -1,5 +1,5 @@
 import { type Clock, RksError } from "@rk8s/protocol";
-import { MAX_TRANSACTION_WRITES, type Storage, type Write } from "../../storage/storage.js";
+import { MAX_TRANSACTION_WRITES, type Storage, type Write } from "@rk8s/storage";
 import { Serial } from "../../vault/serial.js";
 import { CertificateAuthority } from "../certificate-authority.js";
 import { certificatePem } from "../certificate-format.js";

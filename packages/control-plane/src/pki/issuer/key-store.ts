@@ -1,6 +1,6 @@
 import { createPrivateKey, type KeyObject } from "node:crypto";
 import { RksError } from "@rk8s/protocol";
-import type { Storage } from "../../storage/storage.js";
+import type { Storage } from "@rk8s/storage";
 import type { IssuerKey, IssuerState } from "./issuer.js";
 import { readPrivateKey } from "./issuer-records.js";
 import { DEFAULT_REFERENCE, findByReference } from "./reference.js";

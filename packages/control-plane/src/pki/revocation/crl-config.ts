@@ -1,6 +1,6 @@
 import { parseDuration, RksError } from "@rk8s/protocol";
+import type { Storage } from "@rk8s/storage";
 import { z } from "zod";
-import type { Storage } from "../../storage/storage.js";
 import type { JsonObject } from "../../vault/backend.js";
 import { flag, type Field } from "../../vault/field-types.js";
 

@@ -1,7 +1,6 @@
 import { RksError } from "@rk8s/protocol";
+import { pagesOf, type Storage, type Write } from "@rk8s/storage";
 import { z } from "zod";
-import { pagesOf } from "../../storage/pages.js";
-import type { Storage, Write } from "../../storage/storage.js";
 import { listFolder } from "../../vault/list-folder.js";
 import type { CrlShard } from "./crl-entries.js";
 

@@ -1,7 +1,6 @@
+import { memoryStorage, type Storage } from "@rk8s/storage";
 import fc from "fast-check";
 import { expect, test } from "vitest";
-import { memoryStorage } from "../../storage/memory-storage.js";
-import type { Storage } from "../../storage/storage.js";
 import { crlEntryOf, entriesSince } from "./crl-entries.js";
 import { type Revocation, RevocationStore } from "./revocation-store.js";
 

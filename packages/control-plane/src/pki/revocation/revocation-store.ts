@@ -1,5 +1,5 @@
 import { RksError } from "@rk8s/protocol";
-import type { Storage, Write } from "../../storage/storage.js";
+import type { Storage, Write } from "@rk8s/storage";
 import { Serial } from "../../vault/serial.js";
 import { ExpiryIndex } from "../certificate/expiry-index.js";
 import {

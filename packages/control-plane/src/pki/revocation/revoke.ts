@@ -1,6 +1,6 @@
 import { equalBytes, RksError } from "@rk8s/protocol";
+import type { Write } from "@rk8s/storage";
 import { type Certificate, parseCertificate } from "@rk8s/x509";
-import type { Write } from "../../storage/storage.js";
 import type { Answer, JsonObject } from "../../vault/backend.js";
 import { isIssuedBy } from "../issuer/issuer-chain.js";
 import type { Issuer } from "../issuer/issuer.js";

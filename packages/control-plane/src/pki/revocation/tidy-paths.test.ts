@@ -1,8 +1,7 @@
 import { FakeClock } from "@rk8s/protocol/testing";
+import { memoryStorage, type Storage } from "@rk8s/storage";
 import { parseCrl, revokedCertificates } from "@rk8s/x509";
 import { expect, test } from "vitest";
-import { memoryStorage } from "../../storage/memory-storage.js";
-import type { Storage } from "../../storage/storage.js";
 import type { Answer, Backend, JsonObject, Operation } from "../../vault/backend.js";
 import { askBackend } from "../../vault/testing/ask-backend.js";
 import { CrashingStorage, everyCrash } from "../../vault/testing/crashing-storage.js";

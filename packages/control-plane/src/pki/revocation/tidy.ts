@@ -1,7 +1,7 @@
 import { setImmediate as nextTurn } from "node:timers/promises";
 import { type Clock, RksError } from "@rk8s/protocol";
+import type { Storage } from "@rk8s/storage";
 import { z } from "zod";
-import type { Storage } from "../../storage/storage.js";
 import type { JsonObject } from "../../vault/backend.js";
 import type { ExpiryIndex } from "../certificate/expiry-index.js";
 import { runTidy, type TidiedMount, type TidyProgress } from "./tidy-run.js";

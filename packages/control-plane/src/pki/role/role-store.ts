@@ -1,5 +1,5 @@
 import { RksError } from "@rk8s/protocol";
-import type { Storage } from "../../storage/storage.js";
+import type { Storage } from "@rk8s/storage";
 import type { JsonObject } from "../../vault/backend.js";
 import { parseFields } from "../../vault/field-types.js";
 import { roleData } from "./role.js";

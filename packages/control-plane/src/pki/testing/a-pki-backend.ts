@@ -1,5 +1,4 @@
-import { memoryStorage } from "../../storage/memory-storage.js";
-import type { Storage } from "../../storage/storage.js";
+import { memoryStorage, type Storage } from "@rk8s/storage";
 import type { Answer, Backend, JsonObject, MountInit, Operation } from "../../vault/backend.js";
 import { askBackend } from "../../vault/testing/ask-backend.js";
 import { pkiBackend } from "../pki-backend.js";

@@ -1,7 +1,7 @@
 import { systemClock } from "@rk8s/host";
 import type { Clock } from "@rk8s/protocol";
+import { memoryStorage } from "@rk8s/storage";
 import { openVault } from "../../open-vault.js";
-import { memoryStorage } from "../../storage/memory-storage.js";
 import type { JsonObject } from "../../vault/backend.js";
 import type { VaultResponse } from "../../vault/request.js";
 import type { Vault } from "../../vault/vault.js";

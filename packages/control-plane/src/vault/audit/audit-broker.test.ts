@@ -4,10 +4,9 @@ import { join } from "node:path";
 
 import { type Logger, RksError, silentLogger } from "@rk8s/protocol";
 import { FakeClock } from "@rk8s/protocol/testing";
+import { memoryStorage, type Storage } from "@rk8s/storage";
 import { afterEach, beforeEach, expect, test } from "vitest";
 
-import { memoryStorage } from "../../storage/memory-storage.js";
-import type { Storage } from "../../storage/storage.js";
 import { aMount, anAuditedRequest } from "../testing/audited-request.js";
 import { type AuditBroker, type AuditBrokerInit, openAuditBroker } from "./audit-broker.js";
 import type { LineWriter } from "./audit-device.js";

@@ -2,8 +2,8 @@ import { randomBytes } from "node:crypto";
 import { stat } from "node:fs/promises";
 
 import { RksError } from "@rk8s/protocol";
+import type { Storage } from "@rk8s/storage";
 
-import type { Storage } from "../../storage/storage.js";
 import type { JsonObject } from "../backend.js";
 import { Serial } from "../serial.js";
 import { AuditDevice, type DevicePorts } from "./audit-device.js";

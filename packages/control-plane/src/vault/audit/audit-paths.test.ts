@@ -4,9 +4,9 @@ import { join } from "node:path";
 
 import { silentLogger } from "@rk8s/protocol";
 import { FakeClock } from "@rk8s/protocol/testing";
+import { memoryStorage } from "@rk8s/storage";
 import { afterEach, beforeEach, expect, test } from "vitest";
 
-import { memoryStorage } from "../../storage/memory-storage.js";
 import type { Answer, Backend, JsonObject, Operation } from "../backend.js";
 import { PathTable } from "../path-table.js";
 import { askBackend } from "../testing/ask-backend.js";

@@ -1,7 +1,6 @@
 import { RksError } from "@rk8s/protocol";
+import type { Storage } from "@rk8s/storage";
 import { z } from "zod";
-
-import type { Storage } from "../../storage/storage.js";
 
 const TABLE_KEY = "core/audit";
 /** Every request is written to each. */

@@ -2,9 +2,8 @@ import { createHash, randomBytes, randomUUID } from "node:crypto";
 
 import { RksError } from "@rk8s/protocol";
 import type { Clock } from "@rk8s/protocol";
+import { type Comparison, pagesOf, type Storage, type Write } from "@rk8s/storage";
 
-import { pagesOf } from "../../storage/pages.js";
-import type { Comparison, Storage, Write } from "../../storage/storage.js";
 import { RecentMap } from "../policy/recent-map.js";
 import { decodeEntity, encodeEntity, type Entity, type EntityAlias } from "./entity.js";
 

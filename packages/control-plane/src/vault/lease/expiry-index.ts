@@ -1,4 +1,4 @@
-import type { Storage } from "../../storage/storage.js";
+import type { Storage } from "@rk8s/storage";
 import { readTimeKey } from "./lease-keys.js";
 
 const PAGE = 100;

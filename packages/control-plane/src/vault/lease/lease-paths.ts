@@ -1,7 +1,7 @@
 import { RksError } from "@rk8s/protocol";
+import type { Storage } from "@rk8s/storage";
 import { z } from "zod";
 
-import type { Storage } from "../../storage/storage.js";
 import type { Answer, JsonObject } from "../backend.js";
 import { duration, flag, text } from "../field-types.js";
 import { listFolder } from "../list-folder.js";

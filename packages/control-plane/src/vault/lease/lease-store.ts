@@ -2,9 +2,8 @@ import { randomBytes } from "node:crypto";
 
 import { RksError } from "@rk8s/protocol";
 import type { Clock, Logger } from "@rk8s/protocol";
+import { type Comparison, pagesOf, type Storage, type Write } from "@rk8s/storage";
 
-import { pagesOf } from "../../storage/pages.js";
-import type { Comparison, Storage, Write } from "../../storage/storage.js";
 import type { LeaseGrant } from "../backend.js";
 import { type Due, type DuePage, type Expiring, readDue } from "./expiry-index.js";
 import { leaseBusy, noLease, notRenewable, tokenGone, tookTooLong } from "./lease-errors.js";

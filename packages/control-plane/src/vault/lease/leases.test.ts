@@ -1,8 +1,8 @@
 import type { Secret, SleepOptions } from "@rk8s/protocol";
 import { FakeClock } from "@rk8s/protocol/testing";
+import { memoryStorage } from "@rk8s/storage";
 import { afterEach, beforeEach, expect, test } from "vitest";
 
-import { memoryStorage } from "../../storage/memory-storage.js";
 import { openVault } from "../vault.js";
 import { anUnsealedVault, type TestVault } from "../testing/unsealed-vault.js";
 import { aLenderState, lenderBackend, type LenderState } from "../testing/lender-backend.js";

@@ -1,7 +1,6 @@
 import { RksError } from "@rk8s/protocol";
+import type { Storage } from "@rk8s/storage";
 import { z } from "zod";
-
-import type { Storage } from "../../storage/storage.js";
 
 const TABLE_KEY = "core/mounts";
 /** Of the table as it is stored; what is left to the store's limit is the barrier's. */

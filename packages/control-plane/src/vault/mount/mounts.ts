@@ -2,9 +2,8 @@ import { randomUUID } from "node:crypto";
 
 import { RksError } from "@rk8s/protocol";
 import type { Logger } from "@rk8s/protocol";
+import { deletePrefix, type Storage } from "@rk8s/storage";
 
-import { deletePrefix } from "../../storage/pages.js";
-import type { Storage } from "../../storage/storage.js";
 import type { Backend, BackendFactory } from "../backend.js";
 import { Serial } from "../serial.js";
 import {

@@ -1,7 +1,7 @@
 import { RksError, silentLogger } from "@rk8s/protocol";
+import { memoryStorage } from "@rk8s/storage";
 import { expect, test } from "vitest";
 
-import { memoryStorage } from "../../storage/memory-storage.js";
 import { CrashingStorage, everyCrash } from "../testing/crashing-storage.js";
 import { echoBackend } from "../testing/unsealed-vault.js";
 import { readMountTable } from "./mount-table.js";

@@ -1,7 +1,6 @@
+import { memoryStorage, type Storage } from "@rk8s/storage";
 import { expect, test } from "vitest";
 
-import { memoryStorage } from "../../storage/memory-storage.js";
-import type { Storage } from "../../storage/storage.js";
 import { isAssignable } from "./builtin-policies.js";
 import { parsePolicy } from "./policy-parser.js";
 import { PolicyStore } from "./policy-store.js";

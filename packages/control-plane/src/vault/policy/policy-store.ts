@@ -1,7 +1,6 @@
 import { RksError } from "@rk8s/protocol";
+import { pagesOf, type Storage, type Write } from "@rk8s/storage";
 
-import { pagesOf } from "../../storage/pages.js";
-import type { Storage, Write } from "../../storage/storage.js";
 import { Acl } from "./acl.js";
 import { DEFAULT, DEFAULT_POLICY_TEXT, FIXED_POLICIES, RESPONSE_WRAPPING } from "./builtin-policies.js";
 import { parsePolicy } from "./policy-parser.js";

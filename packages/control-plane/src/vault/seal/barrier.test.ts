@@ -1,9 +1,8 @@
+import { memoryStorage, type Storage } from "@rk8s/storage";
+import { storageContract } from "@rk8s/storage/testing";
 import fc from "fast-check";
 import { expect, test } from "vitest";
 
-import { memoryStorage } from "../../storage/memory-storage.js";
-import { storageContract } from "../../storage/storage.contract.js";
-import type { Storage } from "../../storage/storage.js";
 import { Barrier, MAX_BARRIER_WRITES } from "./barrier.js";
 import { Keyring } from "./keyring.js";
 

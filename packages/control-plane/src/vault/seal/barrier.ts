@@ -1,18 +1,18 @@
 import { RksError } from "@rk8s/protocol";
+import {
+  assertKey,
+  assertTransaction,
+  type Change,
+  type Comparison,
+  type Entry,
+  type ListRange,
+  MAX_TRANSACTION_WRITES,
+  type Page,
+  type Storage,
+  type TransactionResult,
+  type Write,
+} from "@rk8s/storage";
 
-import { assertTransaction } from "../../storage/assert-request.js";
-import { assertKey } from "../../storage/key.js";
-import { MAX_TRANSACTION_WRITES } from "../../storage/storage.js";
-import type {
-  Change,
-  Comparison,
-  Entry,
-  ListRange,
-  Page,
-  Storage,
-  TransactionResult,
-  Write,
-} from "../../storage/storage.js";
 import type { Keyring } from "./keyring.js";
 import { recordHeader } from "./sealed-record.js";
 

@@ -1,4 +1,4 @@
-import type { Storage, Write } from "../../storage/storage.js";
+import type { Storage, Write } from "@rk8s/storage";
 import type { Barrier, KeyUse } from "./barrier.js";
 import { randomKey } from "./keyring.js";
 import { Rekey } from "./rekey.js";

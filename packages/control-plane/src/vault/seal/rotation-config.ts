@@ -1,7 +1,7 @@
 import { RksError } from "@rk8s/protocol";
+import type { Storage, Write } from "@rk8s/storage";
 import { z } from "zod";
 
-import type { Storage, Write } from "../../storage/storage.js";
 import type { KeyUse } from "./barrier.js";
 
 const KEY = "core/key-rotation";

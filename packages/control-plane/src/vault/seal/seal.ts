@@ -1,9 +1,9 @@
 import { createHmac, randomUUID, timingSafeEqual } from "node:crypto";
 
 import { RksError, Secret } from "@rk8s/protocol";
+import type { Storage, Write } from "@rk8s/storage";
 import { z } from "zod";
 
-import type { Storage, Write } from "../../storage/storage.js";
 import { Keyring, randomKey } from "./keyring.js";
 import { KEY_BYTES, openRecord, sealRecord } from "./sealed-record.js";
 import { combineShares, isPossibleSplit, isSameShare, SHARE_BYTES } from "./shamir.js";

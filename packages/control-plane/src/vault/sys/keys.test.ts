@@ -1,6 +1,6 @@
+import { memoryStorage } from "@rk8s/storage";
 import { expect, test } from "vitest";
 
-import { memoryStorage } from "../../storage/memory-storage.js";
 import { Barrier } from "../seal/barrier.js";
 import { Keyring } from "../seal/keyring.js";
 import { aSharedVault, reopenVault } from "../testing/a-shared-vault.js";

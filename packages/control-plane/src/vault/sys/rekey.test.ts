@@ -1,7 +1,7 @@
 import { Secret } from "@rk8s/protocol";
+import { memoryStorage } from "@rk8s/storage";
 import { expect, test } from "vitest";
 
-import { memoryStorage } from "../../storage/memory-storage.js";
 import { aSharedVault, opensAfterRestart, textsOf, reopenVault } from "../testing/a-shared-vault.js";
 import { everyCrash } from "../testing/crashing-storage.js";
 

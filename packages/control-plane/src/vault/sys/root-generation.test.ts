@@ -1,8 +1,8 @@
+import { memoryStorage } from "@rk8s/storage";
 import { expect, test } from "vitest";
 
 import { aSharedVault, reopenVault } from "../testing/a-shared-vault.js";
 import { decodeRootToken } from "../seal/root-generation.js";
-import { memoryStorage } from "../../storage/memory-storage.js";
 
 test.each(["sys/generate-root", "sys/generate-root-token"])(
   "%s: enough shares give a root token that only the one-time password unmasks",

@@ -1,6 +1,6 @@
+import { memoryStorage } from "@rk8s/storage";
 import { expect, test } from "vitest";
 
-import { memoryStorage } from "../../storage/memory-storage.js";
 import { aSharedVault, reopenVault } from "../testing/a-shared-vault.js";
 
 test.each([

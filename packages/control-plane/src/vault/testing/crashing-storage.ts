@@ -1,7 +1,5 @@
 import { RksError } from "@rk8s/protocol";
-
-import { memoryStorage } from "../../storage/memory-storage.js";
-import type { Comparison, ListRange, Storage, Write } from "../../storage/storage.js";
+import { type Comparison, type ListRange, memoryStorage, type Storage, type Write } from "@rk8s/storage";
 
 /** Where a process dies: before its n-th writing transaction is done, or after it is and before anybody hears of it. */
 export interface Crash {

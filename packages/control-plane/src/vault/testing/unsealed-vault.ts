@@ -1,8 +1,7 @@
 import type { Secret } from "@rk8s/protocol";
 import { FakeClock } from "@rk8s/protocol/testing";
+import { memoryStorage, type Storage } from "@rk8s/storage";
 
-import { memoryStorage } from "../../storage/memory-storage.js";
-import type { Storage } from "../../storage/storage.js";
 import type { Answer, BackendFactory, PathRequest } from "../backend.js";
 import { type Access, type BackendPath, type PathOperation, PathTable } from "../path-table.js";
 import { openVault } from "../vault.js";

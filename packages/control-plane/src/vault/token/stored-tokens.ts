@@ -1,4 +1,4 @@
-import type { Comparison, Storage, TransactionResult, Write } from "../../storage/storage.js";
+import type { Comparison, Storage, TransactionResult, Write } from "@rk8s/storage";
 import { RecentMap } from "../policy/recent-map.js";
 import { decodeTokenEntry, encodeTokenEntry, type TokenEntry } from "./token-entry.js";
 import { expiryWrites, TOKEN_PREFIX } from "./token-keys.js";

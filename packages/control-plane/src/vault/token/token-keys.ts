@@ -1,4 +1,4 @@
-import type { Write } from "../../storage/storage.js";
+import type { Write } from "@rk8s/storage";
 import { leaseIdOfToken, leaseKey, timeKey } from "../lease/lease-keys.js";
 import type { TokenEntry } from "./token-entry.js";
 

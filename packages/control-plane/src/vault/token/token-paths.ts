@@ -1,7 +1,7 @@
 import { RksError } from "@rk8s/protocol";
+import type { Storage } from "@rk8s/storage";
 import { z } from "zod";
 
-import type { Storage } from "../../storage/storage.js";
 import type { Answer, PathRequest } from "../backend.js";
 import { duration, requiredText, text } from "../field-types.js";
 import { type BackendPath, callerOf, operation, parameter, PathTable } from "../path-table.js";

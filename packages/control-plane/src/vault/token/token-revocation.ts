@@ -1,4 +1,4 @@
-import type { Storage, Write } from "../../storage/storage.js";
+import type { Storage, Write } from "@rk8s/storage";
 import { MAX_CONFLICTS, type StoredTokens } from "./stored-tokens.js";
 import { SPENT } from "./token-entry.js";
 import { tooBusy } from "./token-errors.js";

@@ -1,8 +1,7 @@
 import { RksError } from "@rk8s/protocol";
+import { pagesOf, type Storage } from "@rk8s/storage";
 import { z } from "zod";
 
-import { pagesOf } from "../../storage/pages.js";
-import type { Storage } from "../../storage/storage.js";
 import type { JsonObject } from "../backend.js";
 import { count, duration, flag, list, text } from "../field-types.js";
 import { normalName } from "../policy/policy-store.js";

@@ -1,5 +1,4 @@
-import { pagesOf } from "../../storage/pages.js";
-import type { Storage } from "../../storage/storage.js";
+import { pagesOf, type Storage } from "@rk8s/storage";
 import { decodeTokenEntry } from "./token-entry.js";
 import { ACCESSOR_PREFIX, CHILD_PREFIX, TOKEN_PREFIX } from "./token-keys.js";
 import type { LiveToken } from "./token-store.js";

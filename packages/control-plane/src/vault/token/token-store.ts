@@ -2,8 +2,8 @@ import { createHmac, hkdfSync, randomBytes } from "node:crypto";
 
 import { RksError } from "@rk8s/protocol";
 import type { Clock } from "@rk8s/protocol";
+import type { Comparison, Storage, Write } from "@rk8s/storage";
 
-import type { Comparison, Storage, Write } from "../../storage/storage.js";
 import type { Commit } from "../backend.js";
 import { type Due, type DuePage, type Expiring, readDue } from "../lease/expiry-index.js";
 import { BATCH_PREFIX, openBatchToken, sealBatchToken } from "./batch-token.js";

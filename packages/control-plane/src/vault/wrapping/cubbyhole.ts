@@ -1,7 +1,6 @@
 import { RksError } from "@rk8s/protocol";
+import { deletePrefix, type Storage, type Write } from "@rk8s/storage";
 
-import { deletePrefix } from "../../storage/pages.js";
-import type { Storage, Write } from "../../storage/storage.js";
 import type { JsonObject } from "../backend.js";
 import { listFolder } from "../list-folder.js";
 

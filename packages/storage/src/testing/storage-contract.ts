@@ -1,7 +1,7 @@
 import { expect, test } from "vitest";
 
-import { MAX_KEY_BYTES, MAX_LIST_LIMIT, MAX_TRANSACTION_WRITES, MAX_VALUE_BYTES } from "./storage.js";
-import type { Change, Storage, Write } from "./storage.js";
+import { MAX_KEY_BYTES, MAX_LIST_LIMIT, MAX_TRANSACTION_WRITES, MAX_VALUE_BYTES } from "../storage.js";
+import type { Change, Storage, Write } from "../storage.js";
 
 export interface StorageContractLimits {
   /** Writes one transaction can hold. Default `MAX_TRANSACTION_WRITES`. */

@@ -4,9 +4,9 @@ import { RksError } from "@rk8s/protocol";
 // lmdb's declarations for ESM do not compile (`export =`), so both types and code come from its CommonJS side.
 import type lmdb from "lmdb" with { "resolution-mode": "require" };
 
-import { assertListRange, assertTransaction } from "./assert-request.js";
-import { ChangeLog, storageClosed } from "./change-log.js";
-import { assertKey } from "./key.js";
+import { assertListRange, assertTransaction } from "../assert-request.js";
+import { ChangeLog, storageClosed } from "../change-log.js";
+import { assertKey } from "../key.js";
 import { lmdbError } from "./lmdb-error.js";
 import { prepareLmdbFolder } from "./lmdb-folder.js";
 import type {
@@ -18,7 +18,7 @@ import type {
   Storage,
   TransactionResult,
   Write,
-} from "./storage.js";
+} from "../storage.js";
 
 export interface LmdbStorageInit {
   /** Made when missing (0700); holds `data.mdb` and `lock.mdb` (0600) and nothing else of ours. */

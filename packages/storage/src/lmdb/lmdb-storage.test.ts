@@ -5,8 +5,8 @@ import { join } from "node:path";
 import { afterAll, beforeAll, expect, test } from "vitest";
 
 import { openLmdbStorage } from "./lmdb-storage.js";
-import { storageContract } from "./storage.contract.js";
-import type { Write } from "./storage.js";
+import { storageContract } from "../testing/storage-contract.js";
+import type { Write } from "../storage.js";
 
 let base: string;
 beforeAll(async () => {

@@ -6,7 +6,7 @@ import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 
 import { openLmdbStorage } from "./lmdb-storage.js";
-import type { Write } from "./storage.js";
+import type { Write } from "../storage.js";
 
 const mayMount = process.platform === "linux" && process.getuid?.() === 0 && tryMount();
 

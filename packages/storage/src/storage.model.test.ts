@@ -3,7 +3,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import fc from "fast-check";
 import { expect, test } from "vitest";
-import { openLmdbStorage } from "./lmdb-storage.js";
+import { openLmdbStorage } from "./lmdb/lmdb-storage.js";
 import { memoryStorage } from "./memory-storage.js";
 import type { Comparison, Write } from "./storage.js";
 

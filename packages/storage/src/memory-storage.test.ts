@@ -1,4 +1,4 @@
 import { memoryStorage } from "./memory-storage.js";
-import { storageContract } from "./storage.contract.js";
+import { storageContract } from "./testing/storage-contract.js";
 
 storageContract("memory", () => Promise.resolve(memoryStorage()));

@@ -1,0 +1,18 @@
+export { assertListRange, assertTransaction } from "./assert-request.js";
+export { assertKey } from "./key.js";
+export { memoryStorage } from "./memory-storage.js";
+export { deletePrefix, pagesOf } from "./pages.js";
+export { RecordCollection } from "./record-collection.js";
+export type { Stored } from "./record-collection.js";
+export { MAX_KEY_BYTES, MAX_LIST_LIMIT, MAX_TRANSACTION_WRITES, MAX_VALUE_BYTES } from "./storage.js";
+export type {
+  Change,
+  Comparison,
+  Entry,
+  ListRange,
+  Page,
+  Storage,
+  TransactionResult,
+  Write,
+} from "./storage.js";
+export { untilCommitted } from "./until-committed.js";

@@ -52,10 +52,11 @@ export class FleetLoad implements AsyncDisposable {
     return usages.reduce((sum, { cpuMs }) => sum + cpuMs, 0);
   }
 
-  /** End every agent without a word to the control plane. */
+  /** End every agent without a word to the control plane. Idempotent. */
   async [Symbol.asyncDispose](): Promise<void> {
     await Promise.all(
       this.#children.map(async (child) => {
+        if (child.exitCode !== null || child.signalCode !== null) return;
         const exited = once(child, "exit");
         child.kill("SIGKILL");
         await exited;

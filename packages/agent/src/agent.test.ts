@@ -256,6 +256,26 @@ test("after a sleep or a jump of the clock the certificate is renewed at once, a
   expect(rks.requests.filter(({ type }) => type === "CertificateRenew")).toHaveLength(1);
 });
 
+test("a process that stood still says so and renews nothing that is not due", async () => {
+  const breaks: ((clockBreak: ClockBreak) => void)[] = [];
+  const { clock, agent, until, rks } = await setUp(
+    {},
+    {
+      clockWatch: async (onBreak, options) => {
+        breaks.push(onBreak);
+        return quietClocks(onBreak, options);
+      },
+    },
+  );
+  await until("registered");
+  breaks[0]!({ pausedMs: 60_000, shiftedMs: 0 });
+  expect((await until("clock")).at(-1)).toMatchObject({ pausedSeconds: 60, shiftedSeconds: 0 });
+  await pause(clock, 7000);
+  await rks.received("Heartbeat");
+  await agent.stop();
+  expect(rks.requests.filter(({ type }) => type === "CertificateRenew")).toHaveLength(0);
+});
+
 test("a control plane that does not answer heartbeats any more is left for a new connection", async () => {
   const { clock, agent, until } = await setUp({ answer: atFirst("Heartbeat", 1, "silence") });
   await until("registered");

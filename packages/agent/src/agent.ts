@@ -162,13 +162,17 @@ class RunningAgent implements Agent {
     }
   }
 
-  /** After a sleep or a jump nobody knows how old the certificate and the connection are: a renewal renews both. */
+  /**
+   * After a sleep of the host or a jump nobody knows how old the certificate and the connection are: a renewal renews both.
+   * A stop of this process alone left its timers right, so that what is due happens now; an overloaded host must not be
+   * given more to do than that.
+   */
   async #watchClocks(signal: AbortSignal): Promise<never> {
     const { clockWatch = watchClocks } = this.#options;
     return clockWatch(
       ({ pausedMs, shiftedMs }) => {
         this.#emit({ event: "clock", pausedSeconds: pausedMs / 1000, shiftedSeconds: shiftedMs / 1000 });
-        this.renewNow("the clock was set, or the host slept");
+        if (shiftedMs !== 0) this.renewNow("the clock was set, or the host slept");
       },
       { clock: this.#ports.clock, signal },
     );

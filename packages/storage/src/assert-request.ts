@@ -1,7 +1,7 @@
 import { RksError } from "@rk8s/protocol";
 
 import { assertKey, assertWellFormed } from "./key.js";
-import { MAX_LIST_LIMIT, MAX_TRANSACTION_WRITES, MAX_VALUE_BYTES } from "./storage.js";
+import { MAX_LIST_LIMIT, MAX_TRANSACTION_BYTES, MAX_TRANSACTION_WRITES, MAX_VALUE_BYTES } from "./storage.js";
 import type { Comparison, ListRange, Write } from "./storage.js";
 
 /** Room for what the barrier adds to a value; adapters accept this much more than `MAX_VALUE_BYTES`. */
@@ -10,7 +10,7 @@ const VALUE_OVERHEAD_BYTES = 64;
 /**
  * Check a transaction before anything of it is done.
  * @throws {TypeError} when it has too many writes or comparisons, or writes or compares a key twice.
- * @throws {RksError} INPUT_INVALID when a key or a value is too large or malformed.
+ * @throws {RksError} INPUT_INVALID when a key or a value is too large or malformed, or all together are too large.
  */
 export function assertTransaction(
   comparisons: readonly Comparison[],
@@ -22,6 +22,7 @@ export function assertTransaction(
   for (const write of writes) {
     if (write.type === "put") assertValue(write.key, write.value);
   }
+  assertBytes(comparisons, writes);
 }
 
 /**
@@ -50,6 +51,20 @@ function assertKeys(what: string, items: readonly { readonly key: string }[], ma
     if (keys.has(key)) throw new TypeError(`a transaction names the key "${key}" twice in its ${what}`);
     keys.add(key);
   }
+}
+
+function assertBytes(comparisons: readonly Comparison[], writes: readonly Write[]): void {
+  let bytes = 0;
+  for (const { key } of comparisons) bytes += Buffer.byteLength(key);
+  for (const write of writes) {
+    bytes += Buffer.byteLength(write.key) + (write.type === "put" ? write.value.byteLength : 0);
+  }
+  if (bytes <= MAX_TRANSACTION_BYTES) return;
+  throw new RksError(
+    "INPUT_INVALID",
+    `a transaction of ${bytes} bytes was asked for, at most ${MAX_TRANSACTION_BYTES} can be stored at once`,
+    { suggestion: "Store less at once." },
+  );
 }
 
 function assertValue(key: string, value: Uint8Array): void {

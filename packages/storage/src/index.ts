@@ -4,7 +4,13 @@ export { memoryStorage } from "./memory-storage.js";
 export { deletePrefix, pagesOf } from "./pages.js";
 export { RecordCollection } from "./record-collection.js";
 export type { Stored } from "./record-collection.js";
-export { MAX_KEY_BYTES, MAX_LIST_LIMIT, MAX_TRANSACTION_WRITES, MAX_VALUE_BYTES } from "./storage.js";
+export {
+  MAX_KEY_BYTES,
+  MAX_LIST_LIMIT,
+  MAX_TRANSACTION_BYTES,
+  MAX_TRANSACTION_WRITES,
+  MAX_VALUE_BYTES,
+} from "./storage.js";
 export type {
   Change,
   Comparison,

@@ -2,7 +2,7 @@
  * Ordered key-value storage with revisions and compare-and-swap, shaped like etcd v3 so that a cluster store
  * fits behind it. Keys are UTF-8 strings in the order of their bytes. Everything a node's identity depends on
  * stands on `transaction`: it is atomic, durable before it answers, and at most one of two conflicting ones wins.
- * Adapters: `memory-storage.ts`, `lmdb-storage.ts`; `storage.contract.ts` is the suite that all of them pass.
+ * Adapters: `memory-storage.ts`, `lmdb/`, `etcd/`; `testing/storage-contract.ts` is the suite that all of them pass.
  */
 export interface Storage extends AsyncDisposable {
   /** @throws {RksError} STORAGE_CORRUPT when the entry cannot be trusted. */
@@ -11,8 +11,10 @@ export interface Storage extends AsyncDisposable {
   list(prefix: string, options?: ListRange): Promise<Page>;
   /**
    * Apply all writes when every comparison holds, nothing otherwise. Durable when it resolves. Transactions are
-   * applied in the order of the calls. At most `MAX_TRANSACTION_WRITES` writes, no key written twice.
-   * @throws {RksError} STORAGE_FULL or STORAGE_UNWRITABLE, and then nothing was written.
+   * applied in the order of the calls. At most `MAX_TRANSACTION_WRITES` writes of `MAX_TRANSACTION_BYTES`, no key
+   * written twice.
+   * @throws {RksError} STORAGE_FULL, STORAGE_UNWRITABLE or BUSY, and then nothing was written. UNAVAILABLE of a store that is
+   * elsewhere: whether it was is known only when the message does not say otherwise.
    */
   transaction(comparisons: readonly Comparison[], writes: readonly Write[]): Promise<TransactionResult>;
   /**
@@ -75,8 +77,10 @@ export interface Change {
 
 /** LMDB's limit is 1978 bytes of UTF-8; less here, so that views and the barrier can put a prefix before a key. */
 export const MAX_KEY_BYTES = 1024;
-/** As etcd's default: a transaction is one log entry there. */
-export const MAX_TRANSACTION_WRITES = 128;
+/** etcd takes 128 by default; its adapter needs one for itself. As many comparisons are possible. */
+export const MAX_TRANSACTION_WRITES = 127;
+/** All keys and values of a transaction together: etcd takes 1.5 MiB by default, less what it and its adapter add. */
+export const MAX_TRANSACTION_BYTES = 1_540_000;
 /** Keeps one page's memory small; callers page on. */
 export const MAX_LIST_LIMIT = 1000;
 /** As etcd's default request limit, less room for the key. */

@@ -1,7 +1,16 @@
 import { expect, test } from "vitest";
 
-import { MAX_KEY_BYTES, MAX_LIST_LIMIT, MAX_TRANSACTION_WRITES, MAX_VALUE_BYTES } from "../storage.js";
+import {
+  MAX_KEY_BYTES,
+  MAX_LIST_LIMIT,
+  MAX_TRANSACTION_BYTES,
+  MAX_TRANSACTION_WRITES,
+  MAX_VALUE_BYTES,
+} from "../storage.js";
 import type { Change, Storage, Write } from "../storage.js";
+
+/** What a barrier adds to the keys, the values and the writes of a transaction of two. */
+const OVERHEAD_BYTES = 1024;
 
 export interface StorageContractLimits {
   /** Writes one transaction can hold. Default `MAX_TRANSACTION_WRITES`. */
@@ -285,6 +294,33 @@ export function storageContract(
       Array.from({ length: count }, (_, index) => put(`m/${index}`, ""));
     expect((await storage.transaction([], many(maxWrites))).succeeded).toBe(true);
     await expect(storage.transaction([], many(maxWrites + 1))).rejects.toThrow(TypeError);
+  });
+
+  rule("a transaction as large as it may be is done, a larger one is refused", async (storage) => {
+    const large = (bytes: number): Write[] => [
+      { type: "put", key: "a", value: new Uint8Array(1_000_000) },
+      { type: "put", key: "b", value: new Uint8Array(bytes - 1_000_000 - 2) },
+    ];
+    expect((await storage.transaction([], large(MAX_TRANSACTION_BYTES - OVERHEAD_BYTES))).succeeded).toBe(
+      true,
+    );
+    await expect(storage.transaction([], large(MAX_TRANSACTION_BYTES + 1))).rejects.toMatchObject({
+      code: "INPUT_INVALID",
+    });
+  });
+
+  rule("as many comparisons as writes are possible", async (storage) => {
+    const keys = Array.from({ length: maxWrites }, (_, index) => `k/${index}`);
+    const created = await storage.transaction(
+      keys.map((key) => ({ key, modRevision: 0 })),
+      keys.map((key) => put(key, "1")),
+    );
+    expect(created.succeeded).toBe(true);
+    const compared = await storage.transaction(
+      keys.map((key) => ({ key, modRevision: created.revision })),
+      [],
+    );
+    expect(compared).toEqual(created);
   });
 
   const refused: readonly [string, (storage: Storage) => Promise<unknown>, unknown][] = [

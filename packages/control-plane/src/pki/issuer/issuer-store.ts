@@ -1,5 +1,5 @@
 import { type Clock, RksError } from "@rk8s/protocol";
-import { MAX_TRANSACTION_WRITES, type Storage, type Write } from "@rk8s/storage";
+import type { Storage, Write } from "@rk8s/storage";
 import { Serial } from "../../vault/serial.js";
 import { CertificateAuthority } from "../certificate-authority.js";
 import { certificatePem } from "../certificate-format.js";
@@ -16,6 +16,8 @@ import { DEFAULT_REFERENCE, findByReference } from "./reference.js";
 const MAX_AUTHORITIES = 32;
 /** Changes wait for each other; who would wait behind this many is told to come back. */
 const MAX_WAITING_CHANGES = 100;
+/** In one transaction. */
+const WRITES_AT_ONCE = 100;
 
 export interface IssuerStorePorts {
   readonly access: AccessConfig;
@@ -155,7 +157,7 @@ export class IssuerStore {
 
   /**
    * Change issuers and keys: one change at a time, committed as one transaction when `action` returns, given up when it
-   * throws. More than `MAX_TRANSACTION_WRITES` writes, which only deleting hundreds of them takes, are several
+   * throws. More than `WRITES_AT_ONCE` writes, which only deleting hundreds of them takes, are several
    * transactions.
    * @throws {RksError} BUSY when too many changes wait; what `action` and the storage throw.
    */
@@ -184,13 +186,13 @@ export class IssuerStore {
     try {
       const result = await action(change);
       writes = change.finish();
-      for (let at = 0; at < writes.length; at += MAX_TRANSACTION_WRITES) {
-        await this.#storage.transaction([], writes.slice(at, at + MAX_TRANSACTION_WRITES));
+      for (let at = 0; at < writes.length; at += WRITES_AT_ONCE) {
+        await this.#storage.transaction([], writes.slice(at, at + WRITES_AT_ONCE));
       }
       this.#state = change.state;
       return result;
     } catch (error) {
-      if (writes.length > MAX_TRANSACTION_WRITES) {
+      if (writes.length > WRITES_AT_ONCE) {
         this.#state = await readIssuerState(this.#storage, this.#prefix);
       }
       throw error;

@@ -103,7 +103,8 @@ export function storageClosed(): RksError {
   return new RksError("UNAVAILABLE", "the storage is closed", { suggestion: "Open it again." });
 }
 
-function forgotten(revision: number): RksError {
+/** The error of a watch that begins before what is remembered. */
+export function forgotten(revision: number): RksError {
   return new RksError("CONFLICT", `changes from revision ${revision} on are no longer remembered`, {
     suggestion: "List again and watch from the revision of that list.",
   });

@@ -1,4 +1,5 @@
 import { spawnSync } from "node:child_process";
+import { hasEtcd } from "@rk8s/storage/testing/etcd";
 import { describe } from "vitest";
 
 /** What a suite may need beyond Node, and whether it is here. */
@@ -10,6 +11,7 @@ const AVAILABLE = {
   hvac: () => runs("/usr/bin/python3", ["-c", "import hvac"]),
   ansible: () => runs("ansible-playbook", ["--version"]),
   faketime: () => runs("faketime", ["-f", "+1s", "true"]),
+  etcd: hasEtcd,
   strace: () => runs("strace", ["-f", "true"]),
   "mkfs.ext4": () => runs("mkfs.ext4", ["-V"]),
   "loop mounts": () =>

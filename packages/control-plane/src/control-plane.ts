@@ -9,28 +9,37 @@ import {
   type Transport,
 } from "@rk8s/protocol";
 import { createQuicTransport } from "@rk8s/quic";
-import { openLmdbStorage } from "@rk8s/storage/lmdb";
 import type { ChainHead } from "./audit/chain-link.js";
+import type { BackupHeader } from "./backup/backup-file.js";
 import { formatHostPort } from "./config/address.js";
-import type { ControlPlaneConfig, HostPort } from "./config/config.js";
+import type { ControlPlaneConfig, HostPort, StoreConfig } from "./config/config.js";
 import { clusterRoutes } from "./http/cluster-routes.js";
 import type { Endpoints, OperatorApi } from "./http/operator-api.js";
 import { metricsPath } from "./http/documents.js";
 import { Metrics } from "./http/metrics.js";
+import { storageRoutes } from "./http/storage-routes.js";
 import { serveSocket } from "./http/socket-server.js";
 import { agentAddress } from "./lifecycle/agent-address.js";
-import { openClusterVault } from "./lifecycle/cluster-vault.js";
+import { settleRestore, type SettlePorts } from "./backup/settle-restore.js";
+import { clusterCaOf, openClusterVault } from "./lifecycle/cluster-vault.js";
 import { Disposables } from "./lifecycle/disposables.js";
 import { lockFolder } from "./lifecycle/folder-lock.js";
 import { HttpsListener } from "./lifecycle/https-listener.js";
 import { finishInitialization, isInitialized } from "./lifecycle/initialize.js";
-import { type Serving, startServing } from "./lifecycle/serving.js";
+import { type Serving, startServing, type StoreFilesOwner } from "./lifecycle/serving.js";
 import { rekeyWarnings, type UnattendedStart, unattendedStart } from "./lifecycle/unattended-start.js";
 import { readUnsealMaterial } from "./lifecycle/unseal-material.js";
 import { type VaultFolder, vaultFolderAt } from "./lifecycle/vault-folder.js";
+import { vaultIdOf } from "./lifecycle/vault-id.js";
+import { type StoreStatus, VaultStores } from "./lifecycle/vault-stores.js";
+import type { MovedVault } from "./migration/store-mover.js";
 import type { JoinCheck } from "./join/join-check.js";
 import type { ClusterFigures } from "./server/cluster-figures.js";
 import type { Cluster } from "./server/cluster.js";
+import type { StoreOpeners } from "./store/choose-store.js";
+import { storeName } from "./store/store-name.js";
+import { storeOpeners } from "./store/open-store.js";
+import type { StoreReport } from "./store/verify-store.js";
 import type { LineWriter } from "./vault/audit/audit-device.js";
 import type { Connection } from "./vault/backend.js";
 import type { VaultAnswer, VaultRequest } from "./vault/request.js";
@@ -49,6 +58,8 @@ export interface ControlPlanePorts {
   readonly joinChecks?: readonly JoinCheck[] | undefined;
   /** Where audit devices of type `stdout` write; none: they cannot be enabled. */
   readonly stdout?: LineWriter | undefined;
+  /** How stores are opened. Default: LMDB, etcd, and databases where `@rk8s/storage-sql` is installed. */
+  readonly stores?: StoreOpeners | undefined;
 }
 
 /**
@@ -68,6 +79,7 @@ interface Parts {
   readonly config: ControlPlaneConfig;
   readonly folder: VaultFolder;
   readonly vault: Vault;
+  readonly stores: VaultStores;
   readonly clock: Clock;
   readonly logger: Logger;
   readonly transport: Transport;
@@ -105,12 +117,13 @@ export class ControlPlane implements OperatorApi, AsyncDisposable {
   static async open(config: ControlPlaneConfig, ports: ControlPlanePorts = {}): Promise<ControlPlane> {
     const { clock = systemClock, logger = silentLogger, joinChecks = [] } = ports;
     const folder = vaultFolderAt(config.vaultFolder);
-    await assertInitialized(folder);
+    if (config.store.type === "local") await assertInitialized(folder);
     const owned = new Disposables({ logger });
     try {
       owned.use(await lockFolder(folder.lock, { answers: () => socketAnswers(folder.socket) }));
       await finishInitialization(folder);
-      const storage = owned.use(await openLmdbStorage({ folder: folder.store }));
+      const openers = ports.stores ?? storeOpeners(folder, { clock, logger });
+      const stores = owned.use(await VaultStores.open(config.store, folder, { ...openers, clock, logger }));
       // The vault tells the control plane of its seal, which needs the vault first.
       const late: { controlPlane?: ControlPlane } = {};
       const metrics = new Metrics({
@@ -131,13 +144,18 @@ export class ControlPlane implements OperatorApi, AsyncDisposable {
         },
       };
       const vault = owned.use(
-        await openClusterVault(storage, { clock, logger, stdout: ports.stdout }, hooks),
+        await openClusterVault(
+          { storage: stores.storage, type: () => stores.type },
+          { clock, logger, stdout: ports.stdout },
+          hooks,
+        ),
       );
       const transport = ports.transport ?? createQuicTransport({ clock, logger });
       const controlPlane = new ControlPlane({
         config,
         folder,
         vault,
+        stores,
         clock,
         logger,
         transport,
@@ -190,6 +208,41 @@ export class ControlPlane implements OperatorApi, AsyncDisposable {
   unattendedStart(): Promise<UnattendedStart> {
     const { config, folder, vault } = this.#parts;
     return unattendedStart(config.seal, folder, vault);
+  }
+
+  storeStatus(): StoreStatus {
+    return this.#parts.stores.status;
+  }
+
+  /** As `VaultStores.migrate`. @throws {RksError} VAULT_SEALED, AUDIT_UNWRITABLE besides. */
+  migrateStore(to: StoreConfig, { actor }: { readonly actor: string }): Promise<StoreStatus> {
+    const { stores } = this.#parts;
+    const fields = { from: stores.status.store, to: storeName(to) };
+    const serving = this.#assertServing();
+    return serving.audited({ operation: "storage.migrate", actor, fields }, async () => {
+      if (to.type === "etcd") await serving.storeClient.ensure();
+      return stores.migrate(to, this.#movedVault());
+    });
+  }
+
+  /** As `Serving.makeStoreFiles`. @throws {RksError} VAULT_SEALED besides. */
+  async makeStoreFiles(whose: StoreFilesOwner): Promise<string> {
+    return this.#assertServing().makeStoreFiles(whose);
+  }
+
+  /** As `VaultStores.backup`. @throws {RksError} VAULT_SEALED, AUDIT_UNWRITABLE besides. */
+  backupStore(
+    file: string,
+    { actor, signal }: { readonly actor: string; readonly signal: AbortSignal },
+  ): Promise<BackupHeader> {
+    return this.#assertServing().audited({ operation: "storage.backup", actor, fields: { file } }, () =>
+      this.#parts.stores.backup(file, this.#movedVault(), signal),
+    );
+  }
+
+  /** As `VaultStores.verify`. @throws {RksError} VAULT_SEALED besides. */
+  verifyStore(signal: AbortSignal): Promise<StoreReport> {
+    return this.#parts.stores.verify(this.#movedVault(), signal);
   }
 
   cluster(): Cluster {
@@ -282,7 +335,8 @@ export class ControlPlane implements OperatorApi, AsyncDisposable {
   /** Called by the vault, which seals itself again when it fails: an open one that cannot serve helps nobody. */
   async #startServing(): Promise<void> {
     if (this.#serving !== undefined) return;
-    const { config, vault, clock, logger, transport, joinChecks, metrics } = this.#parts;
+    const { config, vault, stores, clock, logger, transport, joinChecks, metrics } = this.#parts;
+    await stores.begin(this.#movedVault());
     const serving = await startServing({ ...config, quicAddress: this.#address }, vault, {
       clock,
       logger,
@@ -290,7 +344,15 @@ export class ControlPlane implements OperatorApi, AsyncDisposable {
       joinChecks,
       meter: metrics.meter,
       onCertificate: (credentials) => this.#https?.offer(credentials),
+      beforeServing: (parts) => this.#settleRestore(parts),
+      onStoreCredentials: () => stores.useCredentials(),
     });
+    try {
+      await stores.moveAsConfigured(this.#movedVault());
+    } catch (reason) {
+      await serving[Symbol.asyncDispose]();
+      throw reason;
+    }
     this.#serving = serving;
     this.#address = { ...this.#address, port: serving.address.port };
     serving.ended.catch((error: unknown) => this.#failure.abort(error));
@@ -300,6 +362,7 @@ export class ControlPlane implements OperatorApi, AsyncDisposable {
   }
 
   async #stopServing(): Promise<void> {
+    await this.#parts.stores.end();
     const serving = this.#serving;
     this.#serving = undefined;
     await serving?.[Symbol.asyncDispose]();
@@ -307,7 +370,7 @@ export class ControlPlane implements OperatorApi, AsyncDisposable {
 
   async #openSocket(): Promise<void> {
     const { folder, logger, metrics } = this.#parts;
-    const routes = clusterRoutes(this);
+    const routes = [...clusterRoutes(this), ...storageRoutes(this)];
     const init = { path: folder.socket, routes, api: this, drainMs: SOCKET_DRAIN_MS };
     this.#socket = await serveSocket(init, { logger, metrics });
   }
@@ -319,6 +382,26 @@ export class ControlPlane implements OperatorApi, AsyncDisposable {
       this.#https?.[Symbol.asyncDispose](),
       this.#stopServing(),
     ]);
+  }
+
+  async #settleRestore(parts: Pick<SettlePorts, "cluster" | "audit">): Promise<void> {
+    const { stores, vault, clock, logger, config } = this.#parts;
+    const { nodeTtlSeconds } = config.certificates;
+    const ports = { ...parts, barrier: vault.barrier, clock, logger, nodeTtlSeconds };
+    await settleRestore(stores, this.#movedVault(), ports);
+  }
+
+  /** The barrier is another one after each unseal. */
+  #movedVault(): MovedVault {
+    const { vault } = this.#parts;
+    return {
+      id: vaultIdOf(clusterCaOf(vault)),
+      guard: {
+        movedTo: (counter) => vault.storeGuard.movedTo(counter),
+        deriveKey: (purpose, term) => vault.storeGuard.deriveKey(purpose, term),
+        isAuthentic: (entry) => vault.storeGuard.isAuthentic(entry),
+      },
+    };
   }
 
   #assertServing(): Serving {

@@ -77,6 +77,8 @@ export const ERROR_CODES = {
   STORAGE_FULL: { retryable: true, http: 507, exit: 75 },
   STORAGE_UNWRITABLE: { retryable: true, http: 507, exit: 75 },
   STORAGE_CORRUPT: { retryable: false, http: 500, exit: 70 },
+  STORAGE_FOREIGN: { retryable: false, http: 409, exit: 78 },
+  STORAGE_MOVED: { retryable: false, http: 409, exit: 78 },
   AUDIT_UNWRITABLE: { retryable: true, http: 507, exit: 75 },
   // — pods
   POD_INVALID: { retryable: false, http: 400, exit: 65 },

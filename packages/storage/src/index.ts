@@ -1,5 +1,5 @@
 export { assertListRange, assertTransaction } from "./assert-request.js";
-export { assertKey } from "./key.js";
+export { assertKey, compareKeys } from "./key.js";
 export { memoryStorage } from "./memory-storage.js";
 export { deletePrefix, pagesOf } from "./pages.js";
 export { RecordCollection } from "./record-collection.js";

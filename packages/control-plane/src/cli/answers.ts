@@ -2,6 +2,40 @@ import { z } from "zod";
 
 /** What the socket answers, as far as the commands print it. Unknown fields are kept: `--json` shows them. */
 
+const migration = z.looseObject({
+  phase: z.string(),
+  from: z.string(),
+  to: z.string(),
+  startedAt: z.string(),
+  entries: z.number(),
+  parts: z.number(),
+  verified: z.number(),
+  error: z.object({ code: z.string(), message: z.string() }).nullable(),
+  pausedMs: z.number().nullable(),
+});
+const storeStatus = z.looseObject({
+  type: z.string(),
+  store: z.string(),
+  epoch: z.number(),
+  restoredFrom: z.string().nullable(),
+  migration: migration.nullable(),
+});
+export const storeStatusAnswer = z.object({ data: storeStatus });
+export type PrintedStoreStatus = z.output<typeof storeStatus>;
+export type PrintedMigration = z.output<typeof migration>;
+export const backupAnswer = z.object({
+  data: z.looseObject({ vault: z.string(), createdAt: z.string(), entries: z.number(), digest: z.string() }),
+});
+export const storeFilesAnswer = z.object({ data: z.object({ folders: z.array(z.string()) }) });
+export const storeReportAnswer = z.object({
+  data: z.object({
+    entries: z.number(),
+    bytes: z.number(),
+    damaged: z.number(),
+    damagedKeys: z.array(z.string()),
+  }),
+});
+
 export const statusAnswer = z.object({
   data: z.object({
     version: z.string(),
@@ -17,6 +51,7 @@ export const statusAnswer = z.object({
     quic: z.string().nullable(),
     http: z.string().nullable(),
     socket: z.string(),
+    storage: storeStatus.optional(),
   }),
 });
 

@@ -4,6 +4,7 @@ import type { CliIo } from "@rk8s/host/cli-io";
 import { caCommands } from "./ca-arguments.js";
 import { type Choose, INCOMPLETE } from "./choose.js";
 import { LOG_FORMATS, LOG_LEVELS, STDIN_WORD, type TargetArguments } from "./flags.js";
+import { storageCommands } from "./storage-arguments.js";
 import { jsonOption, targetOptions } from "./target-options.js";
 import { isVaultVerb, vaultCommands } from "./vault/vault-commands.js";
 import { VERSION } from "../version.js";
@@ -89,6 +90,9 @@ function define(choose: Choose): Argv {
     .command("join-token", "List and revoke join tokens", (group) => joinTokenCommands(group, choose))
     .command("node", "List, show, renew, rejoin, ban and evict nodes", (group) => nodeCommands(group, choose))
     .command("ca", "Rotate the cluster's root", (group) => caCommands(group, choose))
+    .command("storage", "Say where the store is, move it, check it", (group) =>
+      storageCommands(group, choose),
+    )
     .command("status", "Say how the running rks is", targetOptions, (args) =>
       choose(async (io) => (await import("./seal-commands.js")).status(args, io)),
     )
@@ -147,6 +151,25 @@ function genCommands(group: Argv, choose: Choose): Argv {
             .option("config", { type: "string", requiresArg: true, describe: "The config file" }),
         ),
       (args) => choose(async (io) => (await import("./gen-certs-command.js")).genCerts(args, io)),
+    )
+    .command(
+      "xline-certs",
+      "Make certificates for members of the external store, or for another host that runs rks",
+      (command) =>
+        targetOptions(command)
+          .option("endpoint", {
+            type: "string",
+            array: true,
+            requiresArg: true,
+            describe: "A member, like https://store-4:2379 (default: all of the config)",
+          })
+          .option("rks", {
+            type: "string",
+            array: true,
+            requiresArg: true,
+            describe: "Another host that is to run rks on the store: a name for it",
+          }),
+      (args) => choose(async (io) => (await import("./xline-certs-command.js")).genXlineCerts(args, io)),
     )
     .command(
       "join-token",

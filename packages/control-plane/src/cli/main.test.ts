@@ -262,6 +262,17 @@ describe("with a control plane", () => {
       sealStatus: () => state,
       unattendedStart: () => Promise.resolve("unusable"),
       isServing: false,
+      storeStatus: () => ({
+        type: "local",
+        store: "the vault folder",
+        epoch: 0,
+        restoredFrom: null,
+        migration: null,
+      }),
+      migrateStore: unsupported,
+      makeStoreFiles: unsupported,
+      backupStore: unsupported,
+      verifyStore: unsupported,
       auditHead: () => ({ sequence: 0, sha256: "0".repeat(64) }),
       tokenHolder: () => Promise.resolve(undefined),
       answer: sealAnswers({

@@ -6,6 +6,7 @@ import { sealStatusAnswer, statusAnswer } from "./answers.js";
 import type { TargetArguments } from "./flags.js";
 import { ask } from "./ask.js";
 import { formatFields, printHint, printJson } from "./output.js";
+import { storeFields } from "./storage-commands.js";
 import { findTarget, type Target } from "./target.js";
 import { givenShares, type ShareArguments } from "./unseal-shares.js";
 
@@ -23,6 +24,7 @@ export async function status(args: TargetArguments, io: CliIo): Promise<void> {
       "seal",
       data.sealType === "shamir" ? `shamir, ${data.threshold} of ${data.shares} shares` : data.sealType,
     ],
+    ...(data.storage === undefined ? [] : storeFields(data.storage)),
     ["quic", data.quic ?? "closed"],
     ["http", data.http ?? "closed"],
     ["socket", data.socket],

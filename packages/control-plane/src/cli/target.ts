@@ -23,14 +23,19 @@ export interface Target {
 export async function findTarget(
   args: Pick<TargetArguments, "config" | "socket">,
   io: CliIo,
+  options: { readonly timeoutMs?: number } = {},
 ): Promise<Target> {
   if (args.socket !== undefined) {
     const socket = resolve(io.cwd, args.socket);
-    return { client: openSocketClient(socket), socket, config: undefined };
+    return { client: openSocketClient(socket, options), socket, config: undefined };
   }
   const { config, file } = await readConfigArgument(args.config, io);
   const socket = socketPathOf(config.vaultFolder);
-  return { client: openSocketClient(socket, { startCommand: `rks start --config ${file}` }), socket, config };
+  return {
+    client: openSocketClient(socket, { ...options, startCommand: `rks start --config ${file}` }),
+    socket,
+    config,
+  };
 }
 
 /** The cluster's audit log of the rks that a command asks. */

@@ -1,10 +1,15 @@
 import { parseDuration, RksError } from "@rk8s/protocol";
 import { z } from "zod";
 import { isHost, parseHostPort } from "./address.js";
+import { parseStoreEndpoint } from "./store-endpoint.js";
 
 /** No lifetime in a certificate may pass the year 9999 (RFC 5280 §4.1.2.5); a century is plenty. */
 const MAX_TTL_SECONDS = 100 * 365 * 86_400;
 const MAX_HEARTBEAT_SECONDS = 86_400;
+/** Etcd advises at most seven members; proxies and a second address each leave room. */
+const MAX_STORE_ENDPOINTS = 32;
+/** It stands before every key, and there is room for so much. */
+const MAX_PREFIX_CHARACTERS = 256;
 
 /** `expected …, got …` for whatever is not of the right kind. */
 function expected(what: string): { error: (issue: { input?: unknown }) => string } {
@@ -75,13 +80,17 @@ const SECTIONS = {
   },
   xline_config: {
     endpoints: z
-      .array(z.string(expected("a URL")), expected("a list of URLs"))
-      .max(0, "an external store is not supported yet; leave the list empty for the embedded one")
-      .optional(),
-    prefix: z.string(expected("a key prefix")).optional(),
+      .array(parsed("a URL", parseStoreEndpoint), expected("a list of URLs"))
+      .max(MAX_STORE_ENDPOINTS)
+      .nullish(),
+    prefix: z.string(expected("a key prefix")).max(MAX_PREFIX_CHARACTERS).optional(),
     username: anything,
     password: anything,
     subnet_lease_renew_margin: anything,
+  },
+  sql_config: {
+    url: z.string(expected("a URL")).min(1, "expected a URL, got an empty text").optional(),
+    url_file: path.optional(),
   },
   network_config: {
     Network: anything,
@@ -132,6 +141,7 @@ export const configFile = z.strictObject(
     certificates: section(SECTIONS.certificates),
     heartbeat: section(SECTIONS.heartbeat),
     xline_config: section(SECTIONS.xline_config),
+    sql_config: section(SECTIONS.sql_config),
     network_config: section(SECTIONS.network_config),
     dns_config: section(SECTIONS.dns_config),
   },

@@ -1,3 +1,5 @@
+import type { Secret } from "@rk8s/protocol";
+
 /** What `rks` runs on: the config file with every default filled in and every path absolute. */
 export interface ControlPlaneConfig {
   /** Where agents connect over QUIC. Port 0 picks one. */
@@ -17,7 +19,26 @@ export interface ControlPlaneConfig {
   readonly seal: SealConfig;
   readonly certificates: CertificateConfig;
   readonly heartbeat: HeartbeatConfig;
+  /** Where the vault's store is, or is to go. */
+  readonly store: StoreConfig;
 }
+
+/** Where a store is: in the vault folder, in a store that speaks etcd v3, or in a database. */
+export type StoreConfig = { readonly type: "local" } | ExternalStoreConfig;
+
+export type ExternalStoreConfig =
+  | {
+      readonly type: "etcd";
+      /** URLs of its members; `http:` on loopback only. */
+      readonly endpoints: readonly string[];
+      /** Before every key. */
+      readonly prefix: string;
+    }
+  | {
+      readonly type: "sql";
+      /** The URL, which may hold a password, or the file that it is in. */
+      readonly url: Secret<string> | { readonly file: string };
+    };
 
 export interface HostPort {
   /** A host name or an IP address without brackets. */

@@ -32,6 +32,7 @@ const DEFAULTS = {
     rootRotation: "manual",
   },
   heartbeat: { intervalSeconds: 10, graceSeconds: 40 },
+  store: { type: "local" },
 };
 
 test("the sample config says exactly the defaults and warns of nothing", () => {
@@ -65,6 +66,28 @@ dns_config: { Port: 5300 }
     "dns_config.Port has no effect yet",
     "xline_config.subnet_lease_renew_margin has no effect yet",
   ]);
+});
+
+test("endpoints name a store that speaks etcd, and say so when it is asked in clear", () => {
+  const { config, warnings } = parse("xline_config: { endpoints: [https://a:1, b, http://127.0.0.1:2379] }");
+  expect(config.store).toEqual({
+    type: "etcd",
+    endpoints: ["https://a:1", "https://b:2379", "http://127.0.0.1:2379"],
+    prefix: "/rk8s",
+  });
+  expect(warnings).toEqual([
+    "xline_config.endpoints: http://127.0.0.1:2379 is asked in clear, for trying things out only",
+  ]);
+});
+
+test("a database's URL comes from a file, or from the config with a warning, and is not shown", () => {
+  expect(parse("sql_config: { url_file: db.url }").config.store).toEqual({
+    type: "sql",
+    url: { file: "/etc/rks/db.url" },
+  });
+  const { config, warnings } = parse("sql_config: { url: 'postgresql://rks:hunter2@db/rks' }");
+  expect(JSON.stringify(config)).not.toContain("hunter2");
+  expect(warnings).toEqual(["sql_config.url: whoever reads this file can read the store; better url_file"]);
 });
 
 test("a key file is found relative to the config file", () => {
@@ -117,7 +140,16 @@ test.each([
   { text: "tls_config: { enable: false }", problem: "tls_config.enable: mutual TLS cannot be switched off" },
   {
     text: "xline_config: { endpoints: [http://a:2379] }",
-    problem: "xline_config.endpoints: an external store",
+    problem: 'xline_config.endpoints.0: "http://a:2379" would be asked in clear',
+  },
+  {
+    text: 'xline_config: { endpoints: ["https://a:2379/x"] }',
+    problem: 'xline_config.endpoints.0: "https://a:2379/x" is not like https://store-1:2379',
+  },
+  { text: "sql_config: { url: a, url_file: b }", problem: "sql_config: give url or url_file, not both" },
+  {
+    text: "sql_config: { url_file: b }\nxline_config: { endpoints: [a] }",
+    problem: "sql_config: xline_config.endpoints names a store as well",
   },
   {
     text: "certificates: { node_ttl: 4s }",

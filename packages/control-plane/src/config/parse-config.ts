@@ -1,10 +1,13 @@
 import { dirname, resolve } from "node:path";
-import { formatDuration, nearestWord, RksError } from "@rk8s/protocol";
+import { formatDuration, nearestWord, RksError, Secret } from "@rk8s/protocol";
 import { LineCounter, parseDocument } from "yaml";
 import type { z } from "zod";
 import { formatHostPort, isWildcard, parseHostPort } from "./address.js";
 import { configFile, type ConfigFile, KNOWN_KEYS, SECTIONS_WITHOUT_EFFECT } from "./config-schema.js";
-import type { ControlPlaneConfig, HostPort, HttpTlsConfig, SealConfig } from "./config.js";
+import type { ControlPlaneConfig, HostPort, HttpTlsConfig, SealConfig, StoreConfig } from "./config.js";
+
+/** Of keys in a store that others may use too; rk8s' own. */
+const DEFAULT_PREFIX = "/rk8s";
 
 /** A config and what its author should know about it. */
 export interface ParsedConfig {
@@ -70,7 +73,16 @@ function complete(raw: ConfigFile, folder: string): ControlPlaneConfig {
       rootRotation: certificates?.root_rotation ?? "manual",
     },
     heartbeat: { intervalSeconds: heartbeat?.interval ?? 10, graceSeconds: heartbeat?.grace ?? 40 },
+    store: completeStore(raw, folder),
   };
+}
+
+function completeStore({ xline_config: xline, sql_config: sql }: ConfigFile, folder: string): StoreConfig {
+  const endpoints = xline?.endpoints ?? [];
+  if (endpoints.length > 0) return { type: "etcd", endpoints, prefix: xline?.prefix ?? DEFAULT_PREFIX };
+  if (sql?.url !== undefined) return { type: "sql", url: new Secret(sql.url) };
+  if (sql?.url_file !== undefined) return { type: "sql", url: { file: resolve(folder, sql.url_file) } };
+  return { type: "local" };
 }
 
 /** null is an address that was left empty: nothing is served there. */
@@ -120,6 +132,11 @@ function contradictions(raw: ConfigFile): Problem[] {
       );
     }
   }
+  const { url, url_file: urlFile } = raw.sql_config ?? {};
+  if (url !== undefined && urlFile !== undefined) refuse("sql_config", "give url or url_file, not both");
+  if ((url ?? urlFile) !== undefined && (raw.xline_config?.endpoints ?? []).length > 0) {
+    refuse("sql_config", "xline_config.endpoints names a store as well; leave one of them empty");
+  }
   const { interval = 10, grace = 40 } = raw.heartbeat ?? {};
   if (grace <= interval) {
     refuse(
@@ -146,6 +163,13 @@ function warningsOf(raw: ConfigFile): string[] {
     warnings.push(
       `${name} ${formatHostPort(address)} stands for every address of this host: name those that clients use in advertise`,
     );
+  }
+  const inClear = (raw.xline_config?.endpoints ?? []).filter((endpoint) => endpoint.startsWith("http:"));
+  for (const endpoint of inClear) {
+    warnings.push(`xline_config.endpoints: ${endpoint} is asked in clear, for trying things out only`);
+  }
+  if (raw.sql_config?.url !== undefined) {
+    warnings.push("sql_config.url: whoever reads this file can read the store; better url_file");
   }
   if (raw.http_addr === null && raw.http_tls !== undefined) {
     warnings.push("http_tls has no effect: http_addr is empty");

@@ -54,9 +54,14 @@ heartbeat:
   grace: 40s
 
 xline_config:
-  # Empty: the embedded store in vault_folder. External stores are not supported yet.
+  # Empty: the embedded store in vault_folder. Or the members of an etcd or Xline, as https://store-1:2379: the next
+  # "rks start" moves the store there while it serves. "rks gen certs" makes their certificates; see docs/operations.md.
   endpoints: []
+  # Before every key in that store.
   prefix: /rk8s
+
+# Or a database, with the package @rk8s/storage-sql: a file that holds its URL, as postgresql://rks@db:5432/rks.
+# sql_config: { url_file: ./database.url }
 
 # Sections of rk8s' own file. Their keys are accepted; none has an effect yet.
 network_config: {}

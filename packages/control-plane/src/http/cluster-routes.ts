@@ -149,6 +149,7 @@ async function statusOf(api: OperatorApi): Promise<object> {
     shares: seal.shares,
     progress: seal.progress,
     unattendedStart: await api.unattendedStart(),
+    storage: api.storeStatus(),
     ...api.endpoints,
   };
 }

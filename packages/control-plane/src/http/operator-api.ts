@@ -4,6 +4,11 @@ import type { Authority, Question } from "../server/authority.js";
 import type { Connection } from "../vault/backend.js";
 import type { TokenHolder } from "../vault/request-pipeline.js";
 import type { VaultAnswer, VaultRequest } from "../vault/request.js";
+import type { BackupHeader } from "../backup/backup-file.js";
+import type { StoreConfig } from "../config/config.js";
+import type { StoreFilesOwner } from "../lifecycle/serving.js";
+import type { StoreStatus } from "../lifecycle/vault-stores.js";
+import type { StoreReport } from "../store/verify-store.js";
 import type { UnattendedStart } from "../lifecycle/unattended-start.js";
 import type { VaultStatus } from "../vault/vault.js";
 import type { CreatedJoinToken, JoinTokenRequest, JoinTokenSummary } from "../join/join-token-store.js";
@@ -65,6 +70,16 @@ export interface OperatorApi {
   sealStatus(): VaultStatus;
   /** Whether the next start opens the vault by itself. */
   unattendedStart(): Promise<UnattendedStart>;
+  /** Where the store is. */
+  storeStatus(): StoreStatus;
+  /** Begin to move the store. @throws {RksError} VAULT_SEALED, BUSY, ALREADY_EXISTS, STORAGE_FOREIGN. */
+  migrateStore(to: StoreConfig, options: ActorOption): Promise<StoreStatus>;
+  /** Make the files of a member of the store, or of another host. Gives their folder. @throws {RksError} VAULT_SEALED, INPUT_INVALID. */
+  makeStoreFiles(whose: StoreFilesOwner): Promise<string>;
+  /** Write a backup into a file. @throws {RksError} VAULT_SEALED, BUSY, ALREADY_EXISTS, STORAGE_UNWRITABLE. */
+  backupStore(file: string, options: ActorOption & { readonly signal: AbortSignal }): Promise<BackupHeader>;
+  /** Read and check every entry of the store. @throws {RksError} VAULT_SEALED. */
+  verifyStore(signal: AbortSignal): Promise<StoreReport>;
   /** Whether agents are served. */
   readonly isServing: boolean;
   /** Answer a request to the vault, sealed or not. @throws {RksError} as `Vault.answer`. */

@@ -13,7 +13,10 @@ let root: Secret<string>;
 let mighty: string;
 
 beforeAll(async () => {
-  vault = await openClusterVault(memoryStorage(), { clock: systemClock, logger: silentLogger });
+  vault = await openClusterVault(
+    { storage: memoryStorage(), type: () => "local" },
+    { clock: systemClock, logger: silentLogger },
+  );
   const made = await initializeClusterVault(vault, {
     seal: { shares: 1, threshold: 1 },
     trustDomain: "test.local",

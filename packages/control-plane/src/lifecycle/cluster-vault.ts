@@ -1,6 +1,7 @@
 import { type Clock, type Logger, RksError, type Secret } from "@rk8s/protocol";
 import type { Storage } from "@rk8s/storage";
 import { joinTokenLogin } from "../auth/join-token/join-token-backend.js";
+import type { StoreConfig } from "../config/config.js";
 import { loginMethods, secretsEngines } from "../mount-types.js";
 import { CLUSTER_CA_MOUNT, ClusterCa } from "../pki/cluster-ca.js";
 import { CLUSTER_KEYS } from "../pki/cluster-store.js";
@@ -12,6 +13,12 @@ import { joinTokenKeys } from "./join-token-keys.js";
 
 /** Mount type of the cluster's CA; nobody can mount it anywhere else. */
 const CLUSTER_CA_TYPE = "rk8s-pki";
+/** What clients read of where the vault is. */
+const STORAGE_TYPES: Readonly<Record<StoreConfig["type"], string>> = {
+  local: "lmdb",
+  etcd: "etcd",
+  sql: "sql",
+};
 const ROOT_COMMON_NAME = "rk8s cluster root";
 /**
  * What clients take the vault for: Terraform's provider and others choose by it what they ask for. 1.14 is where
@@ -50,7 +57,7 @@ export type ClusterVaultHooks = Pick<VaultInit, "afterUnseal" | "beforeSeal" | "
 
 /** Open the vault of a control plane: PKI engines for users, the cluster's CA on its reserved mount. */
 export async function openClusterVault(
-  storage: Storage,
+  { storage, type }: { readonly storage: Storage; readonly type: () => StoreConfig["type"] },
   ports: ClusterVaultPorts,
   hooks: ClusterVaultHooks = {},
 ): Promise<Vault> {
@@ -73,7 +80,7 @@ export async function openClusterVault(
       },
       reservedMounts: [CLUSTER_CA_MOUNT],
       version: VAULT_VERSION,
-      storageType: "lmdb",
+      storageType: () => STORAGE_TYPES[type()],
       cluster: clusterNameOf,
       ...hooks,
     },

@@ -35,7 +35,10 @@ const modeOf = async (file: string): Promise<number> => (await stat(file)).mode 
 async function rootOfOpened(config: ControlPlaneConfig): Promise<X509Certificate> {
   const vaultFolder = vaultFolderAt(config.vaultFolder);
   await using storage = await openLmdbStorage({ folder: vaultFolder.store });
-  await using vault = await openClusterVault(storage, { clock: systemClock, logger: silentLogger });
+  await using vault = await openClusterVault(
+    { storage, type: () => "local" },
+    { clock: systemClock, logger: silentLogger },
+  );
   const material = await readUnsealMaterial(config.seal, vaultFolder);
   for (const share of material?.shares ?? []) if (vault.status().sealed) await vault.unseal(share);
   return new X509Certificate(clusterCaOf(vault).root);

@@ -1,4 +1,4 @@
-import { rename, rm } from "node:fs/promises";
+import { readdir, rename, rm } from "node:fs/promises";
 import { basename, join } from "node:path";
 import { socketAnswers } from "@rk8s/host";
 import { type Clock, type Logger, RksError, silentLogger } from "@rk8s/protocol";
@@ -6,6 +6,7 @@ import type { Storage } from "@rk8s/storage";
 import { encodePem, encodePemBytes } from "@rk8s/x509";
 import type { ControlPlaneConfig } from "../config/config.js";
 import {
+  clusterCaOf,
   type ClusterVaultInit,
   type InitializedClusterVault,
   initializeClusterVault,
@@ -14,6 +15,7 @@ import {
 import { Disposables } from "./disposables.js";
 import { exists, fileError, makeFolder, syncFolder, writeDurably } from "./durable-file.js";
 import { lockFolder } from "./folder-lock.js";
+import { makeMemberFolder, MEMBER_FOLDER_PREFIX, writeClient } from "./store-certificates.js";
 import { formatKeys, readOrCreateKeyFile, unsealFileOf } from "./unseal-material.js";
 import { FILE_NAMES, type VaultFolder, vaultFolderAt } from "./vault-folder.js";
 
@@ -82,9 +84,9 @@ export async function initialize(
   };
 }
 
-/** Whether the folder holds an initialised vault. */
+/** Whether the folder belongs to an initialised vault, whose store may be somewhere else. */
 export async function isInitialized(folder: VaultFolder): Promise<boolean> {
-  return exists(folder.store);
+  return (await exists(folder.store)) || (await exists(folder.home)) || exists(folder.incomingStore);
 }
 
 /**
@@ -97,10 +99,12 @@ export async function finishInitialization(
 ): Promise<void> {
   if (!(await exists(folder.staging))) return;
   try {
-    for (const name of Object.values(FILE_NAMES)) {
-      const staged = join(folder.staging, name);
-      if (!(await exists(staged))) continue;
-      await rename(staged, join(folder.folder, name));
+    const staged = await readdir(folder.staging);
+    const known: readonly string[] = Object.values(FILE_NAMES);
+    for (const name of staged.filter((one) => known.includes(one) || one.startsWith(MEMBER_FOLDER_PREFIX))) {
+      const place = join(folder.folder, name);
+      if (name.startsWith(MEMBER_FOLDER_PREFIX)) await rm(place, { recursive: true, force: true });
+      await rename(join(folder.staging, name), place);
       await afterStep?.(`publish ${name}`);
     }
     await syncFolder(folder.folder);
@@ -122,9 +126,9 @@ async function build(
     await rm(folder.staging, { recursive: true, force: true });
     await makeFolder(folder.staging, { mode: 0o700 });
     await step("make staging");
-    const made = await makeVault(config, join(folder.staging, basename(folder.store)), ports);
-    await step("build store");
     const names: string[] = [];
+    const made = await makeVault(config, folder, { ...ports, onFile: (name) => names.push(name) });
+    await step("build store");
     const write = async (name: string, content: string | Uint8Array, mode: number): Promise<void> => {
       await writeDurably(join(folder.staging, name), content, { mode });
       names.push(name);
@@ -152,22 +156,29 @@ async function build(
 
 async function makeVault(
   config: ControlPlaneConfig,
-  storeFolder: string,
-  ports: InitializationPorts,
+  { staging, store }: VaultFolder,
+  ports: InitializationPorts & { readonly onFile: (name: string) => void },
 ): Promise<InitializedClusterVault> {
   const seal = await sealInitOf(config, ports);
   try {
-    await using storage = await ports.openStorage(storeFolder);
-    await using vault = await openClusterVault(storage, {
-      clock: ports.clock,
-      logger: ports.logger ?? silentLogger,
-    });
-    return await initializeClusterVault(vault, {
+    await using storage = await ports.openStorage(join(staging, basename(store)));
+    const { clock, logger = silentLogger } = ports;
+    await using vault = await openClusterVault({ storage, type: () => "local" }, { clock, logger });
+    const made = await initializeClusterVault(vault, {
       seal,
       trustDomain: config.trustDomain,
       rootTtlSeconds: config.certificates.rootTtlSeconds,
       handOutSecrets: config.keepDangerousFiles,
     });
+    if (config.store.type === "etcd") {
+      const certifying = { clusterCa: clusterCaOf(vault), barrier: vault.barrier };
+      await writeClient(join(staging, FILE_NAMES.storeClient), certifying);
+      ports.onFile(FILE_NAMES.storeClient);
+      for (const endpoint of config.store.endpoints) {
+        ports.onFile(basename(await makeMemberFolder(staging, endpoint, certifying)));
+      }
+    }
+    return made;
   } finally {
     if ("unsealKey" in seal) seal.unsealKey.fill(0);
   }

@@ -7,7 +7,8 @@ import {
   type SocketAddress,
   type Transport,
 } from "@rk8s/protocol";
-import type { AuditLog } from "../audit/audit-log.js";
+import { audited } from "../audit/audited.js";
+import type { AuditEvent, AuditLog } from "../audit/audit-log.js";
 import { type AuditStamp, assertNotPutBack } from "../audit/audit-stamp.js";
 import type { ChainHead } from "../audit/chain-link.js";
 import { type FileAudit, openFileAudit } from "../audit/file-audit.js";
@@ -22,12 +23,13 @@ import type { Vault } from "../vault/vault.js";
 import { clusterCaOf } from "./cluster-vault.js";
 import { Disposables } from "./disposables.js";
 import { publishRoots } from "./root-file.js";
+import { makeHostFolder, makeMemberFolder } from "./store-certificates.js";
+import { StoreClient } from "./store-client.js";
 import { vaultFolderAt } from "./vault-folder.js";
+import { vaultIdOf } from "./vault-id.js";
 
 /** What connections get to end by themselves before they are cut. */
 const DRAIN_MS = 5_000;
-/** Of the hash of the first root's key; enough to tell one vault's audit records from another's. */
-const VAULT_ID_BYTES = 8;
 
 export interface ServingPorts {
   readonly clock: Clock;
@@ -37,7 +39,14 @@ export interface ServingPorts {
   readonly meter: ClusterMeter;
   /** Called with each server certificate, the first one included; the key is wiped afterwards. */
   readonly onCertificate: (credentials: Credentials) => void;
+  /** Called when everything is put together and nobody is served yet. */
+  readonly beforeServing: (parts: { readonly cluster: Cluster; readonly audit: AuditLog }) => Promise<void>;
+  /** Called when what rks shows to its store, or trusts there, has changed. It must not throw. */
+  readonly onStoreCredentials: () => Promise<void>;
 }
+
+/** A member of the store by its endpoint, or another host by a name for it. */
+export type StoreFilesOwner = { readonly endpoint: string } | { readonly host: string };
 
 /** What runs while the vault is open: audit log, cluster, QUIC. Disposing it ends them, within bounds. */
 export interface Serving extends AsyncDisposable {
@@ -48,6 +57,15 @@ export interface Serving extends AsyncDisposable {
   readonly ended: Promise<void>;
   /** The last record of the cluster's audit log. */
   auditHead(): ChainHead;
+  /** The certificate with which rks is the client of its store. */
+  readonly storeClient: StoreClient;
+  /**
+   * Make the files of a member of the store, or of another host that runs rks on it, in the vault folder. Gives their folder.
+   * @throws {RksError} INPUT_INVALID, AUDIT_UNWRITABLE, STORAGE_FULL, STORAGE_UNWRITABLE.
+   */
+  makeStoreFiles(whose: StoreFilesOwner): Promise<string>;
+  /** Do something that is written down in the cluster's audit log. @throws {RksError} AUDIT_UNWRITABLE, what it throws. */
+  audited<T>(event: AuditEvent, work: () => Promise<T>): Promise<T>;
   /** Open the cluster's audit log anew, after it was moved away. @throws {RksError} AUDIT_UNWRITABLE */
   reopenAudit(): Promise<void>;
 }
@@ -69,8 +87,12 @@ export async function startServing(
     const audit = owned.use(await openAudit(config, { vault, clusterCa }, { clock, logger }));
     await noteSealChange(audit, "vault.unseal", logger);
     owned.defer(() => noteSealChange(audit, "vault.seal", logger));
-    const { rootCertificate } = vaultFolderAt(config.vaultFolder);
+    const { folder, rootCertificate, storeClient: storeClientFile } = vaultFolderAt(config.vaultFolder);
     await publishRoots(rootCertificate, clusterCa.trust().bundle);
+    const certifying = { clusterCa, barrier: vault.barrier };
+    const onRenewed = ports.onStoreCredentials;
+    const storeClient = new StoreClient(storeClientFile, { ...certifying, audit, clock, logger, onRenewed });
+    if (config.store.type === "etcd") await storeClient.ensure();
     const cluster = createCluster({
       config: { ...config.certificates, ...heartbeatOf(config), trustDomain: clusterCa.trustDomain },
       barrier: vault.barrier,
@@ -81,19 +103,36 @@ export async function startServing(
       logger,
       joinChecks,
       meter,
-      onTrust: (bundle) => publishRoots(rootCertificate, bundle),
+      onTrust: async (bundle) => {
+        await publishRoots(rootCertificate, bundle);
+        await ports.onStoreCredentials();
+      },
     });
+    await ports.beforeServing({ cluster, audit });
     const stop = new AbortController();
+    const renewing = storeClient.keepFresh(stop.signal);
     const where = { ...config.quicAddress, ...namesOf(config), onCertificate };
     const { address, ended } = await cluster.serve(transport, where, stop.signal).catch(notBound);
     owned.defer(async () => {
       stop.abort(new RksError("UNAVAILABLE", "rks is stopping"));
       await withinDrainTime(ended, clock);
+      await renewing;
     });
     return {
       cluster,
       address,
       ended,
+      audited: (event, work) => audited(audit, event, async () => ({ value: await work() })),
+      storeClient,
+      makeStoreFiles: (whose) => {
+        const fields = "host" in whose ? { host: whose.host } : { endpoint: whose.endpoint };
+        const made =
+          "host" in whose
+            ? () => makeHostFolder(folder, whose.host, certifying)
+            : () => makeMemberFolder(folder, whose.endpoint, certifying);
+        const event = { operation: "store-certificate.issue", actor: "rks", fields };
+        return audited(audit, event, async () => ({ value: await made() }));
+      },
       reopenAudit: () => audit.reopen(),
       auditHead: () => audit.head,
       [Symbol.asyncDispose]: () => owned[Symbol.asyncDispose](),
@@ -111,7 +150,7 @@ async function openAudit(
   ports: Pick<ServingPorts, "clock" | "logger">,
 ): Promise<FileAudit> {
   const { audit } = vaultFolderAt(config.vaultFolder);
-  const id = Buffer.from(clusterCa.founder).toString("hex", 0, VAULT_ID_BYTES);
+  const id = vaultIdOf(clusterCa);
   await assertNotPutBack(audit, { vault: id, sequence: vault.sequence });
   const stamp = (): AuditStamp => (vault.status().sealed ? {} : { vault: id, sequence: vault.sequence });
   return openFileAudit(audit, { ...ports, stamp, heads: storedHead(vault.barrier) });

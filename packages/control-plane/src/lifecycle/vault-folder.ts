@@ -3,14 +3,20 @@ import { join } from "node:path";
 /** Where everything in the vault folder is. */
 export interface VaultFolder {
   readonly folder: string;
-  /** The encrypted store. It exists exactly when the vault is initialised. */
+  /** The encrypted store, while it is here. */
   readonly store: string;
+  /** A copy of the store that comes back from somewhere else. */
+  readonly incomingStore: string;
+  /** Where the store is when it is not here; see store/home-file.ts. */
+  readonly home: string;
   /** Where initialisation builds what it then moves into place; see initialize.ts. */
   readonly staging: string;
   /** Who uses the folder; see folder-lock.ts. */
   readonly lock: string;
   /** The root certificate, PEM; public. */
   readonly rootCertificate: string;
+  /** What rks shows to an external store: key and certificate in clear, PEM. */
+  readonly storeClient: string;
   /** Unseal shares of an unattended start. */
   readonly keys: string;
   /** In clear, only with `keep_dangerous_files`. */
@@ -28,6 +34,7 @@ export const FILE_NAMES = {
   keys: "keys.json",
   rootToken: "root_token.txt",
   rootKey: "root.key",
+  storeClient: "xline-client.pem",
 } as const;
 
 /** The layout of a vault folder. */
@@ -35,9 +42,12 @@ export function vaultFolderAt(folder: string): VaultFolder {
   return {
     folder,
     store: join(folder, "store"),
+    incomingStore: join(folder, ".store-incoming"),
+    home: join(folder, "storage.json"),
     staging: join(folder, ".initializing"),
     lock: join(folder, "lock"),
     rootCertificate: join(folder, FILE_NAMES.rootCertificate),
+    storeClient: join(folder, FILE_NAMES.storeClient),
     keys: join(folder, FILE_NAMES.keys),
     rootToken: join(folder, FILE_NAMES.rootToken),
     rootKey: join(folder, FILE_NAMES.rootKey),

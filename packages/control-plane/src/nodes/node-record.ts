@@ -30,6 +30,8 @@ const nodeRecord = z.object({
   trustGeneration: z.int().min(0).optional(),
   /** How the node comes back when its key is lost; nothing is known of it when it is left out. */
   recovery: nodeRecovery.optional(),
+  /** Epoch of the restore after which the node went on with a certificate that the store had not seen. */
+  adoptedIn: z.int().optional(),
   /** Reason, while the node is refused. */
   banned: z.string().optional(),
   /** Why, while the node is refused because two processes use its identity. */

@@ -13,6 +13,7 @@ import type {
   PreparedRoot,
   PreparedServerCertificate,
   ServerCertificateRequest,
+  StoreCertificateRequest,
   TrustState,
 } from "./cluster-certificate.js";
 import { ClusterRevocations } from "./cluster-revocation.js";
@@ -198,6 +199,18 @@ export class ClusterCa implements Backend {
   }
 
   /**
+   * Make a key and certificate for the external store: role `xline-node`. Members are named by their host alone; the common
+   * names of peers and of the client are ones that no node can have, so that the store can tell them from nodes.
+   * @throws {RksError} VAULT_NOT_INITIALIZED, INPUT_INVALID for a host that is none or is the cluster's own name.
+   */
+  prepareStoreCertificate(request: StoreCertificateRequest): PreparedServerCertificate {
+    const keyPair = createFastKeyPair({ type: "ec", bits: 256 });
+    const leaf = storeLeaf(request);
+    const prepared = this.#prepare("xline-node", request, { ...leaf, spki: keyPair.spki });
+    return { ...prepared, privateKey: exportPkcs8(keyPair.privateKey) };
+  }
+
+  /**
    * Sign a node's CSR: role `rkl-node`. Subject, name, usage and lifetime come from the parameters and the role alone.
    * @throws {RksError} CSR_INVALID, VAULT_NOT_INITIALIZED, CERTIFICATE_EXPIRED when the root's time is over.
    */
@@ -208,6 +221,22 @@ export class ClusterCa implements Backend {
   /** Sign an operator's CSR: role `operator`, at most 10 minutes. @throws {RksError} as `prepareNodeCertificate`. */
   prepareOperatorCertificate(request: OperatorCertificateRequest): PreparedCertificate {
     return this.#prepareClient("operator", "operator", request.tokenId, request);
+  }
+
+  /** Whether a certificate is kept here: it was issued, and its time is not long over. */
+  async knows(serialNumber: string): Promise<boolean> {
+    const { storagePrefix } = this.#mount;
+    return (await readClusterCertificate(this.#barrier, storagePrefix, serialNumber)) !== undefined;
+  }
+
+  /** The writes that keep a node's certificate which this CA issued and a restored store has forgotten. */
+  adoptionWrites(der: Uint8Array): readonly Write[] {
+    const { storagePrefix } = this.#mount;
+    const { serialNumber, notAfter: notAfterMs } = parseCertificate(der);
+    return [
+      clusterCertificateWrite(storagePrefix, serialNumber, { der, role: "rkl-node" }),
+      clusterCertificatesByEnd(this.#barrier, storagePrefix).put({ serialNumber, notAfterMs }),
+    ];
   }
 
   /** Forget certificates and revocations that are over. Returns how many. */
@@ -389,6 +418,32 @@ export class ClusterCa implements Backend {
       suggestion: "Run `rks gen certs` first.",
     });
   }
+}
+
+/** Common names that nodes cannot have (`rks…` is reserved). */
+const STORE_CLIENT_NAME = "rks-store";
+const STORE_PEER_NAME = "rks-store-peer";
+
+function storeLeaf({ part, host }: StoreCertificateRequest): {
+  readonly name: string;
+  readonly names: LeafExtensions["names"];
+} {
+  if (part === "client" || host === undefined) {
+    return { name: STORE_CLIENT_NAME, names: { dnsNames: [STORE_CLIENT_NAME] } };
+  }
+  const isAddress = parseIpAddress(host) !== undefined;
+  const dnsName = isAddress ? undefined : advertisedName(host);
+  if (dnsName !== undefined && (dnsName === SERVER_NAME || dnsName === STORE_CLIENT_NAME)) {
+    throw new RksError(
+      "INPUT_INVALID",
+      `"${host}" is a name of the cluster itself, not of a member of its store`,
+      {
+        suggestion: "Give the host name of the store's member.",
+      },
+    );
+  }
+  const names = dnsName === undefined ? { ipAddresses: [host] } : { dnsNames: [dnsName] };
+  return { name: part === "peer" ? STORE_PEER_NAME : (dnsName ?? host), names };
 }
 
 /** A host name that agents may reach the server by; a wildcard or an address among them would be a mistake. */

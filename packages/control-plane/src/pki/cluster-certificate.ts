@@ -61,6 +61,18 @@ export interface ServerCertificateRequest {
   readonly now?: number;
 }
 
+/** Who meets whom at the external store: its members answer clients and each other, rks is their client. */
+export type StorePart = "server" | "peer" | "client";
+
+/** What the control plane asks for its external store. */
+export interface StoreCertificateRequest {
+  readonly part: StorePart;
+  /** Host name or address of the member; undefined for the client, which is no host. */
+  readonly host: string | undefined;
+  readonly ttlSeconds: number;
+  readonly now?: number;
+}
+
 /** What enrolment and renewal ask for a node. */
 export interface NodeCertificateRequest {
   readonly csr: ProvenRequest;

@@ -1,5 +1,5 @@
 import { type Clock, fromHex, hex } from "@rk8s/protocol";
-import type { Storage } from "@rk8s/storage";
+import { type Storage, untilCommitted } from "@rk8s/storage";
 import { assembleCrl, buildTbsCertList, encodeRevokedCertificate } from "@rk8s/x509";
 import { type CertificateAuthority, subjectKeyIdOf } from "./certificate-authority.js";
 import type { ClusterRevocations } from "./cluster-revocation.js";
@@ -100,9 +100,19 @@ export class ClusterCrls {
     return { der, version, madeAt };
   }
 
-  /** The store's revision grows with every transaction, also across restarts. */
+  /**
+   * Above every number that was given (RFC 5280 §5.2.3). The time in milliseconds is above the revisions of a store, which
+   * were the numbers once and begin anew in another store.
+   */
   async #nextNumber(): Promise<number> {
-    const write = { type: "put", key: this.#prefix + NUMBERED, value: new Uint8Array() } as const;
-    return (await this.#barrier.transaction([], [write])).revision;
+    const key = this.#prefix + NUMBERED;
+    return untilCommitted("the number of the next revocation list is being taken", async () => {
+      const last = await this.#barrier.get(key);
+      const given = last === undefined ? 0 : Number(Buffer.from(last.value).toString());
+      const number = Math.max(given + 1, this.#clock.now());
+      const write = { type: "put", key, value: Buffer.from(String(number)) } as const;
+      const unchanged = { key, modRevision: last?.modRevision ?? 0 };
+      return (await this.#barrier.transaction([unchanged], [write])).succeeded ? number : undefined;
+    });
   }
 }

@@ -38,7 +38,7 @@ export const CLUSTER_ROLES: Readonly<Record<ClusterRoleName, ClusterRole>> = {
     keyUsage: KEY_USAGE,
     maxTtlSeconds: 90 * DAY_SECONDS,
     backdateSeconds: 3600,
-    names: "the host names of the store's own members",
+    names: "the host names of the store's own members; CN and DNS rks-store for rks as their client",
   },
   operator: {
     extendedKeyUsage: [OID.clientAuth],

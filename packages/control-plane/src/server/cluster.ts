@@ -18,6 +18,7 @@ import type { JoinCheck } from "../join/join-check.js";
 import { type ActorOption, type CreatedJoinToken, JoinTokenStore } from "../join/join-token-store.js";
 import { nodeBanned } from "../nodes/node-certificates.js";
 import type { NodeRefusals } from "../nodes/node-refusals.js";
+import { NodeAdoption } from "../nodes/adoption.js";
 import { NodeRegistry } from "../nodes/node-registry.js";
 import { LogRelay } from "../pods/log-relay.js";
 import { PodController } from "../pods/pod-controller.js";
@@ -166,6 +167,13 @@ export function createCluster(init: ClusterInit): Cluster {
   const recoveryEnrolment = new RecoveryEnrolment(shared);
   const renewal = new Renewal(config, { ...shared, issuer: clusterCa });
   const promotion = new Promotion({ ...shared, issuer: clusterCa });
+  const adoption = new NodeAdoption({
+    ...shared,
+    certificates: {
+      isKnown: (serialNumber) => clusterCa.knows(serialNumber),
+      writes: (der) => clusterCa.adoptionWrites(der),
+    },
+  });
   const { onTrust } = init;
   const trust = new Trust(config, { ...shared, clusterCa, joinTokens, links: nodes.links, onTrust });
   const { heartbeatIntervalSeconds, heartbeatGraceSeconds } = config;
@@ -177,6 +185,7 @@ export function createCluster(init: ClusterInit): Cluster {
     promotion,
     recovery,
     recoveryEnrolment,
+    adoption,
     nodes,
     pods,
     trust,
@@ -210,6 +219,7 @@ export function createCluster(init: ClusterInit): Cluster {
     async serve(transport, { host, port, dnsNames, ipAddresses, onCertificate }, signal) {
       await pods.open();
       await trust.revive();
+      await adoption.load();
       const names = { dnsNames, ipAddresses, ttlSeconds: config.serverTtlSeconds };
       const certificate = new ServerCertificate(names, { ...shared, clusterCa });
       served = certificate;

@@ -43,6 +43,7 @@ export async function serveConnection(connection: Connection, ports: ConnectionP
     const [leaf] = connection.peerCertificates;
     if (leaf !== undefined && identity.kind !== "nobody")
       services.trust.assertIssuerCounts(leaf, identity.kind);
+    if (leaf !== undefined && identity.kind === "node") await services.adoption.adopt(identity, leaf);
     await assertCurrent(identity, ports.barrier);
     if (identity.kind === "operator") {
       const { tokenId: id } = identity;

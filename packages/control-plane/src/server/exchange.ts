@@ -1,5 +1,6 @@
 import type { Connection, Message, MessageStream, MessageType, RksMessage } from "@rk8s/protocol";
 import type { Enrolment } from "../join/enrolment.js";
+import type { NodeAdoption } from "../nodes/adoption.js";
 import type { NodeRegistry } from "../nodes/node-registry.js";
 import type { LogRelay } from "../pods/log-relay.js";
 import type { PodController } from "../pods/pod-controller.js";
@@ -29,6 +30,7 @@ export interface Services {
   readonly promotion: Promotion;
   readonly recovery: Recovery;
   readonly recoveryEnrolment: RecoveryEnrolment;
+  readonly adoption: NodeAdoption;
   readonly nodes: NodeRegistry;
   readonly pods: PodController;
   readonly trust: Trust;

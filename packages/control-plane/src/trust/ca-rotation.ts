@@ -160,6 +160,7 @@ export class CaRotation {
     try {
       const { succeeded } = await barrier.transaction(comparisons, writes);
       if (!succeeded) {
+        await clusterCa.reload();
         throw new RksError("CONFLICT", "the cluster's roots are changing at this moment", {
           suggestion: "Look at `rks ca status`, then try again.",
         });

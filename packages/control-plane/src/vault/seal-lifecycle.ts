@@ -90,7 +90,7 @@ export class SealLifecycle {
       sealed,
       version,
       buildDate,
-      storageType,
+      storageType: typeof storageType === "function" ? storageType() : storageType,
       cluster: sealed ? undefined : this.#ports.clusterName(),
     });
   }

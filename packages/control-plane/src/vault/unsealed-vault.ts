@@ -114,6 +114,7 @@ export class UnsealedVault implements AsyncDisposable {
         await cubbyhole.clear(hash);
       },
     });
+    barrier.afterMove(() => tokens.forgetRevisions());
     const policies = new PolicyStore(barrier);
     const entities = new EntityStore(barrier, clock);
     const wrapped = new WrappedAnswers(tokens, cubbyhole, clock);

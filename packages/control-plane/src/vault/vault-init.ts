@@ -21,7 +21,7 @@ export interface VaultInit {
   /** What `sys/health` calls the version. */
   readonly version?: string;
   /** What `sys/seal-status` calls the store and when this version was built, RFC 3339. */
-  readonly storageType?: string;
+  readonly storageType?: string | (() => string);
   readonly buildDate?: string;
   /** Which cluster this is; asked only while the vault is unsealed. */
   readonly cluster?: (vault: Vault) => ClusterName;

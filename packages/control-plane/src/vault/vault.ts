@@ -13,6 +13,7 @@ import { toVaultAnswer } from "./request.js";
 import type { TokenHolder } from "./request-pipeline.js";
 import type { VaultAnswer, VaultRequest, VaultResponse } from "./request.js";
 import { canonicalPath } from "./request-path.js";
+import type { Barrier } from "./seal/barrier.js";
 import { readSeal, type StoredSeal } from "./seal/seal.js";
 import { SealLifecycle, type SealState } from "./seal-lifecycle.js";
 import { sealPaths } from "./sys/seal-paths.js";
@@ -24,6 +25,9 @@ export type { InitOptions, InitResult } from "./initialization.js";
 export type { SealState } from "./seal-lifecycle.js";
 export type { ClusterName, VaultInit, VaultPorts } from "./vault-init.js";
 export type { VaultStatus } from "./vault-status.js";
+
+/** What the barrier knows of the records below it, without what is in them. */
+export type StoreGuard = Pick<Barrier, "movedTo" | "deriveKey" | "isAuthentic">;
 
 /** A client token as text or wrapped. */
 export type ClientToken = string | Secret<string>;
@@ -114,6 +118,14 @@ export class Vault implements AsyncDisposable {
    */
   get sequence(): number {
     return this.#unsealed().barrier.sequence;
+  }
+
+  /**
+   * For whoever copies, moves or checks the store below the barrier.
+   * @throws {RksError} VAULT_SEALED, VAULT_NOT_INITIALIZED
+   */
+  get storeGuard(): StoreGuard {
+    return this.#unsealed().barrier;
   }
 
   /** Be told of every seal and unseal, after it happened. Gives the function that ends it. */

@@ -18,8 +18,8 @@ import { recordHeader } from "./sealed-record.js";
 
 /** Where the barrier's entries live in the store below; what is not under it is the seal's. */
 const PREFIX = "barrier/";
-/** The record that counts the barrier's transactions. */
-const SEQUENCE_KEY = "core/sequence";
+/** The record that counts the barrier's transactions: of all records of a store it must be the last that is written. */
+export const SEQUENCE_KEY = "core/sequence";
 /** One write of every transaction is the counter's. */
 export const MAX_BARRIER_WRITES = MAX_TRANSACTION_WRITES - 1;
 
@@ -29,6 +29,12 @@ interface Baseline {
   readonly revision: number;
   /** What the active term had encrypted by then. */
   readonly encryptions: number;
+}
+
+/** A key that is made from the keyring. */
+export interface DerivedKey {
+  readonly term: number;
+  readonly key: Uint8Array;
 }
 
 /** How much the key that encrypts has been used. */
@@ -53,7 +59,7 @@ export interface KeyUse {
  */
 export class Barrier implements Storage {
   readonly #storage: Storage;
-  readonly #baseline: Baseline;
+  #baseline: Baseline;
   readonly #sealing = new AbortController();
   #keyring: Keyring;
   /** Of the transaction that was asked for last. */
@@ -62,6 +68,7 @@ export class Barrier implements Storage {
   #confirmed: number;
   #encryptions: number;
   #afterWrite: (() => void) | undefined;
+  #afterMove: (() => void) | undefined;
 
   private constructor(storage: Storage, keyring: Keyring, baseline: Baseline) {
     this.#storage = storage;
@@ -118,6 +125,48 @@ export class Barrier implements Storage {
 
   get isSealed(): boolean {
     return this.#sealing.signal.aborted;
+  }
+
+  /**
+   * The store below was exchanged for a copy, in which the counter record is `counter`, its last one. To be called in the
+   * same turn of the event loop, with nothing under way.
+   * @throws {RksError} STORAGE_CORRUPT when the counter is damaged, VAULT_SEALED.
+   */
+  movedTo(counter: Entry): void {
+    this.#assertUnsealed();
+    const bytes = this.#keyring.decrypt(SEQUENCE_KEY, counter.value);
+    const counts = bytes === undefined ? undefined : decodeCounts(bytes);
+    if (counts === undefined) throw corrupt("the storage's transaction counter is damaged");
+    const { sequence } = counts;
+    this.#baseline = { ...this.#baseline, sequence, revision: counter.modRevision };
+    this.#afterMove?.();
+  }
+
+  /** Call `listener`, which must not throw, when the store was exchanged: revisions that were read before are void. */
+  afterMove(listener: () => void): void {
+    this.#afterMove = listener;
+  }
+
+  /**
+   * A key for one purpose from the term that encrypts now, or from `term`; undefined when that is unknown. The caller wipes it.
+   * @throws {RksError} VAULT_SEALED
+   */
+  deriveKey(purpose: string, term = this.#keyring.activeTerm): DerivedKey | undefined {
+    this.#assertUnsealed();
+    const key = this.#keyring.derive(purpose, term);
+    return key === undefined ? undefined : { term, key };
+  }
+
+  /**
+   * Whether what the store below holds is what the barrier wrote there; undefined for keys that are not the barrier's.
+   * @throws {RksError} VAULT_SEALED
+   */
+  isAuthentic({ key, value }: Pick<Entry, "key" | "value">): boolean | undefined {
+    this.#assertUnsealed();
+    if (key !== SEQUENCE_KEY && !key.startsWith(PREFIX)) return undefined;
+    const clear = this.#keyring.decrypt(key, value);
+    clear?.fill(0);
+    return clear !== undefined;
   }
 
   /** @throws {RksError} VAULT_SEALED, STORAGE_CORRUPT naming the path */
@@ -234,6 +283,22 @@ export class Barrier implements Storage {
     }
     return { ...entry, key, value };
   }
+}
+
+/** More transactions than a vault does between two restores; there is room for 65,000 of them. */
+const RESTORE_STEP = 2 ** 32;
+
+/**
+ * The value of a counter record that is far above `value`, for a store that was restored: whoever saw a later state of it
+ * takes it for newer all the same.
+ * @throws {RksError} STORAGE_CORRUPT
+ */
+export function advancedCounter(keyring: Keyring, value: Uint8Array): Uint8Array {
+  const bytes = keyring.decrypt(SEQUENCE_KEY, value);
+  const counts = bytes === undefined ? undefined : decodeCounts(bytes);
+  if (counts === undefined) throw corrupt("the storage's transaction counter is damaged");
+  const sequence = counts.sequence + RESTORE_STEP;
+  return keyring.encrypt(SEQUENCE_KEY, sequence, encodeCounts({ ...counts, sequence }));
 }
 
 interface Counts {

@@ -1,4 +1,4 @@
-import { randomFillSync } from "node:crypto";
+import { createHmac, randomFillSync } from "node:crypto";
 
 import { RksError } from "@rk8s/protocol";
 
@@ -106,6 +106,16 @@ export class Keyring {
     const header = recordHeader(record);
     const term = header === undefined ? undefined : this.#keys.get(header.term);
     return term === undefined ? undefined : openRecord(term.key, path, record);
+  }
+
+  /**
+   * A key for one purpose, made from that of a term (RFC 5869, HKDF-Expand with one block); undefined when the term is
+   * unknown. The caller wipes it.
+   */
+  derive(purpose: string, term: number): Uint8Array | undefined {
+    const key = this.#keys.get(term)?.key;
+    if (key === undefined) return undefined;
+    return createHmac("sha256", key).update(purpose).update(Buffer.of(1)).digest();
   }
 
   /** Overwrite every key. The keyring cannot be used afterwards. */

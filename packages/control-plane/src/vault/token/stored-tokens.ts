@@ -37,6 +37,12 @@ export class StoredTokens {
     return this.#kept.get(hash) ?? this.#load(hash);
   }
 
+  /** Read every token anew: what is at hand was read from a store that was exchanged. */
+  forget(): void {
+    this.#generation += 1;
+    this.#kept.clear();
+  }
+
   /** Do a transaction that writes or deletes a token's entry. */
   async write(
     hash: string,

@@ -149,6 +149,11 @@ export class TokenStore implements Expiring {
     throw tooBusy();
   }
 
+  /** Forget what was read of tokens: it came from a store that was exchanged. */
+  forgetRevisions(): void {
+    this.#entries.forget();
+  }
+
   /** Look a token up without using it; undefined when it is not alive. */
   async find(token: string): Promise<LiveToken | undefined> {
     if (token.startsWith(BATCH_PREFIX)) return this.#findBatch(token);

@@ -1,0 +1,188 @@
+import { type Clock, RksError, type Secret } from "@rk8s/protocol";
+import { deletePrefix, type Entry, memoryStorage, type Storage, type Write } from "@rk8s/storage";
+import { inTransactions } from "../migration/key-range.js";
+import { addTotals, EMPTY_TOTAL, formatSum, StoreDigest } from "../store/store-digest.js";
+import {
+  type DeriveKey,
+  isAuthentic,
+  readState,
+  SEAL_PREFIX,
+  sameState,
+  stateWrite,
+} from "../store/store-state.js";
+import { advancedCounter, SEQUENCE_KEY } from "../vault/seal/barrier.js";
+import type { Keyring } from "../vault/seal/keyring.js";
+import { openSeal, readSeal, UnsealAttempt, type VaultKeys } from "../vault/seal/seal.js";
+import {
+  type BackupHeader,
+  damagedBackup,
+  isAuthenticHeader,
+  readBackupEntries,
+  readBackupHeader,
+} from "./backup-file.js";
+import { DIGEST_PURPOSE } from "./take-backup.js";
+
+/** Entries that are judged or written at a time. */
+const BATCH_ENTRIES = 128;
+
+export interface RestoreInit {
+  readonly file: string;
+  /** Empty, or with half of what was restored before. */
+  readonly target: Storage;
+  /** The target, for people. */
+  readonly to: string;
+  /** What opens the vault of the backup, base64. */
+  readonly shares: readonly Secret<string>[];
+  /** The highest epoch that this host has seen of each vault. */
+  readonly seenEpoch: (vault: string) => number;
+  /** Let nodes go on with certificates that were issued since the backup; banned ones too, which nobody knows any more. */
+  readonly adoptNodes: boolean;
+}
+
+/** What was restored. */
+export interface RestoreResult {
+  readonly vault: string;
+  readonly createdAt: string;
+  readonly entries: number;
+  /** From now on; above all that were before. */
+  readonly epoch: number;
+}
+
+/**
+ * Put a backup into an empty store. It is read twice: first to see that it is whole and this vault's, then to write it. The
+ * last transaction makes the store the vault, in a new epoch and with a counter that is above all that anybody has seen, so
+ * that every older state is noticed. What must not come back with it (open join tokens) is voided by the next start, before it
+ * serves.
+ * @throws {RksError} INPUT_INVALID when the file is no backup; UNSEAL_KEY_INVALID; STORAGE_CORRUPT when it is damaged or
+ * altered; ALREADY_EXISTS when the store is not empty; and as the store does.
+ */
+export async function restoreBackup(
+  { file, target, to, shares, seenEpoch, adoptNodes: adoptsNodes }: RestoreInit,
+  ports: { readonly clock: Pick<Clock, "now"> },
+): Promise<RestoreResult> {
+  const read = await readBackupHeader(file);
+  const { header } = read;
+  const seal = await sealEntries(file, read.bytes);
+  const keys = await openKeys(seal, shares);
+  const derive: DeriveKey = (purpose, term = keys.keyring.activeTerm) => {
+    const key = keys.keyring.derive(purpose, term);
+    return key === undefined ? undefined : { term, key };
+  };
+  try {
+    if (!isAuthenticHeader(read, derive)) throw damagedBackup(file);
+    await assertWhole(file, read.bytes, header, derive);
+    const at = new Date(ports.clock.now()).toISOString();
+    const epoch = Math.max(header.epoch, seenEpoch(header.vault)) + 1;
+    const about = { version: 1, vault: header.vault, epoch, at, restoredFrom: header.createdAt } as const;
+    await assertEmpty(target, to, derive);
+    await target.transaction([], [stateWrite({ ...about, state: "restoring" }, derive)]);
+    const restoring = await readState(target);
+    await writeAll(file, read.bytes, target);
+    const last = seal.map((entry): Write => ({
+      type: "put",
+      key: entry.key,
+      value: sealValue(entry, keys.keyring),
+    }));
+    const active = stateWrite({ ...about, state: "active", isUnsettled: true, adoptsNodes }, derive);
+    const { succeeded } = await target.transaction([sameState(restoring)], [...last, active]);
+    if (!succeeded) throw notEmpty(to);
+    return { vault: header.vault, createdAt: header.createdAt, entries: header.entries, epoch };
+  } finally {
+    keys.rootKey.fill(0);
+    keys.keyring.zero();
+  }
+}
+
+/** They come first. */
+async function sealEntries(file: string, from: number): Promise<readonly Pick<Entry, "key" | "value">[]> {
+  const entries: Pick<Entry, "key" | "value">[] = [];
+  for await (const entry of readBackupEntries(file, from)) {
+    if (!entry.key.startsWith(SEAL_PREFIX)) break;
+    entries.push(entry);
+  }
+  return entries;
+}
+
+async function openKeys(
+  entries: readonly Pick<Entry, "key" | "value">[],
+  shares: readonly Secret<string>[],
+): Promise<VaultKeys> {
+  await using storage = memoryStorage();
+  await storage.transaction(
+    [],
+    entries.map(({ key, value }) => ({ type: "put", key, value })),
+  );
+  const seal = await readSeal(storage);
+  if (seal === undefined) throw new RksError("STORAGE_CORRUPT", "the backup holds no vault");
+  const attempt = new UnsealAttempt(seal.config);
+  for (const share of shares) {
+    const unsealKey = await attempt.add(share.reveal());
+    if (unsealKey === undefined) continue;
+    try {
+      return await openSeal(storage, seal, unsealKey);
+    } finally {
+      unsealKey.fill(0);
+    }
+  }
+  attempt.reset();
+  throw new RksError(
+    "UNSEAL_KEY_INVALID",
+    `${shares.length} unseal keys are given, the vault of the backup needs ${seal.config.threshold}`,
+    { suggestion: "Give those that opened the vault when the backup was made, with --key-file FILE." },
+  );
+}
+
+async function assertWhole(
+  file: string,
+  from: number,
+  header: BackupHeader,
+  derive: DeriveKey,
+): Promise<void> {
+  const derived = derive(DIGEST_PURPOSE, header.term);
+  if (derived === undefined) throw damagedBackup(file);
+  const digest = new StoreDigest(derived.key);
+  let total = EMPTY_TOTAL;
+  for await (const batch of inBatches(readBackupEntries(file, from)))
+    total = addTotals(total, digest.total(batch));
+  derived.key.fill(0);
+  if (total.entries !== header.entries || formatSum(total) !== header.digest) throw damagedBackup(file);
+}
+
+/** Nothing, or what a restore that was killed left behind. */
+async function assertEmpty(target: Storage, to: string, derive: DeriveKey): Promise<void> {
+  const stored = await readState(target);
+  const isRemains = stored?.state.state === "restoring" && isAuthentic(stored, derive);
+  if (isRemains) await deletePrefix(target, "");
+  if ((await target.list("", { limit: 1 })).entries.length > 0) throw notEmpty(to);
+}
+
+async function writeAll(file: string, from: number, target: Storage): Promise<void> {
+  for await (const batch of inBatches(readBackupEntries(file, from))) {
+    const writes = batch
+      .filter(({ key }) => !key.startsWith(SEAL_PREFIX))
+      .map(({ key, value }): Write => ({ type: "put", key, value }));
+    for (const some of inTransactions(writes)) await target.transaction([], some);
+  }
+}
+
+function sealValue({ key, value }: Pick<Entry, "key" | "value">, keyring: Keyring): Uint8Array {
+  return key === SEQUENCE_KEY ? advancedCounter(keyring, value) : value;
+}
+
+async function* inBatches<T>(items: AsyncIterable<T>): AsyncGenerator<readonly T[], void, void> {
+  let batch: T[] = [];
+  for await (const item of items) {
+    batch.push(item);
+    if (batch.length < BATCH_ENTRIES) continue;
+    yield batch;
+    batch = [];
+  }
+  if (batch.length > 0) yield batch;
+}
+
+function notEmpty(to: string): RksError {
+  return new RksError("ALREADY_EXISTS", `the store at ${to} is not empty`, {
+    suggestion:
+      "Restore to an empty store: move the vault folder's store away, or choose another prefix or database.",
+  });
+}

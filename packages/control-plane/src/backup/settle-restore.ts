@@ -1,0 +1,53 @@
+import type { Clock, Logger } from "@rk8s/protocol";
+import type { Storage } from "@rk8s/storage";
+import type { AuditLog } from "../audit/audit-log.js";
+import { audited } from "../audit/audited.js";
+import type { JoinTokenStore } from "../join/join-token-store.js";
+import type { VaultStores } from "../lifecycle/vault-stores.js";
+import type { MovedVault } from "../migration/store-mover.js";
+import { adoptionWrite } from "../nodes/adoption.js";
+
+const ACTOR = "rks (restore)";
+
+export interface SettlePorts {
+  readonly cluster: { readonly joinTokens: Pick<JoinTokenStore, "list" | "revoke"> };
+  readonly barrier: Storage;
+  readonly audit: AuditLog;
+  readonly clock: Pick<Clock, "now">;
+  readonly logger: Logger;
+  /** Life of the nodes' certificates. */
+  readonly nodeTtlSeconds: number;
+}
+
+/**
+ * After a restore, before anybody is served: revoke every join token that is open, because it may have been used or revoked
+ * since the backup, and write down that an older state is in use. Done again until it came to its end once.
+ * @throws {RksError} AUDIT_UNWRITABLE, and as the store does.
+ */
+export async function settleRestore(
+  stores: Pick<VaultStores, "unsettledRestore" | "settleRestore">,
+  vault: MovedVault,
+  { cluster, barrier, audit, clock, logger, nodeTtlSeconds }: SettlePorts,
+): Promise<void> {
+  const restored = stores.unsettledRestore;
+  if (restored === undefined) return;
+  const { from, epoch, adoptsNodes } = restored;
+  const fields = { backup: from, epoch, adoptsNodes };
+  await audited(audit, { operation: "storage.restore", actor: ACTOR, fields }, async () => {
+    const open = (await cluster.joinTokens.list()).filter(({ status }) => status === "usable");
+    for (const { id } of open) await cluster.joinTokens.revoke(id, { actor: ACTOR });
+    if (adoptsNodes) {
+      const until = new Date(clock.now() + nodeTtlSeconds * 1000).toISOString();
+      await barrier.transaction([], [adoptionWrite(barrier, { from, until, epoch })]);
+    }
+    await stores.settleRestore(vault);
+    logger.warn(
+      "A backup was restored: open join tokens are void, and what was done since it was made is forgotten",
+      {
+        ...fields,
+        tokensRevoked: open.length,
+      },
+    );
+    return { value: undefined, fields: { tokensRevoked: open.length } };
+  });
+}

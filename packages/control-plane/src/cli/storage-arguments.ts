@@ -1,0 +1,64 @@
+import type { Argv } from "yargs";
+import { type Choose, INCOMPLETE } from "./choose.js";
+import { jsonOption, targetOptions } from "./target-options.js";
+
+/** `rks storage …`: where the store of the vault is. */
+export function storageCommands(group: Argv, choose: Choose): Argv {
+  return group
+    .command("status", "Say where the store is, and how its migration goes", targetOptions, (args) =>
+      choose(async (io) => (await import("./storage-commands.js")).storageStatus(args, io)),
+    )
+    .command(
+      "migrate",
+      "Move the store while it serves, and check it entry by entry",
+      (command) =>
+        targetOptions(command).option("to", {
+          type: "string",
+          demandOption: true,
+          requiresArg: true,
+          describe:
+            "local; a config file that names the store; https://store-1:2379,https://store-2:2379; postgresql://…",
+        }),
+      (args) => choose(async (io) => (await import("./storage-commands.js")).storageMigrate(args, io)),
+    )
+    .command(
+      "backup <file>",
+      "Write everything into a file, encrypted as it is stored",
+      (command) =>
+        targetOptions(command).positional("file", {
+          type: "string",
+          demandOption: true,
+          describe: "Where; nothing may be there",
+        }),
+      (args) => choose(async (io) => (await import("./backup-commands.js")).storageBackup(args, io)),
+    )
+    .command(
+      "restore <file>",
+      "Put a backup into the empty store of a config; no rks may run on it",
+      (command) =>
+        jsonOption(command)
+          .positional("file", { type: "string", demandOption: true, describe: "What `backup` wrote" })
+          .option("config", {
+            alias: "c",
+            type: "string",
+            requiresArg: true,
+            describe: "The config file (default ./config.yaml)",
+          })
+          .option("adopt-nodes", {
+            type: "boolean",
+            default: false,
+            describe: "Let nodes go on that renewed after the backup, also those that were banned after it",
+          })
+          .option("key-file", {
+            type: "string",
+            requiresArg: true,
+            describe:
+              "A file with unseal shares, or keys.json; - reads stdin (default: what the vault folder has)",
+          }),
+      (args) => choose(async (io) => (await import("./backup-commands.js")).storageRestore(args, io)),
+    )
+    .command("verify", "Read every entry and check that the vault wrote it", targetOptions, (args) =>
+      choose(async (io) => (await import("./storage-commands.js")).storageVerify(args, io)),
+    )
+    .demandCommand(1, INCOMPLETE);
+}

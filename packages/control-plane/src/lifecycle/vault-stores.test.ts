@@ -1,0 +1,327 @@
+import { mkdtemp, readdir, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { type Clock, RksError, silentLogger } from "@rk8s/protocol";
+import { systemClock } from "@rk8s/host";
+import {
+  type Comparison,
+  memoryStorage,
+  type Storage,
+  type TransactionResult,
+  type Write,
+} from "@rk8s/storage";
+import { openLmdbStorage } from "@rk8s/storage/lmdb";
+import { afterEach, beforeEach, expect, test } from "vitest";
+import type { StoreConfig } from "../config/config.js";
+import { readHome } from "../store/home-file.js";
+import { Barrier } from "../vault/seal/barrier.js";
+import { Keyring } from "../vault/seal/keyring.js";
+import { type VaultFolder, vaultFolderAt } from "./vault-folder.js";
+import { VaultStores } from "./vault-stores.js";
+
+const ETCD: StoreConfig = { type: "etcd", endpoints: ["https://store-1:2379"], prefix: "/rk8s" };
+const OTHER: StoreConfig = { type: "etcd", endpoints: ["https://other:2379"], prefix: "/rk8s" };
+const LOCAL: StoreConfig = { type: "local" };
+const put = (key: string, value: string): Write => ({ type: "put", key, value: Buffer.from(value) });
+
+/** When a process dies: at its n-th transaction that writes, before it is done or after. */
+interface Crash {
+  readonly at: number;
+  readonly isDone: boolean;
+}
+
+/** All stores that a process can reach; they outlive it. */
+class World {
+  readonly remote = new Map<string, Storage>();
+  transactions = 0;
+  crash: Crash | undefined;
+  isDead = false;
+  isRemoteDown = false;
+
+  start(crash?: Crash): void {
+    this.transactions = 0;
+    this.crash = crash;
+    this.isDead = false;
+  }
+
+  wrap(inner: Storage, isRemote: boolean): Storage {
+    const check = (): void => {
+      if (this.isDead) throw new RksError("INTERNAL", "the process was killed");
+      if (isRemote && this.isRemoteDown) throw new RksError("UNAVAILABLE", "no answer");
+    };
+    return {
+      get: async (key) => (check(), inner.get(key)),
+      list: async (prefix, range) => (check(), inner.list(prefix, range)),
+      transaction: async (
+        comparisons: readonly Comparison[],
+        writes: readonly Write[],
+      ): Promise<TransactionResult> => {
+        check();
+        if (writes.length === 0) return inner.transaction(comparisons, writes);
+        this.transactions += 1;
+        if (this.transactions !== this.crash?.at) return inner.transaction(comparisons, writes);
+        this.isDead = true;
+        if (this.crash.isDone) await inner.transaction(comparisons, writes);
+        throw new RksError("INTERNAL", "the process was killed");
+      },
+      watch: (...parameters) => inner.watch(...parameters),
+      [Symbol.asyncDispose]: async () => (isRemote ? undefined : inner[Symbol.asyncDispose]()),
+    };
+  }
+}
+
+let folder: VaultFolder;
+let world: World;
+let keys: Uint8Array;
+const clock: Clock = { ...systemClock, sleep: (ms, options) => systemClock.sleep(Math.min(ms, 2), options) };
+
+beforeEach(async () => {
+  folder = vaultFolderAt(await mkdtemp(join(tmpdir(), "rks-stores-")));
+  world = new World();
+  keys = Keyring.create(Date.now()).serialize();
+  await using storage = await openLmdbStorage({ folder: folder.store });
+  await storage.transaction([], [put("core/seal-config", "seal"), put("core/keyring", "keys")]);
+  const barrier = Barrier.create(storage, Keyring.parse(keys));
+  for (let at = 0; at < 3; at += 1) {
+    await barrier.transaction(
+      [],
+      Array.from({ length: 100 }, (_, index) => put(`k/${at}/${index}`, "1")),
+    );
+  }
+});
+
+afterEach(async () => {
+  await rm(folder.folder, { recursive: true, force: true });
+});
+
+/** A process that has opened the vault's store. */
+interface Running extends AsyncDisposable {
+  readonly stores: VaultStores;
+  readonly barrier: Barrier;
+}
+
+async function start(wanted: StoreConfig, vault = "v1"): Promise<Running> {
+  const stores = await VaultStores.open(wanted, folder, {
+    clock,
+    logger: silentLogger,
+    openFolder: async (path) => world.wrap(await openLmdbStorage({ folder: path }), false),
+    openExternal: (store) => {
+      if (world.isRemoteDown) throw new RksError("UNAVAILABLE", "no answer");
+      const name = JSON.stringify(store);
+      const inner = world.remote.get(name) ?? memoryStorage();
+      world.remote.set(name, inner);
+      return Promise.resolve(world.wrap(inner, true));
+    },
+    useCredentials: () => Promise.resolve(),
+  });
+  try {
+    const barrier = await Barrier.unseal(stores.storage, Keyring.parse(keys));
+    await stores.begin({ id: vault, guard: barrier });
+    await stores.moveAsConfigured({ id: vault, guard: barrier });
+    return { stores, barrier, [Symbol.asyncDispose]: () => stores[Symbol.asyncDispose]() };
+  } catch (reason) {
+    await stores[Symbol.asyncDispose]();
+    throw reason;
+  }
+}
+
+/** Until the store is where it should be, or the process is dead. */
+async function untilMoved({ stores }: Running, type: StoreConfig["type"]): Promise<void> {
+  await expect
+    .poll(() => world.isDead || (stores.type === type && stores.status.migration?.phase === "done"), {
+      interval: 1,
+    })
+    .toBe(true);
+  await stores.settled();
+}
+
+const valueOf = async (barrier: Barrier, key: string): Promise<string | undefined> => {
+  const entry = await barrier.get(key);
+  return entry === undefined ? undefined : Buffer.from(entry.value).toString();
+};
+
+test("a config that names another store moves the vault there while it is used; the folder keeps a backup", async () => {
+  await using running = await start(ETCD);
+  await running.barrier.transaction([], [put("during", "1")]);
+  await untilMoved(running, "etcd");
+  expect(await valueOf(running.barrier, "during")).toBe("1");
+  await running.barrier.transaction([], [put("after", "1")]);
+  const names = await readdir(folder.folder);
+  expect(names.filter((name) => name.startsWith("stor"))).toEqual([
+    "storage.json",
+    expect.stringMatching(/^store-backup-\d{8}T\d{6}Z$/),
+  ]);
+  expect(await readHome(folder.home)).toMatchObject({ vault: "v1", epoch: 0, type: "etcd" });
+});
+
+test("the next start finds the vault in the other store, and nothing is moved again", async () => {
+  {
+    await using first = await start(ETCD);
+    await untilMoved(first, "etcd");
+    await first.barrier.transaction([], [put("a", "1")]);
+  }
+  await using second = await start(ETCD);
+  expect(second.stores.status).toMatchObject({ type: "etcd", migration: null });
+  expect(await valueOf(second.barrier, "a")).toBe("1");
+});
+
+test("after the move the config of before is refused, and so is a store that is empty", async () => {
+  {
+    await using first = await start(ETCD);
+    await untilMoved(first, "etcd");
+  }
+  await expect(start(LOCAL)).rejects.toMatchObject({ code: "STORAGE_MOVED" });
+  await expect(start(OTHER)).rejects.toMatchObject({ code: "VAULT_NOT_INITIALIZED" });
+});
+
+test("a target that holds another cluster keeps the start from serving", async () => {
+  {
+    await using first = await start(ETCD, "v0");
+    await untilMoved(first, "etcd");
+  }
+  await rm(folder.home);
+  await using storage = await openLmdbStorage({ folder: folder.store });
+  await storage.transaction([], [put("core/seal-config", "seal"), put("core/keyring", "keys")]);
+  await Barrier.create(storage, Keyring.parse(keys)).transaction([], [put("x", "1")]);
+  await storage[Symbol.asyncDispose]();
+  await expect(start(ETCD)).rejects.toMatchObject({ code: "STORAGE_FOREIGN" });
+});
+
+test("a target that does not answer is waited for, while the vault serves from its folder", async () => {
+  world.isRemoteDown = true;
+  await using running = await start(ETCD);
+  await expect.poll(() => running.stores.status.migration?.phase, { interval: 1 }).toBe("waiting");
+  expect(running.stores.isDegraded).toBe(true);
+  await running.barrier.transaction([], [put("meanwhile", "1")]);
+  world.isRemoteDown = false;
+  await untilMoved(running, "etcd");
+  expect(running.stores.isDegraded).toBe(false);
+  expect(await valueOf(running.barrier, "meanwhile")).toBe("1");
+});
+
+test("the vault comes back into its folder by hand, and goes to another store from there", async () => {
+  await using running = await start(ETCD);
+  await untilMoved(running, "etcd");
+  const vault = { id: "v1", guard: running.barrier };
+  await running.barrier.transaction([], [put("a", "etcd")]);
+  await running.stores.migrate(LOCAL, vault);
+  await untilMoved(running, "local");
+  expect(await valueOf(running.barrier, "a")).toBe("etcd");
+  await running.barrier.transaction([], [put("b", "local")]);
+  await running.stores[Symbol.asyncDispose]();
+  await using local = await start(LOCAL);
+  expect(await valueOf(local.barrier, "b")).toBe("local");
+  await local.stores.migrate(OTHER, { id: "v1", guard: local.barrier });
+  await untilMoved(local, "etcd");
+  expect(await valueOf(local.barrier, "b")).toBe("local");
+});
+
+test("a store that was put back to before a restore is not served", async () => {
+  {
+    await using first = await start(ETCD);
+    await untilMoved(first, "etcd");
+  }
+  const home = await readHome(folder.home);
+  const { writeHome } = await import("../store/home-file.js");
+  await writeHome(folder.home, { ...home!, epoch: 1 });
+  await expect(start(ETCD)).rejects.toMatchObject({ code: "STORAGE_CORRUPT" });
+});
+
+test("everything can be read and checked, and what was altered is named", async () => {
+  await using running = await start(ETCD);
+  await untilMoved(running, "etcd");
+  const { signal } = new AbortController();
+  const vault = { guard: running.barrier };
+  expect(await running.stores.verify(vault, signal)).toMatchObject({ damaged: 0 });
+  const remote = world.remote.get(JSON.stringify(ETCD))!;
+  const swapped = await remote.get("barrier/k/0/1");
+  await remote.transaction([], [{ type: "put", key: "barrier/k/0/2", value: swapped!.value }]);
+  expect(await running.stores.verify(vault, signal)).toMatchObject({
+    damaged: 1,
+    damagedKeys: ["barrier/k/0/2"],
+  });
+});
+
+test("a vault that came back goes out again when the config still says so", async () => {
+  await using running = await start(ETCD);
+  await untilMoved(running, "etcd");
+  await running.stores.migrate(LOCAL, { id: "v1", guard: running.barrier });
+  await untilMoved(running, "local");
+  await running.barrier.transaction([], [put("a", "local")]);
+  await running.stores[Symbol.asyncDispose]();
+  await using again = await start(ETCD);
+  await untilMoved(again, "etcd");
+  expect(await valueOf(again.barrier, "a")).toBe("local");
+});
+
+/** Moves, writing all the time; gives what was confirmed. */
+async function moveAndWrite(wanted: StoreConfig, by: (running: Running) => Promise<void>): Promise<string[]> {
+  const confirmed: string[] = [];
+  let running: Running;
+  try {
+    running = await start(wanted);
+  } catch {
+    return confirmed;
+  }
+  const write = async (): Promise<void> => {
+    for (let count = 0; count < 200 && !world.isDead; count += 1) {
+      const key = `w/${String(Math.random()).slice(2)}`;
+      await running.barrier.transaction([], [put(key, "1")]);
+      confirmed.push(key);
+      await new Promise((resolve) => setImmediate(resolve));
+    }
+  };
+  const writing = write().catch(() => undefined);
+  await by(running).catch(() => undefined);
+  await writing;
+  await running.stores[Symbol.asyncDispose]().catch(() => undefined);
+  return confirmed;
+}
+
+/** Of the keys, those that are not there as they were written. */
+async function missing({ barrier }: Running, keys: readonly string[]): Promise<readonly string[]> {
+  const values = await Promise.all(keys.map((key) => valueOf(barrier, key)));
+  return keys.filter((_, index) => values[index] !== "1");
+}
+
+const CRASHES = Array.from({ length: 14 }, (_, index) => ({ at: index * 3 + 1, isDone: index % 2 === 0 }));
+
+test.each(CRASHES)(
+  "killed at transaction $at ($isDone) on the way out, nothing confirmed is lost and the next start ends it",
+  async (crash) => {
+    world.start(crash);
+    const confirmed = await moveAndWrite(ETCD, (running) => untilMoved(running, "etcd"));
+    world.start();
+    await using again = await start(ETCD);
+    if (again.stores.type === "local") await untilMoved(again, "etcd");
+    expect(await missing(again, confirmed)).toEqual([]);
+    expect(await again.stores.verify({ guard: again.barrier }, new AbortController().signal)).toMatchObject({
+      damaged: 0,
+    });
+    expect((await again.barrier.list("k/")).entries).toHaveLength(300);
+  },
+);
+
+test.each(CRASHES)(
+  "killed at transaction $at ($isDone) on the way back, the vault is in one place, whole, and found",
+  async (crash) => {
+    {
+      await using first = await start(ETCD);
+      await untilMoved(first, "etcd");
+    }
+    world.start(crash);
+    const confirmed = await moveAndWrite(ETCD, async (running) => {
+      await running.stores.migrate(LOCAL, { id: "v1", guard: running.barrier });
+      await untilMoved(running, "local");
+    });
+    world.start();
+    const local = await start(LOCAL).catch((reason: unknown) => {
+      if (RksError.from(reason).code === "STORAGE_MOVED") return undefined;
+      throw reason;
+    });
+    await using again = local ?? (await start(ETCD));
+    expect(again.stores.type).toBe(local === undefined ? "etcd" : "local");
+    expect(await missing(again, confirmed)).toEqual([]);
+    expect((await again.barrier.list("k/")).entries).toHaveLength(300);
+  },
+);

@@ -1,0 +1,285 @@
+import { type Clock, type Logger, RksError } from "@rk8s/protocol";
+import type { Storage } from "@rk8s/storage";
+import type { BackupHeader } from "../backup/backup-file.js";
+import { takeBackup } from "../backup/take-backup.js";
+import type { StoreConfig } from "../config/config.js";
+import type { MigrationOutcome } from "../migration/migration.js";
+import { type MovedVault, StoreMover, type MoveStatus } from "../migration/store-mover.js";
+import { SwitchableStorage } from "../migration/switchable-storage.js";
+import { chooseStore, type StoreOpeners } from "../store/choose-store.js";
+import { readHome, writeHome } from "../store/home-file.js";
+import { archiveStore, putInPlace } from "../store/local-store.js";
+import { storeName } from "../store/store-name.js";
+import { isAuthentic, readState, sameState, type StoreState, stateWrite } from "../store/store-state.js";
+import { type StoreReport, verifyStore } from "../store/verify-store.js";
+import type { VaultFolder } from "./vault-folder.js";
+
+/** What an unsealed vault waits for, when it is not known in which of two stores it is. */
+const SETTLE_MS = 5_000;
+
+/** That a backup was restored. */
+export interface Restored {
+  /** When the backup was made. */
+  readonly from: string;
+  readonly epoch: number;
+  readonly isUnsettled: boolean;
+  readonly adoptsNodes: boolean;
+}
+
+export interface VaultStoresPorts extends StoreOpeners {
+  readonly clock: Clock;
+  readonly logger: Logger;
+}
+
+/** Where the store is, for people and programs. */
+export interface StoreStatus {
+  readonly type: StoreConfig["type"];
+  readonly store: string;
+  readonly epoch: number;
+  /** When the backup was made from which it was restored last; null: it never was, or was moved since. */
+  readonly restoredFrom: string | null;
+  readonly migration: MoveStatus | null;
+}
+
+/** The store of a vault: found, opened, moved to where the config wants it, checked. Owns it. */
+export class VaultStores implements AsyncDisposable {
+  /** What the vault stands on, wherever it is. */
+  readonly storage: SwitchableStorage;
+  readonly #folder: VaultFolder;
+  readonly #ports: VaultStoresPorts;
+  readonly #mover: StoreMover;
+  /** Where the config wants the store, as long as it is not there. */
+  #moveTo: StoreConfig | undefined;
+  #epoch = 0;
+  #restored: Restored | undefined;
+  /** Ends when the vault is sealed. */
+  #stop = new AbortController();
+  #moving: Promise<void> | undefined;
+
+  private constructor(
+    folder: VaultFolder,
+    chosen: Awaited<ReturnType<typeof chooseStore>>,
+    ports: VaultStoresPorts,
+  ) {
+    this.#folder = folder;
+    this.#ports = ports;
+    this.#moveTo = chosen.moveTo;
+    this.storage = new SwitchableStorage(chosen.storage);
+    const { clock, logger, openFolder, openExternal } = ports;
+    this.#mover = new StoreMover(this.storage, chosen.at, {
+      clock,
+      logger,
+      openTarget: (to) => (to.type === "local" ? openFolder(folder.incomingStore) : openExternal(to)),
+      onMoved: (from, to, outcome) => this.#moved(from, to, outcome),
+    });
+  }
+
+  /** @throws {RksError} as `chooseStore`. */
+  static async open(wanted: StoreConfig, folder: VaultFolder, ports: VaultStoresPorts): Promise<VaultStores> {
+    return new VaultStores(folder, await chooseStore(wanted, folder, ports, ports.clock.now()), ports);
+  }
+
+  /** Where the store is now. */
+  get type(): StoreConfig["type"] {
+    return this.#mover.at.type;
+  }
+
+  get status(): StoreStatus {
+    const { at, status } = this.#mover;
+    const restoredFrom = this.#restored?.from ?? null;
+    return {
+      type: at.type,
+      store: storeName(at),
+      epoch: this.#epoch,
+      restoredFrom,
+      migration: status ?? null,
+    };
+  }
+
+  /** A restore after which the vault has not served yet: what must not come back with it is to be voided first. */
+  get unsettledRestore(): Restored | undefined {
+    return this.#restored?.isUnsettled === true ? this.#restored : undefined;
+  }
+
+  /** What must not come back with a restored backup was voided. @throws {RksError} CONFLICT, and as the store does. */
+  async settleRestore({ guard }: MovedVault): Promise<void> {
+    const stored = await readState(this.storage.current);
+    if (stored?.state.state !== "active") return;
+    const { isUnsettled: _, ...settled } = stored.state;
+    const write = stateWrite(settled, (purpose, term) => guard.deriveKey(purpose, term));
+    await this.storage.current.transaction([sameState(stored)], [write]);
+    this.#restored = this.#restored && { ...this.#restored, isUnsettled: false };
+  }
+
+  /**
+   * Write everything into a file, as it is at one moment. While the store is being moved that is refused, and the other way round.
+   * @throws {RksError} BUSY, ALREADY_EXISTS, TIMED_OUT, STORAGE_FULL, STORAGE_UNWRITABLE.
+   */
+  async backup(file: string, { id, guard }: MovedVault, signal: AbortSignal): Promise<BackupHeader> {
+    return this.#mover.alone(() =>
+      takeBackup({ storage: this.storage, vault: id, epoch: this.#epoch, guard, file }, this.#ports, signal),
+    );
+  }
+
+  /** Whether the store should be somewhere else and is not. */
+  get isDegraded(): boolean {
+    const phase = this.#mover.status?.phase;
+    return phase === "waiting" || phase === "failed" || phase === "in doubt";
+  }
+
+  /**
+   * The vault was unsealed and is about to serve: check that the store is its own and no older than it was.
+   * @throws {RksError} STORAGE_CORRUPT; UNAVAILABLE while it is not known in which of two stores the vault is.
+   */
+  async begin(vault: MovedVault): Promise<void> {
+    this.#stop = new AbortController();
+    if (this.#mover.isInDoubt) await this.#settle();
+    await this.#check(vault);
+  }
+
+  /**
+   * Begin to move the store to where the config wants it, unless it is there.
+   * @throws {RksError} STORAGE_FOREIGN and whatever else keeps it from ever being moved there.
+   */
+  async moveAsConfigured(vault: MovedVault): Promise<void> {
+    if (this.#moveTo === undefined) return;
+    await this.#mover.assertPossible(this.#moveTo, vault);
+    this.#start(this.#moveTo, vault);
+  }
+
+  /** What rks shows to its store has changed: show the new one. What does not work is logged. */
+  async useCredentials(): Promise<void> {
+    try {
+      await this.#ports.useCredentials();
+    } catch (reason) {
+      const { code, message } = RksError.from(reason);
+      this.#ports.logger.error("The store's new certificate could not be used", { code, reason: message });
+    }
+  }
+
+  /** The vault is about to be sealed: stop moving it. Resolves when nothing is done to the store any more. */
+  async end(): Promise<void> {
+    this.#stop.abort(new RksError("UNAVAILABLE", "the vault is being sealed"));
+    await this.#moving;
+  }
+
+  /** Resolves when no migration runs. */
+  async settled(): Promise<void> {
+    await this.#moving;
+  }
+
+  /**
+   * Begin to move the store, because somebody asks for it; `status` tells how it goes.
+   * @throws {RksError} BUSY, ALREADY_EXISTS when it is there, STORAGE_FOREIGN and whatever else keeps it from being moved.
+   */
+  async migrate(to: StoreConfig, vault: MovedVault): Promise<StoreStatus> {
+    const { at } = this.#mover;
+    if (storeName(to) === storeName(at)) {
+      throw new RksError("ALREADY_EXISTS", `the store is at ${storeName(to)} already`, {
+        suggestion: "Nothing is to be done.",
+      });
+    }
+    this.#mover.assertIdle();
+    await this.#mover.assertPossible(to, vault);
+    this.#start(to, vault);
+    return this.status;
+  }
+
+  /** Read every entry and check that it is what this vault wrote. @throws {RksError} as the store does. */
+  verify({ guard }: Pick<MovedVault, "guard">, signal: AbortSignal): Promise<StoreReport> {
+    return verifyStore(this.storage, guard, signal);
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.end();
+    await this.storage[Symbol.asyncDispose]();
+    await this.#mover[Symbol.asyncDispose]();
+  }
+
+  #start(to: StoreConfig, vault: MovedVault): void {
+    // The mover tells of what went wrong, in its status and in the log.
+    this.#moving = this.#mover.move(to, vault, this.#stop.signal).catch(() => undefined);
+  }
+
+  async #settle(): Promise<void> {
+    const over = new AbortController();
+    const { clock } = this.#ports;
+    const settled = this.#mover.settle(over.signal).finally(() => over.abort());
+    await Promise.race([settled, clock.sleep(SETTLE_MS, { signal: over.signal }).catch(() => undefined)]);
+    over.abort(stillInDoubt(this.#mover.status?.to ?? ""));
+    await settled;
+  }
+
+  async #check(vault: MovedVault): Promise<void> {
+    const stored = await readState(this.storage);
+    const derive: MovedVault["guard"]["deriveKey"] = (purpose, term) => vault.guard.deriveKey(purpose, term);
+    if (stored !== undefined && (stored.state.vault !== vault.id || !isAuthentic(stored, derive))) {
+      throw new RksError(
+        "STORAGE_CORRUPT",
+        "what the store says of itself is not what this vault wrote there",
+        {
+          suggestion: "Restore the store from its newest backup.",
+        },
+      );
+    }
+    this.#epoch = stored?.state.epoch ?? 0;
+    this.#restored = restoredOf(stored?.state);
+    const home = await readHome(this.#folder.home);
+    if (home !== undefined && home.vault === vault.id && this.#epoch < home.epoch) {
+      throw new RksError(
+        "STORAGE_CORRUPT",
+        `the store was put back to epoch ${this.#epoch}, this host has seen ${home.epoch}`,
+        { suggestion: "Bring the newer store back, or restore a backup with `rks storage restore FILE`." },
+      );
+    }
+    const { at } = this.#mover;
+    const isKept = home?.store === storeName(at) && home.epoch === this.#epoch && home.vault === vault.id;
+    if (!isKept && (at.type !== "local" || this.#epoch > 0 || home !== undefined)) {
+      await this.#writeHome(at, vault.id);
+    }
+  }
+
+  /** The vault is in another store: the folder must say so, and what was left is put aside. Never rejects. */
+  async #moved(from: StoreConfig, to: StoreConfig, outcome: MigrationOutcome): Promise<void> {
+    const { logger, clock } = this.#ports;
+    if (this.#moveTo === to || to.type === "local") this.#moveTo = undefined;
+    this.#epoch = outcome.epoch;
+    try {
+      if (to.type === "local") await putInPlace(this.#folder, clock.now());
+      await this.#writeHome(to, outcome.vault);
+      const left: Storage = await outcome.left;
+      await left[Symbol.asyncDispose]();
+      if (from.type !== "local") return;
+      const backup = await archiveStore(this.#folder, clock.now());
+      logger.info("The store that was left is kept, sealed", { backup });
+    } catch (reason) {
+      const { code, message } = RksError.from(reason);
+      logger.error("The store that was left could not be put aside; the next start does it", {
+        code,
+        reason: message,
+      });
+    }
+  }
+
+  async #writeHome(at: StoreConfig, vault: string): Promise<void> {
+    const since = new Date(this.#ports.clock.now()).toISOString();
+    const place = { type: at.type, store: storeName(at), since };
+    await writeHome(this.#folder.home, { version: 1, vault, epoch: this.#epoch, ...place });
+  }
+}
+
+function restoredOf(state: StoreState | undefined): Restored | undefined {
+  if (state?.state !== "active" || state.restoredFrom === undefined) return undefined;
+  const { restoredFrom: from, epoch, isUnsettled = false, adoptsNodes = false } = state;
+  return { from, epoch, isUnsettled, adoptsNodes };
+}
+
+function stillInDoubt(to: string): RksError {
+  return new RksError(
+    "UNAVAILABLE",
+    `the store at ${to}, which knows whether the vault is there, does not answer`,
+    {
+      suggestion: "Bring that store back, then unseal again.",
+    },
+  );
+}

@@ -1,0 +1,323 @@
+import { silentLogger } from "@rk8s/protocol";
+import { FakeClock } from "@rk8s/protocol/testing";
+import {
+  type Comparison,
+  memoryStorage,
+  type Storage,
+  type TransactionResult,
+  type Write,
+} from "@rk8s/storage";
+import { expect, test } from "vitest";
+import { readState, type StoreState } from "../store/store-state.js";
+import { Barrier } from "../vault/seal/barrier.js";
+import { Keyring } from "../vault/seal/keyring.js";
+import { Migration } from "./migration.js";
+import { SwitchableStorage } from "./switchable-storage.js";
+
+const never = new AbortController().signal;
+const put = (key: string, value: string): Write => ({ type: "put", key, value: Buffer.from(value) });
+
+/** A store whose transactions can be made to fail, before or after they were done, and that others can watch. */
+class TestStore implements Storage {
+  readonly inner = memoryStorage();
+  onTransaction:
+    ((writes: readonly Write[]) => "lose answer" | "refuse" | "done" | Promise<"done">) | undefined;
+
+  get(key: string): ReturnType<Storage["get"]> {
+    return this.inner.get(key);
+  }
+
+  list(...parameters: Parameters<Storage["list"]>): ReturnType<Storage["list"]> {
+    return this.inner.list(...parameters);
+  }
+
+  async transaction(
+    comparisons: readonly Comparison[],
+    writes: readonly Write[],
+  ): Promise<TransactionResult> {
+    const what = await (this.onTransaction?.(writes) ?? "done");
+    if (what === "refuse") throw new Error("the connection broke before");
+    const result = await this.inner.transaction(comparisons, writes);
+    if (what === "lose answer") throw new Error("the connection broke after");
+    return result;
+  }
+
+  watch(...parameters: Parameters<Storage["watch"]>): ReturnType<Storage["watch"]> {
+    return this.inner.watch(...parameters);
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.inner[Symbol.asyncDispose]();
+  }
+}
+
+interface Rig {
+  readonly source: TestStore;
+  readonly target: TestStore;
+  readonly storage: SwitchableStorage;
+  readonly barrier: Barrier;
+  readonly keyring: () => Keyring;
+  readonly clock: FakeClock;
+  migration(id?: string, target?: Storage): Migration;
+}
+
+/** A vault's barrier over a store with `entries` entries, and an empty target. */
+async function aRig(entries: number, target = new TestStore()): Promise<Rig> {
+  const clock = new FakeClock();
+  const source = new TestStore();
+  const storage = new SwitchableStorage(source);
+  const keys = Keyring.create(clock.now()).serialize();
+  const keyring = (): Keyring => Keyring.parse(keys);
+  await source.transaction([], [put("core/seal-config", "seal"), put("core/keyring", "keys")]);
+  const barrier = Barrier.create(storage, keyring());
+  for (let at = 0; at < entries; at += 100) {
+    const count = Math.min(100, entries - at);
+    await barrier.transaction(
+      [],
+      Array.from({ length: count }, (_, index) =>
+        put(`k/${String(at + index).padStart(6, "0")}`, `v${at + index}`),
+      ),
+    );
+  }
+  return {
+    source,
+    target,
+    storage,
+    barrier,
+    keyring,
+    clock,
+    migration: (id = "m1", to = target) =>
+      new Migration(
+        { storage, target: to, from: "here", to: "there", vault: "v1", guard: barrier, id },
+        { clock, logger: silentLogger },
+      ),
+  };
+}
+
+async function contents(storage: Storage): Promise<Map<string, string>> {
+  const all = new Map<string, string>();
+  for (let after = "", more = true; more;) {
+    const page = await storage.list("", { after });
+    for (const { key, value } of page.entries) all.set(key, Buffer.from(value).toString("hex"));
+    after = page.entries.at(-1)?.key ?? "";
+    ({ more } = page);
+  }
+  return all;
+}
+
+/** What is in a store but for its own state. */
+async function copied(storage: Storage): Promise<Map<string, string>> {
+  const all = await contents(storage);
+  all.delete("storage/state");
+  return all;
+}
+
+const stateOf = async (storage: Storage): Promise<StoreState | undefined> =>
+  (await readState(storage))?.state;
+
+test.each([0, 1, 127, 128, 129, 1000])(
+  "%i entries are copied byte for byte and read through the same barrier",
+  async (count) => {
+    const { source, target, storage, barrier, migration } = await aRig(count);
+    await barrier.transaction([], [put("first", "1")]);
+    const outcome = await migration().run(never);
+    expect(await copied(target)).toEqual(await copied(source));
+    expect(outcome.entries).toBe(count + 1);
+    expect(storage.current).toBe(target);
+    expect(Buffer.from((await barrier.get("first"))?.value ?? []).toString()).toBe("1");
+    await barrier.transaction([], [put("first", "2")]);
+    expect(Buffer.from((await barrier.get("first"))?.value ?? []).toString()).toBe("2");
+    expect(await stateOf(source)).toMatchObject({ state: "moved", migration: "m1", digest: outcome.digest });
+    expect(await stateOf(target)).toMatchObject({ state: "active", migration: "m1", digest: outcome.digest });
+  },
+);
+
+test("a barrier that is unsealed over the target afterwards trusts every entry", async () => {
+  const { target, barrier, keyring, migration } = await aRig(300);
+  await migration().run(never);
+  await barrier.transaction([], [put("k/000007", "after"), put("new", "after")]);
+  const again = await Barrier.unseal(target, keyring());
+  const { entries } = await again.list("");
+  expect(entries).toHaveLength(301);
+  expect(again.sequence).toBe(barrier.sequence);
+});
+
+test("writes during the copy are all in the target, in their last form, and deleted keys are not", async () => {
+  const { target, barrier, source, storage, migration } = await aRig(600);
+  const expected = new Map(
+    Array.from({ length: 600 }, (_, at) => [`k/${String(at).padStart(6, "0")}`, `v${at}`]),
+  );
+  const written: Promise<TransactionResult>[] = [];
+  target.onTransaction = () => {
+    // Each batch that is copied meets changes in front of it, in it and behind it.
+    const count = written.length;
+    if (count >= 60 || storage.current === target) return "done";
+    const key = `k/${String((count * 97) % 600).padStart(6, "0")}`;
+    const value = `changed ${count}`;
+    const isDelete = count % 3 === 0;
+    if (isDelete) expected.delete(key);
+    else expected.set(key, value).set(`n/${count}`, "new");
+    const writes: Write[] = isDelete
+      ? [{ type: "delete", key }]
+      : [put(key, value), put(`n/${count}`, "new")];
+    written.push(barrier.transaction([], writes));
+    return "done";
+  };
+  await migration().run(never);
+  expect(written.length).toBeGreaterThan(5);
+  await Promise.all(written);
+  const { entries } = await barrier.list("");
+  expect(new Map(entries.map(({ key, value }) => [key, Buffer.from(value).toString()]))).toEqual(expected);
+  expect(await source.get("core/seal-config")).toBeDefined();
+});
+
+test("a transaction that waits for the switch is done in the target, and one that was begun before is a lost race", async () => {
+  const { target, barrier, source, migration } = await aRig(10);
+  const read = await barrier.get("k/000001");
+  const waiting: Promise<TransactionResult>[] = [];
+  target.onTransaction = (writes) => {
+    if (writes.some(({ key }) => key === "core/seal-config") && waiting.length === 0) {
+      waiting.push(barrier.transaction([], [put("late", "1")]));
+      waiting.push(
+        barrier.transaction(
+          [{ key: "k/000001", modRevision: read?.modRevision ?? 0 }],
+          [put("k/000001", "stale")],
+        ),
+      );
+    }
+    return "done";
+  };
+  await migration().run(never);
+  const [late, stale] = await Promise.all(waiting);
+  expect([late?.succeeded, stale?.succeeded]).toEqual([true, false]);
+  expect(Buffer.from((await barrier.get("late"))?.value ?? []).toString()).toBe("1");
+  expect(await source.get("barrier/late")).toBeUndefined();
+});
+
+test("a target with another cluster, with anything else, or with this one is refused and left as it is", async () => {
+  const other = await aRig(3);
+  await other.migration().run(never);
+  const foreign: [string, TestStore][] = [["another cluster's", other.target]];
+  const filled = new TestStore();
+  await filled.transaction([], [put("something", "else")]);
+  foreign.push(["filled", filled]);
+  const { storage, migration, barrier } = await aRig(3);
+  for (const [name, target] of foreign) {
+    const before = await contents(target);
+    await expect(migration("m2", target).run(never)).rejects.toMatchObject({ code: "STORAGE_FOREIGN" });
+    expect([name, await contents(target)]).toEqual([name, before]);
+  }
+  const done = new TestStore();
+  await migration("m3", done).run(never);
+  const back = new TestStore();
+  await migration("m4", back).run(never);
+  await migration("m5", done).run(never);
+  expect(storage.current).toBe(done);
+  await expect(
+    new Migration(
+      {
+        storage: new SwitchableStorage(back),
+        target: done,
+        from: "b",
+        to: "d",
+        vault: "v1",
+        guard: barrier,
+        id: "m6",
+      },
+      { clock: new FakeClock(), logger: silentLogger },
+    ).run(never),
+  ).rejects.toMatchObject({ code: "STORAGE_FOREIGN" });
+});
+
+test("half a copy is finished by the next attempt, whatever has changed since", async () => {
+  const { source, target, barrier, migration } = await aRig(1000);
+  let batches = 0;
+  target.onTransaction = () => (++batches === 5 ? "refuse" : "done");
+  await expect(migration("m1").run(never)).rejects.toThrow("the connection broke before");
+  target.onTransaction = undefined;
+  expect(await target.get("core/seal-config")).toBeUndefined();
+  expect((await stateOf(target))?.state).toBe("copying");
+  await barrier.transaction([], [put("k/000000", "changed"), { type: "delete", key: "k/000001" }]);
+  await migration("m2").run(never);
+  expect(await copied(target)).toEqual(await copied(source));
+});
+
+test("the lost answer of the last transaction is found out: it was done", async () => {
+  const { target, barrier, storage, migration } = await aRig(5);
+  target.onTransaction = (writes) =>
+    writes.some(({ key }) => key === "core/keyring") ? "lose answer" : "done";
+  await migration().run(never);
+  expect(storage.current).toBe(target);
+  expect(await barrier.get("k/000003")).toBeDefined();
+  await barrier.transaction([], [put("after", "1")]);
+  expect(await target.get("barrier/after")).toBeDefined();
+});
+
+test("the lost answer of the last transaction is found out: it was not done, and cannot be any more", async () => {
+  const { source, target, barrier, storage, migration } = await aRig(5);
+  let late: (() => Promise<TransactionResult>) | undefined;
+  const { inner } = target;
+  const transaction = target.transaction.bind(target);
+  target.transaction = async (comparisons, writes) => {
+    if (late !== undefined || !writes.some(({ key }) => key === "core/keyring"))
+      return transaction(comparisons, writes);
+    late = () => inner.transaction(comparisons, writes);
+    throw new Error("the connection broke before");
+  };
+  const moving = migration();
+  await expect(moving.run(never)).rejects.toThrow("the connection broke before");
+  expect(moving.phase).toBe("copying");
+  expect(storage.current).toBe(source);
+  await barrier.transaction([], [put("still", "here")]);
+  expect((await late?.())?.succeeded).toBe(false);
+  expect(await target.get("core/keyring")).toBeUndefined();
+  expect((await stateOf(source))?.state).toBe("leaving");
+});
+
+test("while it is not known where the vault is nothing is written; then it goes on where it is", async () => {
+  const { source, target, barrier, storage, clock, migration } = await aRig(5);
+  let isDown = false;
+  const transaction = target.transaction.bind(target);
+  target.transaction = async (comparisons, writes) => {
+    if (isDown) throw new Error("no answer");
+    const result = await transaction(comparisons, writes);
+    if (!writes.some(({ key }) => key === "core/keyring")) return result;
+    isDown = true;
+    throw new Error("no answer");
+  };
+  const moving = migration();
+  const outcome = moving.run(never);
+  // The last part's deadline, which is not used up; then the pauses between the looks.
+  expect(await clock.nextSleep()).toBe(2_000);
+  for (let waited = 0; waited < 3_000;) {
+    const pause = await clock.nextSleep();
+    waited += pause;
+    clock.advance(pause);
+  }
+  expect(moving.phase).toBe("in doubt");
+  expect(storage.current).toBe(source);
+  await clock.nextSleep();
+  await expect(barrier.transaction([], [put("a", "1")])).rejects.toMatchObject({ code: "UNAVAILABLE" });
+  expect(await barrier.get("k/000003")).toBeDefined();
+  isDown = false;
+  clock.advance(5_000);
+  await outcome;
+  expect(storage.current).toBe(target);
+  await barrier.transaction([], [put("a", "2")]);
+  expect(await target.get("barrier/a")).toBeDefined();
+});
+
+test("a migration that is stopped leaves everything as it was", async () => {
+  const { source, target, barrier, storage, migration } = await aRig(1000);
+  const stop = new AbortController();
+  let batches = 0;
+  target.onTransaction = () => {
+    batches += 1;
+    if (batches === 3) stop.abort(new Error("stopped"));
+    return "done";
+  };
+  await expect(migration().run(stop.signal)).rejects.toThrow("stopped");
+  expect(storage.current).toBe(source);
+  await barrier.transaction([], [put("a", "1")]);
+  expect(await target.get("core/seal-config")).toBeUndefined();
+});

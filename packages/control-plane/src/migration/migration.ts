@@ -1,0 +1,324 @@
+import { type Clock, type Logger, RksError, withDeadline } from "@rk8s/protocol";
+import { type Entry, pagesOf, type Storage, type TransactionResult, type Write } from "@rk8s/storage";
+import { type DigestTotal, formatSum, StoreDigest } from "../store/store-digest.js";
+import {
+  readState,
+  sameState,
+  SEAL_PREFIX,
+  STATE_PREFIX,
+  type StoredState,
+  type StoreState,
+  type StoreStateOf,
+  stateWrite,
+} from "../store/store-state.js";
+import { SEQUENCE_KEY } from "../vault/seal/barrier.js";
+import type { StoreGuard } from "../vault/vault.js";
+import { claimTarget, type Claim } from "./claim.js";
+import { type CopyProgress, StoreCopy } from "./store-copy.js";
+import type { SwitchableStorage, WritePause } from "./switchable-storage.js";
+
+const DIGEST_PURPOSE = "rk8s/store-digest/1";
+/** Whoever writes waits at most so long; then everything goes on as before and the switch is tried again later. */
+const MAX_PAUSE_MS = 2_000;
+/** Pauses between two looks whether the target has become the vault. */
+const FIRST_LOOK_MS = 100;
+const MAX_LOOK_MS = 5_000;
+
+export interface MigrationInit {
+  /** In use; what it stands on is the source. */
+  readonly storage: SwitchableStorage;
+  /** Becomes what `storage` stands on. Closed by the caller when the migration does not come to that. */
+  readonly target: Storage;
+  /** For people. */
+  readonly from: string;
+  readonly to: string;
+  /** Which vault it is. */
+  readonly vault: string;
+  readonly guard: StoreGuard;
+  /** Names this migration. */
+  readonly id: string;
+}
+
+export interface MigrationPorts {
+  readonly clock: Clock;
+  readonly logger: Logger;
+}
+
+/** What was moved. */
+export interface MigrationOutcome {
+  readonly migration: string;
+  readonly vault: string;
+  readonly epoch: number;
+  readonly entries: number;
+  readonly digest: string;
+  readonly at: string;
+  /** How long writes were held back. */
+  readonly pausedMs: number;
+  /** The store that was left; resolves when nothing uses it any more and it can be closed. */
+  readonly left: Promise<Storage>;
+}
+
+export type MigrationPhase = "copying" | "switching" | "in doubt" | "done";
+
+/** The commit whose answer was lost, and what was held back for it. */
+interface Doubt {
+  readonly pause: WritePause;
+  readonly since: number;
+  readonly claim: Claim;
+  readonly active: StoreStateOf<"active">;
+  readonly total: DigestTotal;
+  readonly counter: Entry;
+}
+
+/**
+ * One move of a vault's store to another one, while it is used: copy and compare below the barrier, then hold back writes for a
+ * moment, copy the rest, and switch. One transaction of the target makes it the vault: seal, counter and state. Before it the
+ * source is the vault, after it the target is, and whoever starts in between is told by both (`store/choose-store.ts`).
+ */
+export class Migration {
+  readonly #init: MigrationInit;
+  readonly #ports: MigrationPorts;
+  readonly #source: Storage;
+  #phase: MigrationPhase = "copying";
+  #copy: StoreCopy | undefined;
+  #doubt: Doubt | undefined;
+
+  constructor(init: MigrationInit, ports: MigrationPorts) {
+    this.#init = init;
+    this.#ports = ports;
+    this.#source = init.storage.current;
+  }
+
+  get phase(): MigrationPhase {
+    return this.#phase;
+  }
+
+  get progress(): CopyProgress | undefined {
+    return this.#copy?.progress;
+  }
+
+  /**
+   * Move. When it throws, the source is the vault as before, unless `phase` is "in doubt": then nothing can be written until
+   * `settle` has found out.
+   * @throws {RksError} STORAGE_FOREIGN when the target holds something else; CONFLICT when somebody else writes to it;
+   * TIMED_OUT when the last part takes too long; as the stores do; the signal's reason.
+   */
+  async run(signal: AbortSignal): Promise<MigrationOutcome> {
+    const { storage, target, guard, vault, from, id } = this.#init;
+    const before = await readState(this.#source);
+    const epoch = before?.state.epoch ?? 0;
+    const claim = await claimTarget(target, {
+      state: { ...this.#about(epoch), state: "copying", migration: id, from },
+      vault,
+      guard,
+      cameBy: cameBy(before?.state),
+      to: this.#init.to,
+    });
+    const leaving = await this.#writeState(before, {
+      ...this.#about(epoch),
+      state: "leaving",
+      ...this.#move(),
+    });
+    const derived = guard.deriveKey(DIGEST_PURPOSE);
+    if (derived === undefined) throw RksError.from(new Error("the active term has no key"));
+    const copy = new StoreCopy({
+      source: this.#source,
+      target,
+      digest: new StoreDigest(derived.key),
+      isCopied: (key) => !key.startsWith(STATE_PREFIX) && !key.startsWith(SEAL_PREFIX),
+      isTargetEmpty: claim.isEmpty,
+    });
+    this.#copy = copy;
+    storage.onWritten((keys) => copy.touched(keys));
+    try {
+      await copy.catchUp(signal);
+      return await this.#switch(copy, { epoch, claim, leaving }, signal);
+    } catch (reason) {
+      if (this.#phase !== "in doubt") await this.#stay(epoch);
+      throw reason;
+    } finally {
+      storage.onWritten(undefined);
+      derived.key.fill(0);
+    }
+  }
+
+  /**
+   * Find out whether the target has become the vault after all, and go on with the one or the other.
+   * @throws the signal's reason, and then it is still not known.
+   */
+  async settle(signal: AbortSignal): Promise<MigrationOutcome | undefined> {
+    const doubt = this.#doubt;
+    if (doubt === undefined) return undefined;
+    const revision = await this.#committedRevision(doubt, signal);
+    this.#doubt = undefined;
+    if (revision !== undefined) return this.#switched(doubt, revision);
+    this.#phase = "copying";
+    doubt.pause.resume();
+    return undefined;
+  }
+
+  async #switch(
+    copy: StoreCopy,
+    known: { readonly epoch: number; readonly claim: Claim; readonly leaving: StoredState },
+    signal: AbortSignal,
+  ): Promise<MigrationOutcome> {
+    const { clock } = this.#ports;
+    const { storage, from, id, guard } = this.#init;
+    const since = clock.monotonicMs();
+    const prepared = await withDeadline(
+      async (inner) => {
+        const pause = await storage.pause({ signal: inner });
+        try {
+          const total = await copy.finish(inner);
+          const core = await entriesOf(this.#source, SEAL_PREFIX);
+          const counter = core.find(({ key }) => key === SEQUENCE_KEY);
+          if (counter === undefined) throw RksError.from(new Error("the store has no transaction counter"));
+          const about = this.#about(known.epoch);
+          const summed = { entries: total.entries, digest: formatSum(total) };
+          const active: StoreStateOf<"active"> = {
+            ...about,
+            state: "active",
+            migration: id,
+            from,
+            ...summed,
+          };
+          await this.#writeState(known.leaving, { ...about, state: "switching", ...this.#move(), ...summed });
+          inner.throwIfAborted();
+          return { pause, total, core, active, counter };
+        } catch (reason) {
+          pause.resume();
+          throw reason;
+        }
+      },
+      { clock, timeoutMs: MAX_PAUSE_MS, attempt: "the last part could not be copied", signal },
+    );
+    const { pause, core, ...facts } = prepared;
+    this.#phase = "switching";
+    const seal = core.map(({ key, value }): Write => ({ type: "put", key, value }));
+    const doubt: Doubt = { pause, since, claim: known.claim, ...facts };
+    let result: TransactionResult;
+    try {
+      const write = stateWrite(facts.active, (purpose, term) => guard.deriveKey(purpose, term));
+      result = await this.#init.target.transaction([sameState(known.claim)], [...seal, write]);
+    } catch (reason) {
+      this.#ports.logger.warn("It is not known whether the store was switched", {
+        error: RksError.from(reason),
+      });
+      this.#doubt = doubt;
+      this.#phase = "in doubt";
+      const outcome = await this.settle(signal);
+      if (outcome !== undefined) return outcome;
+      throw reason;
+    }
+    if (result.succeeded) return this.#switched(doubt, result.revision);
+    this.#phase = "copying";
+    pause.resume();
+    throw taken(this.#init.to);
+  }
+
+  /** Say that the vault is still here. Where this fails the next start asks the target, which says the same. */
+  async #stay(epoch: number): Promise<void> {
+    try {
+      const stored = await readState(this.#source);
+      if (stored?.state.state !== "switching") return;
+      await this.#writeState(stored, { ...this.#about(epoch), state: "leaving", ...this.#move() });
+    } catch (reason) {
+      this.#ports.logger.warn("The old store could not be marked as staying", {
+        error: RksError.from(reason),
+      });
+    }
+  }
+
+  /** The target is the vault now. Nothing may be awaited between the exchange and telling the barrier. */
+  async #switched({ pause, active, counter, since }: Doubt, revision: number): Promise<MigrationOutcome> {
+    const { storage, target, guard } = this.#init;
+    const { clock, logger } = this.#ports;
+    const { entries = 0, digest = "", at, epoch } = active;
+    // Where this fails the source says that the target knows, which is as good.
+    await readState(this.#source)
+      .then((stored) =>
+        this.#writeState(stored, { ...this.#about(epoch), state: "moved", ...this.#move(), entries, digest }),
+      )
+      .catch((error: unknown) => logger.warn("The old store could not be marked as left", { error }));
+    const modRevision = pause.revision + revision;
+    const left = pause.switchTo(target, revision).then(() => this.#source);
+    storage.onWritten(undefined);
+    guard.movedTo({ ...counter, createRevision: modRevision, modRevision });
+    this.#phase = "done";
+    const pausedMs = Math.round(clock.monotonicMs() - since);
+    return { migration: this.#init.id, vault: this.#init.vault, epoch, entries, digest, at, pausedMs, left };
+  }
+
+  /** Revision at which the target became the vault; undefined: it did not, and cannot any more by that transaction. */
+  async #committedRevision(
+    { pause, claim, active }: Doubt,
+    signal: AbortSignal,
+  ): Promise<number | undefined> {
+    const { target, guard, id, to } = this.#init;
+    const { clock } = this.#ports;
+    const since = clock.monotonicMs();
+    for (let lookMs = FIRST_LOOK_MS; ; lookMs = Math.min(lookMs * 2, MAX_LOOK_MS)) {
+      try {
+        const copying = {
+          ...this.#about(active.epoch),
+          state: "copying",
+          migration: id,
+          from: this.#init.from,
+        } as const;
+        const write = stateWrite(copying, (purpose, term) => guard.deriveKey(purpose, term));
+        // Done before the lost one it keeps that from ever being done; after it, it finds another state.
+        if ((await target.transaction([sameState(claim)], [write])).succeeded) return undefined;
+        const now = await readState(target);
+        return now?.state.state === "active" && now.state.migration === id ? now.modRevision : undefined;
+      } catch (reason) {
+        if (clock.monotonicMs() - since > MAX_PAUSE_MS || signal.aborted) pause.refuse(inDoubt(to, reason));
+        signal.throwIfAborted();
+        await clock.sleep(lookMs, { signal });
+      }
+    }
+  }
+
+  async #writeState(before: StoredState | undefined, state: StoreState): Promise<StoredState> {
+    const { guard } = this.#init;
+    const write = stateWrite(state, (purpose, term) => guard.deriveKey(purpose, term));
+    const { succeeded } = await this.#source.transaction([sameState(before)], [write]);
+    const stored = await readState(this.#source);
+    if (succeeded && stored !== undefined) return stored;
+    throw taken(this.#init.from);
+  }
+
+  #about(epoch: number): Pick<StoreState, "version" | "vault" | "epoch" | "at"> {
+    const at = new Date(this.#ports.clock.now()).toISOString();
+    return { version: 1, vault: this.#init.vault, epoch, at };
+  }
+
+  #move(): { readonly migration: string; readonly to: string } {
+    return { migration: this.#init.id, to: this.#init.to };
+  }
+}
+
+/** The migration by which a vault came into the store that says this of itself. */
+export function cameBy(state: StoreState | undefined): string | undefined {
+  return state?.state === "active" ? state.migration : undefined;
+}
+
+/** Everything under a prefix; for a few entries. */
+async function entriesOf(storage: Storage, prefix: string): Promise<readonly Entry[]> {
+  const all: Entry[] = [];
+  for await (const entries of pagesOf(storage, prefix)) all.push(...entries);
+  return all;
+}
+
+function taken(name: string): RksError {
+  return new RksError("CONFLICT", `somebody else changed the state of the store at ${name} meanwhile`, {
+    suggestion: "Let only one rks migrate it.",
+  });
+}
+
+function inDoubt(to: string, cause: unknown): RksError {
+  return new RksError(
+    "UNAVAILABLE",
+    `the store at ${to} stopped answering in the moment of the switch: nothing is written until it answers`,
+    { cause, suggestion: "Bring that store back; rks goes on by itself." },
+  );
+}

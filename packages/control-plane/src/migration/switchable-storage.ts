@@ -1,0 +1,256 @@
+import { RksError } from "@rk8s/protocol";
+import type {
+  Change,
+  Comparison,
+  Entry,
+  ListRange,
+  Page,
+  Storage,
+  TransactionResult,
+  Write,
+} from "@rk8s/storage";
+
+/** Transactions that wait for a switch to be over; as many as the embedded store lets wait for its disk. */
+const MAX_WAITING = 8192;
+
+/** A store that is used for a while, and how its revisions are given to callers. */
+interface Era {
+  readonly storage: Storage;
+  /** Added to every revision of the store: revisions of a later store are above those of all before it. */
+  readonly offset: number;
+  /** Revisions from here on are this era's; what was read before is not comparable any more. */
+  readonly first: number;
+  /** Of the store itself: changes up to it are the copying. */
+  readonly floor: number;
+  readonly left: AbortController;
+  /** Calls under way. */
+  busy: number;
+}
+
+/** What is held back while a store is exchanged. End it with `switchTo` or `resume`, once. */
+export interface WritePause {
+  /** Revision of the store, as callers know it, now that nothing is under way. */
+  readonly revision: number;
+  /**
+   * Go on with another store that holds the same, whose own revision is `revision` at this moment. What waits is done there.
+   * Resolves when nothing uses the old one any more.
+   */
+  switchTo(next: Storage, revision: number): Promise<void>;
+  /** Go on with the store as before. */
+  resume(): void;
+  /** Waiting takes too long: whatever waits, or comes, is refused with `reason` until one of the others is called. */
+  refuse(reason: RksError): void;
+}
+
+/**
+ * A store that can be exchanged for a copy of itself while it is used. Transactions keep their order. Revisions are shifted,
+ * so that they keep growing: whatever somebody read before the exchange and compares after it is a lost race, never a wrong
+ * success; keys that must not exist are compared as always. A watch ends with CONFLICT, as after a compaction: list again.
+ * Revisions are this process's own: they are not to be stored or sent.
+ */
+export class SwitchableStorage implements Storage {
+  #era: Era;
+  #paused = false;
+  #refusal: RksError | undefined;
+  #waiting: (() => void)[] = [];
+  #transactions = 0;
+  #idle: (() => void)[] = [];
+  #revision = 0;
+  #listener: ((keys: readonly string[]) => void) | undefined;
+
+  /** It owns the store. */
+  constructor(storage: Storage) {
+    this.#era = { storage, offset: 0, first: 0, floor: 0, left: new AbortController(), busy: 0 };
+  }
+
+  /** The store that is used now, with revisions of its own. */
+  get current(): Storage {
+    return this.#era.storage;
+  }
+
+  get(key: string): Promise<Entry | undefined> {
+    return this.#during(async (era) => {
+      const entry = await era.storage.get(key);
+      return entry === undefined ? undefined : shifted(entry, era);
+    });
+  }
+
+  list(prefix: string, options?: ListRange): Promise<Page> {
+    return this.#during(async (era) => {
+      const page = await era.storage.list(prefix, options);
+      const revision = page.revision + era.offset;
+      return { ...page, revision, entries: page.entries.map((entry) => shifted(entry, era)) };
+    });
+  }
+
+  transaction(comparisons: readonly Comparison[], writes: readonly Write[]): Promise<TransactionResult> {
+    if (!this.#paused) return this.#transact(comparisons, writes);
+    if (this.#refusal !== undefined) return Promise.reject(this.#refusal);
+    if (this.#waiting.length >= MAX_WAITING) return Promise.reject(tooManyWait());
+    return new Promise((resolve) => {
+      this.#waiting.push(() =>
+        resolve(
+          this.#refusal === undefined ? this.#transact(comparisons, writes) : Promise.reject(this.#refusal),
+        ),
+      );
+    });
+  }
+
+  async *watch(
+    prefix: string,
+    fromRevision: number,
+    options: { readonly signal: AbortSignal },
+  ): AsyncGenerator<Change, void, void> {
+    const era = this.#era;
+    if (fromRevision < era.first) throw exchanged(fromRevision);
+    const from = Math.max(fromRevision - era.offset, era.floor + (era.first === 0 ? 0 : 1));
+    const signal = AbortSignal.any([options.signal, era.left.signal]);
+    for await (const change of era.storage.watch(prefix, from, { signal })) {
+      yield { ...change, revision: change.revision + era.offset };
+    }
+    if (era.left.signal.aborted && !options.signal.aborted) throw exchanged(fromRevision);
+  }
+
+  /** Call `listener`, which must not throw, with the keys of each transaction that may have written. There is one. */
+  onWritten(listener: ((keys: readonly string[]) => void) | undefined): void {
+    this.#listener = listener;
+  }
+
+  /**
+   * Hold back transactions from now on; resolves when those under way are over. Reading goes on.
+   * @throws the signal's reason when it is aborted before, and then nothing is held back any more.
+   */
+  async pause(options: { readonly signal: AbortSignal }): Promise<WritePause> {
+    if (this.#paused) throw new TypeError("the storage is paused already");
+    const { signal } = options;
+    signal.throwIfAborted();
+    this.#paused = true;
+    try {
+      await this.#whenIdle(signal);
+      const { revision } = await this.list(NO_SUCH_PREFIX, { limit: 1 });
+      signal.throwIfAborted();
+      return this.#pauseAt(revision);
+    } catch (reason) {
+      this.#resume();
+      throw reason;
+    }
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.#era.storage[Symbol.asyncDispose]();
+  }
+
+  #pauseAt(revision: number): WritePause {
+    return {
+      revision,
+      resume: () => this.#resume(),
+      switchTo: (next, floor) => {
+        const old = this.#era;
+        const left = new AbortController();
+        this.#era = { storage: next, offset: revision, first: revision + 1, floor, left, busy: 0 };
+        this.#revision = revision + floor;
+        old.left.abort(exchanged(revision));
+        this.#resume();
+        return new Promise((resolve) => {
+          const look = (): void => (old.busy === 0 ? resolve() : void this.#idle.push(look));
+          look();
+        });
+      },
+      refuse: (reason) => {
+        this.#refusal = reason;
+        this.#release();
+      },
+    };
+  }
+
+  #resume(): void {
+    this.#paused = false;
+    this.#refusal = undefined;
+    this.#release();
+  }
+
+  #release(): void {
+    for (const go of this.#waiting.splice(0)) go();
+  }
+
+  /** The store is called before this returns: the order of the calls is the order there. */
+  #transact(comparisons: readonly Comparison[], writes: readonly Write[]): Promise<TransactionResult> {
+    const own: Comparison[] = [];
+    for (const { key, modRevision } of comparisons) {
+      if (modRevision !== 0 && modRevision < this.#era.first) {
+        return Promise.resolve({ succeeded: false, revision: this.#revision });
+      }
+      own.push({ key, modRevision: modRevision === 0 ? 0 : modRevision - this.#era.offset });
+    }
+    this.#transactions += 1;
+    const done = this.#during(async (era) => {
+      const result = await era.storage.transaction(own, writes);
+      const revision = result.revision + era.offset;
+      this.#revision = Math.max(this.#revision, revision);
+      return { ...result, revision };
+    });
+    return done.finally(() => {
+      this.#transactions -= 1;
+      if (writes.length > 0) this.#listener?.(writes.map(({ key }) => key));
+      this.#wakeIdle();
+    });
+  }
+
+  async #during<T>(work: (era: Era) => Promise<T>): Promise<T> {
+    const era = this.#era;
+    era.busy += 1;
+    try {
+      return await work(era);
+    } finally {
+      era.busy -= 1;
+      this.#wakeIdle();
+    }
+  }
+
+  #whenIdle(signal: AbortSignal): Promise<void> {
+    return new Promise((resolve, reject) => {
+      const give = (): void => reject(signal.reason as Error);
+      signal.addEventListener("abort", give, { once: true });
+      const look = (): void => {
+        if (this.#transactions > 0) {
+          this.#idle.push(look);
+          return;
+        }
+        signal.removeEventListener("abort", give);
+        resolve();
+      };
+      look();
+    });
+  }
+
+  #wakeIdle(): void {
+    for (const look of this.#idle.splice(0)) look();
+  }
+}
+
+/** No key of ours begins so; the list is asked for its revision only. */
+const NO_SUCH_PREFIX = "\u0001none/";
+
+function shifted(entry: Entry, { offset }: Era): Entry {
+  return {
+    ...entry,
+    createRevision: entry.createRevision + offset,
+    modRevision: entry.modRevision + offset,
+  };
+}
+
+function exchanged(revision: number): RksError {
+  return new RksError(
+    "CONFLICT",
+    `changes from revision ${revision} on were before the store was exchanged`,
+    {
+      suggestion: "List again and watch from the revision of that list.",
+    },
+  );
+}
+
+function tooManyWait(): RksError {
+  return new RksError("BUSY", "too many transactions already wait for the store to be exchanged", {
+    suggestion: "Try again in a moment.",
+  });
+}

@@ -1,0 +1,118 @@
+import { readFile } from "node:fs/promises";
+import { type Clock, type Logger, RksError } from "@rk8s/protocol";
+import type { Storage } from "@rk8s/storage";
+import { openLmdbStorage } from "@rk8s/storage/lmdb";
+import type { ExternalStoreConfig } from "../config/config.js";
+import type { VaultFolder } from "../lifecycle/vault-folder.js";
+import type { StoreOpeners } from "./choose-store.js";
+import { readStoreCredentials, type StoreCredentials } from "./store-credentials.js";
+
+/** A URL is a line; a password in it is not longer. */
+const MAX_URL_CHARACTERS = 4096;
+const ETCD_ADAPTER = "@rk8s/storage/etcd";
+/** Optional: whoever needs no database does not install it. */
+const SQL_PACKAGE = "@rk8s/storage-sql";
+
+export interface OpenStorePorts {
+  readonly clock: Clock;
+  readonly logger: Logger;
+}
+
+/** Opens stores as configs name them; an adapter is loaded when it is needed first. */
+export function storeOpeners(folder: VaultFolder, ports: OpenStorePorts): StoreOpeners {
+  /** Open ones that show who they are. */
+  const shown = new Set<EtcdStorage>();
+  return {
+    openFolder: (path) => openLmdbStorage({ folder: path }),
+    openExternal: async (store) => {
+      if (store.type === "sql") return openSql(store, ports);
+      const opened = await openEtcd(store, folder, ports);
+      if (!isInClear(store)) shown.add(opened);
+      const close = opened[Symbol.asyncDispose].bind(opened);
+      opened[Symbol.asyncDispose] = () => {
+        shown.delete(opened);
+        return close();
+      };
+      return opened;
+    },
+    useCredentials: async () => {
+      if (shown.size === 0) return;
+      const credentials = await readStoreCredentials(folder);
+      try {
+        for (const storage of shown) storage.useCredentials(credentials);
+      } finally {
+        credentials.privateKey.fill(0);
+      }
+    },
+  };
+}
+
+type Etcd = ExternalStoreConfig & { readonly type: "etcd" };
+
+function isInClear({ endpoints }: Etcd): boolean {
+  return endpoints.every((endpoint) => endpoint.startsWith("http:"));
+}
+
+async function openEtcd(store: Etcd, folder: VaultFolder, ports: OpenStorePorts): Promise<EtcdStorage> {
+  const { openEtcdStorage } = (await import(ETCD_ADAPTER)) as EtcdAdapter;
+  const { endpoints, prefix } = store;
+  if (isInClear(store)) return openEtcdStorage({ endpoints, prefix, ...ports });
+  const credentials = await readStoreCredentials(folder);
+  try {
+    return await openEtcdStorage({ endpoints, prefix, credentials, ...ports });
+  } finally {
+    credentials.privateKey.fill(0);
+  }
+}
+
+/** An open store in etcd. */
+interface EtcdStorage extends Storage {
+  useCredentials(credentials: StoreCredentials): void;
+}
+
+interface EtcdAdapter {
+  readonly openEtcdStorage: (
+    init: Omit<Etcd, "type"> & OpenStorePorts & { readonly credentials?: StoreCredentials },
+  ) => Promise<EtcdStorage>;
+}
+
+interface SqlPackage {
+  readonly openSqlStorage: (init: { readonly url: string } & OpenStorePorts) => Promise<Storage>;
+}
+
+async function openSql(
+  { url }: ExternalStoreConfig & { readonly type: "sql" },
+  ports: OpenStorePorts,
+): Promise<Storage> {
+  const text = "file" in url ? await readUrl(url.file) : url.reveal();
+  let adapter: SqlPackage;
+  try {
+    adapter = (await import(SQL_PACKAGE)) as SqlPackage;
+  } catch (cause) {
+    throw new RksError(
+      "CONFIG_INVALID",
+      `sql_config needs the package ${SQL_PACKAGE}, which is not installed`,
+      {
+        cause,
+        suggestion: `Run \`npm install ${SQL_PACKAGE}\` where rks is installed.`,
+      },
+    );
+  }
+  return adapter.openSqlStorage({ url: text, ...ports });
+}
+
+async function readUrl(file: string): Promise<string> {
+  let text: string;
+  try {
+    text = (await readFile(file, "utf8")).trim();
+  } catch (cause) {
+    throw new RksError("CONFIG_INVALID", `cannot read the URL of the database in "${file}"`, {
+      cause,
+      suggestion: "Write the URL into the file that sql_config.url_file names, and let only rks read it.",
+    });
+  }
+  if (text !== "" && text.length <= MAX_URL_CHARACTERS) return text;
+  throw new RksError("CONFIG_INVALID", `"${file}" does not hold the URL of a database`, {
+    suggestion: "Write one line like postgresql://rks:password@db:5432/rks.",
+  });
+}

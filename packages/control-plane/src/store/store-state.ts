@@ -1,0 +1,163 @@
+import { createHmac, timingSafeEqual } from "node:crypto";
+import { RksError } from "@rk8s/protocol";
+import type { Comparison, Storage, Write } from "@rk8s/storage";
+import { z } from "zod";
+import { INITIALIZED_KEY } from "../vault/seal/seal.js";
+
+/** Below the barrier, readable while sealed; never copied. */
+const STATE_KEY = "storage/state";
+/** What is about a store rather than in it. */
+export const STATE_PREFIX = "storage/";
+/** What makes a store a vault: its seal and the barrier's counter. In a copy it comes last and all at once. */
+export const SEAL_PREFIX = "core/";
+const MAC_PURPOSE = "rk8s/store-state/1";
+
+const common = {
+  version: z.literal(1),
+  /** Which vault; see `vaultIdOf`. */
+  vault: z.string(),
+  /** Grows when the vault goes back to an older state on purpose, by a restore. */
+  epoch: z.int().min(0),
+  at: z.string(),
+};
+const summed = {
+  /** Entries behind the barrier, and the digest of them, at the moment when the store became or ceased to be the vault. */
+  entries: z.int().min(0),
+  digest: z.string(),
+};
+const move = {
+  /** Names one migration. */
+  migration: z.string(),
+  /** The other store, for people. */
+  to: z.string(),
+};
+
+const stateRecord = z.discriminatedUnion("state", [
+  /** The vault is here; a store without any record counts as this when it holds a vault. */
+  z.object({
+    ...common,
+    state: z.literal("active"),
+    migration: z.string().optional(),
+    from: z.string().optional(),
+    entries: z.int().min(0).optional(),
+    digest: z.string().optional(),
+    /** When the backup was made from which it was restored. */
+    restoredFrom: z.string().optional(),
+    /** What must not come back with a backup is not voided yet. */
+    isUnsettled: z.boolean().optional(),
+    /** Whether nodes may go on with certificates that were issued since the backup. */
+    adoptsNodes: z.boolean().optional(),
+  }),
+  /** The vault is here and is being copied away. */
+  z.object({ ...common, state: z.literal("leaving"), ...move }),
+  /** Whether the vault is here or in the other store, that one says. */
+  z.object({ ...common, state: z.literal("switching"), ...move, ...summed }),
+  /** The vault was here. */
+  z.object({ ...common, state: z.literal("moved"), ...move, ...summed }),
+  /** Half a copy: no vault. */
+  z.object({ ...common, state: z.literal("copying"), migration: z.string(), from: z.string() }),
+  /** Half a backup: no vault. */
+  z.object({ ...common, state: z.literal("restoring"), restoredFrom: z.string() }),
+]);
+
+/** What a store is to a vault. There is one writer: whoever migrates or restores. */
+export type StoreState = z.output<typeof stateRecord>;
+export type StoreStateOf<S extends StoreState["state"]> = Extract<StoreState, { readonly state: S }>;
+
+const sealedState = z.object({ state: stateRecord, term: z.int(), mac: z.string() });
+
+/** A state as it is kept. */
+export interface StoredState {
+  readonly state: StoreState;
+  readonly modRevision: number;
+  readonly value: Uint8Array;
+  /** Of the keyring, and what its key made of the state. */
+  readonly term: number;
+  readonly mac: Uint8Array;
+  readonly bytes: Uint8Array;
+}
+
+/** Makes a key of the vault for a purpose; `Barrier.deriveKey`. */
+export type DeriveKey = (
+  purpose: string,
+  term?: number,
+) => { readonly term: number; readonly key: Uint8Array } | undefined;
+
+/**
+ * Read what a store says of itself; undefined when it says nothing. Whether it is true takes the vault's keys.
+ * @throws {RksError} STORAGE_CORRUPT
+ */
+export async function readState(storage: Pick<Storage, "get">): Promise<StoredState | undefined> {
+  const entry = await storage.get(STATE_KEY);
+  if (entry === undefined) return undefined;
+  try {
+    const { state, term, mac } = sealedState.parse(JSON.parse(Buffer.from(entry.value).toString()));
+    return {
+      state,
+      modRevision: entry.modRevision,
+      value: entry.value,
+      term,
+      mac: Buffer.from(mac, "hex"),
+      bytes: canonical(state),
+    };
+  } catch (cause) {
+    throw damaged(cause);
+  }
+}
+
+/** Whether the store holds a vault, or what was one. */
+export async function holdsVault(storage: Pick<Storage, "get">): Promise<boolean> {
+  return (await storage.get(INITIALIZED_KEY)) !== undefined;
+}
+
+/** Whether this vault wrote the state. */
+export function isAuthentic({ term, mac, bytes }: StoredState, deriveKey: DeriveKey): boolean {
+  const expected = macOf(bytes, deriveKey, term)?.mac;
+  return expected?.length === mac.length && timingSafeEqual(expected, mac);
+}
+
+/** The write of a state. @throws {RksError} VAULT_SEALED. */
+export function stateWrite(state: StoreState, deriveKey: DeriveKey): Write {
+  const made = macOf(canonical(state), deriveKey);
+  if (made === undefined) throw RksError.from(new Error("the active term has no key"));
+  const record: z.input<typeof sealedState> = { state, term: made.term, mac: made.mac.toString("hex") };
+  return { type: "put", key: STATE_KEY, value: Buffer.from(JSON.stringify(record)) };
+}
+
+/** What a transaction compares so that nobody else changed the state meanwhile. */
+export function sameState(stored: Pick<StoredState, "modRevision"> | undefined): Comparison {
+  return { key: STATE_KEY, modRevision: stored?.modRevision ?? 0 };
+}
+
+/**
+ * Write the state as it is once more: a transaction that compares it and is still under way somewhere will not be done.
+ * False: it has changed meanwhile.
+ */
+export async function writeAgain(storage: Storage, stored: StoredState): Promise<boolean> {
+  const write: Write = { type: "put", key: STATE_KEY, value: stored.value };
+  return (await storage.transaction([sameState(stored)], [write])).succeeded;
+}
+
+/** The same bytes for the same state, whatever the order in which it was written down. */
+function canonical(state: StoreState): Buffer {
+  return Buffer.from(JSON.stringify(Object.entries(state).toSorted(([a], [b]) => (a < b ? -1 : 1))));
+}
+
+function macOf(
+  bytes: Uint8Array,
+  deriveKey: DeriveKey,
+  term?: number,
+): { readonly term: number; readonly mac: Buffer } | undefined {
+  const derived = deriveKey(MAC_PURPOSE, term);
+  if (derived === undefined) return undefined;
+  const mac = createHmac("sha256", derived.key).update(bytes).digest();
+  derived.key.fill(0);
+  return { term: derived.term, mac };
+}
+
+function damaged(cause: unknown): RksError {
+  return new RksError("STORAGE_CORRUPT", `the record "${STATE_KEY}" of the store cannot be read`, {
+    cause,
+    suggestion: "Restore the store from its newest backup.",
+  });
+}

@@ -279,9 +279,9 @@ async function moveAndWrite(wanted: StoreConfig, by: (running: Running) => Promi
 }
 
 /** Of the keys, those that are not there as they were written. */
-async function missing({ barrier }: Running, keys: readonly string[]): Promise<readonly string[]> {
-  const values = await Promise.all(keys.map((key) => valueOf(barrier, key)));
-  return keys.filter((_, index) => values[index] !== "1");
+async function missing({ barrier }: Running, wanted: readonly string[]): Promise<readonly string[]> {
+  const values = await Promise.all(wanted.map((key) => valueOf(barrier, key)));
+  return wanted.filter((_, index) => values[index] !== "1");
 }
 
 const CRASHES = Array.from({ length: 14 }, (_, index) => ({ at: index * 3 + 1, isDone: index % 2 === 0 }));

@@ -1,15 +1,15 @@
 import { readFile } from "node:fs/promises";
 import { type Clock, type Logger, RksError } from "@rk8s/protocol";
 import type { Storage } from "@rk8s/storage";
+import type { EtcdStorage } from "@rk8s/storage/etcd";
 import { openLmdbStorage } from "@rk8s/storage/lmdb";
 import type { ExternalStoreConfig } from "../config/config.js";
 import type { VaultFolder } from "../lifecycle/vault-folder.js";
 import type { StoreOpeners } from "./choose-store.js";
-import { readStoreCredentials, type StoreCredentials } from "./store-credentials.js";
+import { readStoreCredentials } from "./store-credentials.js";
 
 /** A URL is a line; a password in it is not longer. */
 const MAX_URL_CHARACTERS = 4096;
-const ETCD_ADAPTER = "@rk8s/storage/etcd";
 /** Optional: whoever needs no database does not install it. */
 const SQL_PACKAGE = "@rk8s/storage-sql";
 
@@ -54,7 +54,7 @@ function isInClear({ endpoints }: Etcd): boolean {
 }
 
 async function openEtcd(store: Etcd, folder: VaultFolder, ports: OpenStorePorts): Promise<EtcdStorage> {
-  const { openEtcdStorage } = (await import(ETCD_ADAPTER)) as EtcdAdapter;
+  const { openEtcdStorage } = await import("@rk8s/storage/etcd");
   const { endpoints, prefix } = store;
   if (isInClear(store)) return openEtcdStorage({ endpoints, prefix, ...ports });
   const credentials = await readStoreCredentials(folder);
@@ -63,17 +63,6 @@ async function openEtcd(store: Etcd, folder: VaultFolder, ports: OpenStorePorts)
   } finally {
     credentials.privateKey.fill(0);
   }
-}
-
-/** An open store in etcd. */
-interface EtcdStorage extends Storage {
-  useCredentials(credentials: StoreCredentials): void;
-}
-
-interface EtcdAdapter {
-  readonly openEtcdStorage: (
-    init: Omit<Etcd, "type"> & OpenStorePorts & { readonly credentials?: StoreCredentials },
-  ) => Promise<EtcdStorage>;
 }
 
 interface SqlPackage {

@@ -1,6 +1,6 @@
 import { z } from "zod";
 
-/** What the socket answers, as far as the commands print it. Unknown fields are kept: `--json` shows them. */
+/** What rks answers, as far as the commands print it. Unknown fields are kept: `--json` shows them. */
 
 const migration = z.looseObject({
   phase: z.string(),
@@ -67,6 +67,10 @@ export const auditHeadAnswer = z.object({
   data: z.object({ sequence: z.int().min(0), sha256: z.string() }),
 });
 
+export const deviceHeadAnswer = z.object({
+  data: z.object({ file_path: z.string(), sequence: z.int().min(0), sha256: z.string() }),
+});
+
 export const createdTokenAnswer = z.object({
   data: z.object({
     token: z.string(),
@@ -78,6 +82,8 @@ export const createdTokenAnswer = z.object({
     role: z.enum(["node", "operator"]),
     policies: z.array(z.string()),
     rootCertPath: z.string(),
+    /** PEM, as in that file; null when rks could not read it. */
+    rootCertificates: z.string().nullable(),
     /** `host:port` for the worker's command. */
     address: z.string(),
   }),

@@ -3,9 +3,9 @@ import type { LogFormat, LogLevel } from "@rk8s/host";
 import type { CliIo } from "@rk8s/host/cli-io";
 import { caCommands } from "./ca-arguments.js";
 import { type Choose, INCOMPLETE } from "./choose.js";
-import { LOG_FORMATS, LOG_LEVELS, STDIN_WORD, type TargetArguments } from "./flags.js";
+import { type ClusterArguments, LOG_FORMATS, LOG_LEVELS, STDIN_WORD, type TargetArguments } from "./flags.js";
 import { storageCommands } from "./storage-arguments.js";
-import { jsonOption, targetOptions } from "./target-options.js";
+import { clusterOptions, jsonOption, targetOptions } from "./target-options.js";
 import { isVaultVerb, vaultCommands } from "./vault/vault-commands.js";
 import { VERSION } from "../version.js";
 
@@ -19,6 +19,8 @@ export type Invocation =
 
 const STDIN_FLAG = /^(--[a-z][\w-]*=)-$/;
 const LONG_FLAG = /^-[a-z][\w-]+(=|$)/s;
+/** Commands besides the verbs of the vault that read a secret from stdin when a word says so. */
+const CLUSTER_COMMANDS = new Set(["gen", "join-token", "node", "ca"]);
 
 /**
  * Read the command line. Nothing but yargs is loaded for that, and a command's own code only when it runs, so that
@@ -46,12 +48,14 @@ export async function parseArguments(argv: readonly string[]): Promise<Invocatio
 
 /** The words as yargs takes them; the verbs of the vault know `-field` for `--field`, as the `vault` command does. */
 function wordsOf(argv: readonly string[]): readonly string[] {
-  const isVault = isVaultVerb(argv[0]);
-  if (!isVault && argv[0] !== "unseal") return argv;
+  const [first = ""] = argv;
+  const isVault = isVaultVerb(first);
+  const hasTokenFile = isVault || CLUSTER_COMMANDS.has(first);
+  if (!hasTokenFile && first !== "unseal") return argv;
   return argv.map((word) => {
     if (word === "-") return STDIN_WORD;
     const flag = isVault && LONG_FLAG.test(word) ? `-${word}` : word;
-    return isVault ? flag.replace(STDIN_FLAG, `$1${STDIN_WORD}`) : flag;
+    return hasTokenFile ? flag.replace(STDIN_FLAG, `$1${STDIN_WORD}`) : flag;
   });
 }
 
@@ -110,7 +114,7 @@ function define(choose: Choose): Argv {
     )
     .demandCommand(1, INCOMPLETE)
     .epilogue(
-      "The verbs of the vault ask the socket of rks, or $VAULT_ADDR with $VAULT_TOKEN and $VAULT_CACERT.",
+      "The verbs of the vault, and gen join-token, join-token, node and ca, ask the socket of rks, or $VAULT_ADDR with $VAULT_TOKEN and $VAULT_CACERT.",
     )
     .epilogue(
       "Exit codes: 0 done, 64 usage, 65 bad data, 69 nothing answers, 70 internal, 75 try again, 77 refused, 78 configuration.",
@@ -175,7 +179,7 @@ function genCommands(group: Argv, choose: Choose): Argv {
       "join-token",
       "Make a token that lets a node or an operator in",
       (command) =>
-        targetOptions(command)
+        clusterOptions(command)
           .option("ttl", {
             type: "string",
             requiresArg: true,
@@ -228,14 +232,14 @@ function genCommands(group: Argv, choose: Choose): Argv {
 
 function joinTokenCommands(group: Argv, choose: Choose): Argv {
   return group
-    .command("list", "List join tokens, without their secrets", targetOptions, (args) =>
+    .command("list", "List join tokens, without their secrets", clusterOptions, (args) =>
       choose(async (io) => (await import("./join-token-commands.js")).listJoinTokens(args, io)),
     )
     .command(
       "revoke <id>",
       "Make a join token worthless from now on",
       (command) =>
-        targetOptions(command).positional("id", {
+        clusterOptions(command).positional("id", {
           type: "string",
           demandOption: true,
           describe: "As listed",
@@ -247,7 +251,7 @@ function joinTokenCommands(group: Argv, choose: Choose): Argv {
 
 function nodeCommands(group: Argv, choose: Choose): Argv {
   return group
-    .command("list", "List the nodes", targetOptions, (args) =>
+    .command("list", "List the nodes", clusterOptions, (args) =>
       choose(async (io) => (await import("./node-commands.js")).listNodes(args, io)),
     )
     .command("show <name>", "Show one node", namedNode, (args) =>
@@ -271,8 +275,8 @@ function nodeCommands(group: Argv, choose: Choose): Argv {
     .demandCommand(1, INCOMPLETE);
 }
 
-function namedNode<T>(command: Argv<T>): Argv<T & TargetArguments & { name: string }> {
-  return targetOptions(command).positional("name", {
+function namedNode<T>(command: Argv<T>): Argv<T & ClusterArguments & { name: string }> {
+  return clusterOptions(command).positional("name", {
     type: "string",
     demandOption: true,
     describe: "The node",
@@ -281,7 +285,7 @@ function namedNode<T>(command: Argv<T>): Argv<T & TargetArguments & { name: stri
 
 function reasonOptions<T>(
   command: Argv<T>,
-): Argv<T & TargetArguments & { name: string } & { reason: string | undefined }> {
+): Argv<T & ClusterArguments & { name: string } & { reason: string | undefined }> {
   return namedNode(command).option("reason", {
     type: "string",
     requiresArg: true,
@@ -291,7 +295,7 @@ function reasonOptions<T>(
 
 function rejoinOptions<T>(
   command: Argv<T>,
-): Argv<T & TargetArguments & { name: string } & { out: string | undefined }> {
+): Argv<T & ClusterArguments & { name: string } & { out: string | undefined }> {
   return namedNode(command).option("out", {
     type: "string",
     requiresArg: true,

@@ -4,14 +4,14 @@ import { parseDuration } from "@rk8s/protocol";
 import type { RotationStep } from "../pki/cluster-rotation.js";
 import { caStatusAnswer, caStepAnswer, type PrintedCaStatus } from "./answers.js";
 import { ask } from "./ask.js";
-import type { TargetArguments } from "./flags.js";
+import { findCluster } from "./cluster-target.js";
+import type { ClusterArguments } from "./flags.js";
 import { formatFields, formatTable, printHint, printJson } from "./output.js";
-import { findTarget } from "./target.js";
 
 /** Names that are printed for people; `--json` has more. */
 const MAX_NAMES = 20;
 
-export interface CaStepArguments extends TargetArguments {
+export interface CaStepArguments extends ClusterArguments {
   readonly step: RotationStep;
   /** Life of the new root. */
   readonly "root-ttl"?: string | undefined;
@@ -20,8 +20,8 @@ export interface CaStepArguments extends TargetArguments {
 }
 
 /** `rks ca status`. @throws {RksError} UNREACHABLE, VAULT_SEALED. */
-export async function caStatus(args: TargetArguments, io: CliIo): Promise<void> {
-  const { data } = await ask(await findTarget(args, io), caStatusAnswer, "GET", "/v1/rk8s/ca");
+export async function caStatus(args: ClusterArguments, io: CliIo): Promise<void> {
+  const { data } = await ask(await findCluster(args, io), caStatusAnswer, "GET", "/v1/rk8s/ca");
   if (args.json) printJson(io, data);
   else print(data, io);
 }
@@ -37,7 +37,7 @@ export async function caStep(args: CaStepArguments, io: CliIo): Promise<void> {
     ...(ttl === undefined ? {} : { rootTtlSeconds: parseDuration(ttl) }),
     ...(force === undefined || force.length === 0 ? {} : { force }),
   };
-  const target = await findTarget(args, io);
+  const target = await findCluster(args, io);
   const { data } = await ask(target, caStepAnswer, "POST", `/v1/rk8s/ca/${step}`, body);
   if (args.json) {
     printJson(io, data);

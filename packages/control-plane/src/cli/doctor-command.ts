@@ -9,7 +9,7 @@ import { openSocketClient } from "../http/socket-client.js";
 import { vaultFolderAt } from "../lifecycle/vault-folder.js";
 import { nodeListAnswer, statusAnswer } from "./answers.js";
 import { ask } from "./ask.js";
-import { readConfigArgument, type Target } from "./target.js";
+import { readConfigArgument, type Asked } from "./target.js";
 
 export interface DoctorArguments {
   readonly config?: string | undefined;
@@ -37,7 +37,7 @@ async function* examine(args: DoctorArguments, io: CliIo): AsyncGenerator<Findin
   yield* walkInstallation(config, { nowMs: systemClock.now() });
   const { socket, rootCertificate } = vaultFolderAt(config.vaultFolder);
   const client = openSocketClient(socket, { startCommand: `rks start --config ${file}` });
-  const target: Target = { client, socket, config };
+  const target: Asked = { client, address: socket };
   const ports = { clock: systemClock, logger: silentLogger };
   yield* walkService(
     {

@@ -7,6 +7,11 @@ export interface TargetArguments {
   readonly json: boolean;
 }
 
+/** Flags of every command about the cluster, which is asked over HTTPS as well. */
+export interface ClusterArguments extends TargetArguments {
+  readonly "token-file"?: string | undefined;
+}
+
 /**
  * Stands for a lone `-` (stdin) among the words: yargs loses that. No real word can hold a zero.
  */

@@ -1,4 +1,4 @@
-import { mkdir, readFile } from "node:fs/promises";
+import { mkdir } from "node:fs/promises";
 import { join, resolve } from "node:path";
 import type { CliIo } from "@rk8s/host/cli-io";
 import { parseDuration, RksError } from "@rk8s/protocol";
@@ -11,14 +11,14 @@ import {
   listedTokenAnswer,
   tokenListAnswer,
 } from "./answers.js";
-import { type TargetArguments } from "./flags.js";
+import type { ClusterArguments } from "./flags.js";
 import { ask } from "./ask.js";
+import { findCluster } from "./cluster-target.js";
 import { formatTable, printHint, printJson } from "./output.js";
-import { findTarget } from "./target.js";
 
 const MAX_TTL = "24h";
 
-export interface GenJoinTokenArguments extends TargetArguments {
+export interface GenJoinTokenArguments extends ClusterArguments {
   readonly ttl?: string | undefined;
   readonly uses?: string | undefined;
   readonly node?: string | undefined;
@@ -42,18 +42,20 @@ export async function genJoinToken(args: GenJoinTokenArguments, io: CliIo): Prom
     ...(args.cidr === undefined ? {} : { cidr: args.cidr }),
     ...(args.policy === undefined ? {} : { policies: args.policy.split(",") }),
   };
-  const target = await findTarget(args, io);
+  const target = await findCluster(args, io);
   const { data } = await ask(target, createdTokenAnswer, "POST", "/v1/rk8s/join-tokens", body);
-  await printCreatedToken(data, args, io);
+  await printCreatedToken(data, { ...args, isOverHttps: target.isOverHttps }, io);
 }
 
 /** Print a new token, and on stderr how it is used. @throws {RksError} STORAGE_UNWRITABLE for `--out`. */
 export async function printCreatedToken(
   created: CreatedToken,
-  args: { readonly json: boolean; readonly out?: string | undefined },
+  args: { readonly json: boolean; readonly out?: string | undefined; readonly isOverHttps: boolean },
   io: CliIo,
 ): Promise<void> {
-  const { address, policies, ...document } = created;
+  const { address, policies, rootCertificates: _pem, ...document } = created;
+  // Where it is on the host of rks is of no use on another.
+  const rootCertPath = args.isOverHttps ? null : created.rootCertPath;
   const files =
     args.out === undefined ? undefined : await writeTokenFiles(created, resolve(io.cwd, args.out));
   if (args.json)
@@ -61,14 +63,14 @@ export async function printCreatedToken(
       ...document,
       // A node has none.
       ...(policies.length === 0 ? {} : { policies }),
-      ...(files === undefined ? {} : { rootCertPath: files.rootCertPath }),
+      rootCertPath: files?.rootCertPath ?? rootCertPath,
     });
   else if (files === undefined) io.stdout(`${created.token}\n`);
   else io.stdout(`${files.tokenPath}\n`);
   const nodes = `${created.uses ?? "any number of"} node(s)`;
   const who = created.role === "operator" ? `operators${limits(created.policies)}` : nodes;
   io.stderr(`token ${created.id} lets in ${who} until ${created.expiresAt}\n`);
-  for (const hint of hintsFor(created, address, files)) printHint(io, hint);
+  for (const hint of hintsFor({ ...created, rootCertPath }, address, files)) printHint(io, hint);
 }
 
 /** What operators may, unless it is what they usually may. */
@@ -83,9 +85,19 @@ interface TokenFiles {
 
 async function writeTokenFiles(created: CreatedToken, folder: string): Promise<TokenFiles> {
   const files = { tokenPath: join(folder, "join.token"), rootCertPath: join(folder, "root.pem") };
+  const { rootCertificates } = created;
+  if (rootCertificates === null) {
+    throw new RksError(
+      "STORAGE_UNWRITABLE",
+      `rks has no readable "${created.rootCertPath}" to copy to "${folder}"`,
+      {
+        suggestion: `Start rks anew, which writes it, and revoke the token: \`rks join-token revoke ${created.id}\`.`,
+      },
+    );
+  }
   try {
     await mkdir(folder, { recursive: true });
-    await writeDurably(files.rootCertPath, await readFile(created.rootCertPath, "utf8"), { mode: 0o644 });
+    await writeDurably(files.rootCertPath, rootCertificates, { mode: 0o644 });
   } catch (cause) {
     throw fileError(`write to "${folder}"`, cause);
   }
@@ -93,7 +105,11 @@ async function writeTokenFiles(created: CreatedToken, folder: string): Promise<T
   return files;
 }
 
-function hintsFor(created: CreatedToken, address: string, files: TokenFiles | undefined): string[] {
+function hintsFor(
+  created: Pick<CreatedToken, "role" | "node"> & { readonly rootCertPath: string | null },
+  address: string,
+  files: TokenFiles | undefined,
+): string[] {
   const rootCertPath = shellWord(files?.rootCertPath ?? "root.pem");
   const tokenFile = shellWord(files?.tokenPath ?? "join.token");
   const connection = `--rks-address ${address} --enable-tls --root-cert-path ${rootCertPath} --join-token-file ${tokenFile}`;
@@ -101,9 +117,11 @@ function hintsFor(created: CreatedToken, address: string, files: TokenFiles | un
     created.role === "operator"
       ? `rkl get nodes ${connection}`
       : `rkl pod daemon ${created.node === null ? "" : `--node-name ${created.node} `}${connection}`;
+  const rootFile =
+    created.rootCertPath ?? "root.pem of the vault folder of rks, which --out DIR writes as well,";
   const prepare =
     files === undefined
-      ? `save the token as join.token (mode 0600) and ${created.rootCertPath} as root.pem on the other host, then run there:`
+      ? `save the token as join.token (mode 0600) and ${rootFile} as root.pem on the other host, then run there:`
       : "copy both files to the other host, then run there:";
   return [`${prepare} ${command}`];
 }
@@ -114,8 +132,8 @@ function shellWord(text: string): string {
 }
 
 /** `rks join-token list`. @throws {RksError} UNREACHABLE, VAULT_SEALED. */
-export async function listJoinTokens(args: TargetArguments, io: CliIo): Promise<void> {
-  const { data } = await ask(await findTarget(args, io), tokenListAnswer, "GET", "/v1/rk8s/join-tokens");
+export async function listJoinTokens(args: ClusterArguments, io: CliIo): Promise<void> {
+  const { data } = await ask(await findCluster(args, io), tokenListAnswer, "GET", "/v1/rk8s/join-tokens");
   if (args.json) {
     printJson(io, data.joinTokens);
     return;
@@ -126,11 +144,11 @@ export async function listJoinTokens(args: TargetArguments, io: CliIo): Promise<
 
 /** `rks join-token revoke ID`. @throws {RksError} NOT_FOUND, UNREACHABLE, VAULT_SEALED. */
 export async function revokeJoinToken(
-  args: TargetArguments & { readonly id: string },
+  args: ClusterArguments & { readonly id: string },
   io: CliIo,
 ): Promise<void> {
   const path = `/v1/rk8s/join-tokens/${encodeURIComponent(args.id)}`;
-  const { data } = await ask(await findTarget(args, io), listedTokenAnswer, "DELETE", path);
+  const { data } = await ask(await findCluster(args, io), listedTokenAnswer, "DELETE", path);
   if (args.json) printJson(io, data);
   else io.stdout(`revoked ${data.id}\n`);
 }

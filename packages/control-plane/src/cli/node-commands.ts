@@ -1,19 +1,19 @@
 import { printable } from "@rk8s/host";
 import type { CliIo } from "@rk8s/host/cli-io";
 import { createdTokenAnswer, type ListedNode, nodeAnswer, nodeListAnswer } from "./answers.js";
-import { type TargetArguments } from "./flags.js";
+import type { ClusterArguments } from "./flags.js";
 import { ask } from "./ask.js";
+import { findCluster } from "./cluster-target.js";
 import { printCreatedToken } from "./join-token-commands.js";
 import { formatFields, formatTable, printHint, printJson } from "./output.js";
-import { findTarget } from "./target.js";
 
-interface NamedNode extends TargetArguments {
+interface NamedNode extends ClusterArguments {
   readonly name: string;
 }
 
 /** `rks node list`. @throws {RksError} UNREACHABLE, VAULT_SEALED. */
-export async function listNodes(args: TargetArguments, io: CliIo): Promise<void> {
-  const { data } = await ask(await findTarget(args, io), nodeListAnswer, "GET", "/v1/rk8s/nodes");
+export async function listNodes(args: ClusterArguments, io: CliIo): Promise<void> {
+  const { data } = await ask(await findCluster(args, io), nodeListAnswer, "GET", "/v1/rk8s/nodes");
   if (args.json) {
     printJson(io, data.nodes);
     return;
@@ -34,7 +34,7 @@ export async function listNodes(args: TargetArguments, io: CliIo): Promise<void>
 
 /** `rks node show NAME`. @throws {RksError} NOT_FOUND, UNREACHABLE, VAULT_SEALED. */
 export async function showNode(args: NamedNode, io: CliIo): Promise<void> {
-  const { data } = await ask(await findTarget(args, io), nodeAnswer, "GET", pathOf(args.name));
+  const { data } = await ask(await findCluster(args, io), nodeAnswer, "GET", pathOf(args.name));
   if (args.json) {
     printJson(io, data);
     return;
@@ -48,14 +48,14 @@ export async function rejoinNode(
   args: NamedNode & { readonly out?: string | undefined },
   io: CliIo,
 ): Promise<void> {
-  const target = await findTarget(args, io);
+  const target = await findCluster(args, io);
   const { data } = await ask(target, createdTokenAnswer, "POST", `${pathOf(args.name)}/rejoin`);
-  await printCreatedToken(data, args, io);
+  await printCreatedToken(data, { ...args, isOverHttps: target.isOverHttps }, io);
 }
 
 /** `rks node evict NAME`. @throws {RksError} NOT_FOUND, UNREACHABLE, VAULT_SEALED. */
 export async function evictNode(args: NamedNode, io: CliIo): Promise<void> {
-  const target = await findTarget(args, io);
+  const target = await findCluster(args, io);
   await target.client.request("POST", `${pathOf(args.name)}/evict`);
   if (args.json) printJson(io, { evicted: args.name });
   else io.stdout(`evicted ${printable(args.name)}\n`);
@@ -89,7 +89,7 @@ export async function renewNode(
 }
 
 async function post(args: NamedNode, verb: string, io: CliIo, body: object): Promise<void> {
-  const target = await findTarget(args, io);
+  const target = await findCluster(args, io);
   await target.client.request("POST", `${pathOf(args.name)}/${verb}`, body);
 }
 

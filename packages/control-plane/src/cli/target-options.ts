@@ -1,5 +1,5 @@
 import type { Argv } from "yargs";
-import type { TargetArguments } from "./flags.js";
+import type { ClusterArguments, TargetArguments } from "./flags.js";
 
 /** The flags that say which running rks is asked. */
 export function targetOptions<T>(command: Argv<T>): Argv<T & TargetArguments> {
@@ -18,6 +18,20 @@ export function targetOptions<T>(command: Argv<T>): Argv<T & TargetArguments> {
       describe: "The socket of the rks to ask",
     })
     .conflicts("config", "socket");
+}
+
+/** The flags of commands about the cluster: the same, and the token for $VAULT_ADDR. */
+export function clusterOptions<T>(command: Argv<T>): Argv<T & ClusterArguments> {
+  return targetOptions(command)
+    .option("token-file", {
+      type: "string",
+      requiresArg: true,
+      coerce: lastOf,
+      describe: "A file with the token for $VAULT_ADDR; - reads stdin (default $VAULT_TOKEN)",
+    })
+    .epilogue(
+      "Without --config and --socket, $VAULT_ADDR is asked over HTTPS when it is set ($VAULT_CACERT: its root).",
+    );
 }
 
 /** The flag of every command that can answer a program. */

@@ -2,15 +2,22 @@ import { dirname, resolve } from "node:path";
 import type { CliIo } from "@rk8s/host/cli-io";
 import { readConfig } from "../config/config-file.js";
 import type { ControlPlaneConfig } from "../config/config.js";
-import { openSocketClient, type SocketClient } from "../http/socket-client.js";
+import type { ClusterClient } from "../http/cluster-client.js";
+import { openSocketClient } from "../http/socket-client.js";
 import { socketPathOf, vaultFolderAt } from "../lifecycle/vault-folder.js";
 import { type TargetArguments } from "./flags.js";
 
 const DEFAULT_CONFIG = "config.yaml";
 
-/** The rks that a command asks. */
-export interface Target {
-  readonly client: SocketClient;
+/** Who is asked, wherever it runs. */
+export interface Asked {
+  readonly client: ClusterClient;
+  /** A socket's path, or `https://host:port`. */
+  readonly address: string;
+}
+
+/** The rks of this host that a command asks. */
+export interface Target extends Asked {
   readonly socket: string;
   /** Undefined when only a socket was named. */
   readonly config: ControlPlaneConfig | undefined;
@@ -27,15 +34,12 @@ export async function findTarget(
 ): Promise<Target> {
   if (args.socket !== undefined) {
     const socket = resolve(io.cwd, args.socket);
-    return { client: openSocketClient(socket, options), socket, config: undefined };
+    return { client: openSocketClient(socket, options), address: socket, socket, config: undefined };
   }
   const { config, file } = await readConfigArgument(args.config, io);
   const socket = socketPathOf(config.vaultFolder);
-  return {
-    client: openSocketClient(socket, { ...options, startCommand: `rks start --config ${file}` }),
-    socket,
-    config,
-  };
+  const client = openSocketClient(socket, { ...options, startCommand: `rks start --config ${file}` });
+  return { client, address: socket, socket, config };
 }
 
 /** The cluster's audit log of the rks that a command asks. */

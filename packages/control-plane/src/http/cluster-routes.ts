@@ -1,3 +1,4 @@
+import { readFile } from "node:fs/promises";
 import { serverStream } from "@rk8s/host";
 import { MESSAGES_PATH } from "@rk8s/protocol";
 import { z } from "zod";
@@ -64,7 +65,7 @@ export function clusterRoutes(api: OperatorApi): readonly Route[] {
     operator("POST", JOIN_TOKENS, async ({ request, authority }) => {
       const body = await readJsonBody(request, joinTokenBody);
       await assertMayMake(body, authority);
-      return data(withAddress(api, await api.cluster().joinTokens.create(body, authority)));
+      return data(await withAddress(api, await api.cluster().joinTokens.create(body, authority)));
     }),
     operator(
       "GET",
@@ -81,7 +82,7 @@ export function clusterRoutes(api: OperatorApi): readonly Route[] {
     ),
     operator("POST", "/v1/rk8s/nodes/:name/rejoin", async ({ request, parameters, authority }) => {
       await readJsonBody(request, noBody);
-      return data(withAddress(api, await api.cluster().nodes.rejoin(parameters["name"]!, authority)));
+      return data(await withAddress(api, await api.cluster().nodes.rejoin(parameters["name"]!, authority)));
     }),
     operator("POST", "/v1/rk8s/nodes/:name/evict", async ({ request, parameters, authority }) => {
       await readJsonBody(request, noBody);
@@ -155,11 +156,13 @@ async function statusOf(api: OperatorApi): Promise<object> {
 }
 
 /** A new token, with what a worker needs besides it. The one answer that carries its secret. */
-function withAddress(api: OperatorApi, created: CreatedJoinToken): object {
+async function withAddress(api: OperatorApi, created: CreatedJoinToken): Promise<object> {
   return {
     ...created,
     token: created.token.reveal(),
     rootCertPath: api.rootCertificateFile,
+    // Public, and of no use by its path to an operator on another host.
+    rootCertificates: await readFile(api.rootCertificateFile, "utf8").catch(() => null),
     address: api.agentAddress(),
   };
 }

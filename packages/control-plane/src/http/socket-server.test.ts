@@ -7,7 +7,8 @@ import { RksError, Secret } from "@rk8s/protocol";
 import { afterEach, beforeEach, expect, test } from "vitest";
 import { clusterRoutes } from "./cluster-routes.js";
 import type { OperatorApi, OperatorCluster } from "./operator-api.js";
-import { openSocketClient, type SocketClient } from "./socket-client.js";
+import type { ClusterClient } from "./cluster-client.js";
+import { openSocketClient } from "./socket-client.js";
 import { serveSocket } from "./socket-server.js";
 import { anApi, listenerPorts, UNSEALED } from "./testing/an-api.js";
 import { sealAnswers } from "./testing/seal-answers.js";
@@ -28,7 +29,7 @@ function aCluster(parts: Partial<OperatorCluster>): OperatorCluster {
 
 async function serveApi(
   api: OperatorApi,
-): Promise<AsyncDisposable & { readonly client: SocketClient; readonly path: string }> {
+): Promise<AsyncDisposable & { readonly client: ClusterClient; readonly path: string }> {
   const server = await serveSocket({ path, routes: clusterRoutes(api), api, drainMs: 200 }, listenerPorts());
   return { client: openSocketClient(path), path, [Symbol.asyncDispose]: () => server[Symbol.asyncDispose]() };
 }
@@ -120,7 +121,14 @@ test("a new token goes out once, with what the worker's command needs", async ()
   };
   await using server = await serveApi(anApi({ cluster: () => aCluster({ joinTokens }) }));
   expect(await server.client.request("POST", "/v1/rk8s/join-tokens", { role: "node" })).toEqual({
-    data: { ...created, token: "rkj1.secret", rootCertPath: "/data/root.pem", address: "127.0.0.1:5" },
+    data: {
+      ...created,
+      token: "rkj1.secret",
+      rootCertPath: "/data/root.pem",
+      // There is no such file.
+      rootCertificates: null,
+      address: "127.0.0.1:5",
+    },
   });
   await expect(server.client.request("DELETE", "/v1/rk8s/join-tokens/x")).rejects.toMatchObject({
     code: "NOT_FOUND",

@@ -4,7 +4,7 @@ import { RksError, type Secret } from "@rk8s/protocol";
 import { type ClientAnswer, sendRequest } from "./send-request.js";
 import { timedOut, unreachable } from "./socket-failure.js";
 import { refusalOf } from "./vault-refusal.js";
-import { assertServerUrl, connectionFailure, type ServerTls } from "./vault-server.js";
+import { connectionFailure, httpsOptions, httpsTimedOut, type ServerTls } from "./vault-server.js";
 
 /** Making an RSA-4096 key can take 20 s on a busy host. */
 const ANSWER_TIMEOUT_MS = 60_000;
@@ -79,22 +79,11 @@ export function vaultOverHttps(
   options: VaultClientOptions = {},
 ): VaultClient {
   const timeoutMs = options.timeoutMs ?? ANSWER_TIMEOUT_MS;
-  const { hostname, port } = assertServerUrl(address);
-  const host = hostname.replace(/^\[(.*)\]$/, "$1");
-  const { serverName, ...material } = tls;
-  const base = {
-    ...{ host, port: port === "" ? 443 : Number(port), minVersion: "TLSv1.2", rejectUnauthorized: true },
-    ...material,
-    ...(serverName === undefined ? {} : { servername: serverName }),
-  };
   return client({
-    base,
+    base: httpsOptions(address, tls),
     isTls: true,
     options: { ...options, timeoutMs },
-    timedOut: () =>
-      new RksError("TIMED_OUT", `"${address}" did not answer within ${timeoutMs / 1000} s`, {
-        suggestion: "Give it longer with VAULT_CLIENT_TIMEOUT, or see its log.",
-      }),
+    timedOut: () => httpsTimedOut(address, timeoutMs),
     failed: (cause) => connectionFailure(address, tls, cause),
     check: () => undefined,
   });

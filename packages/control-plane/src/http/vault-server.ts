@@ -1,3 +1,4 @@
+import type { RequestOptions } from "node:http";
 import { RksError } from "@rk8s/protocol";
 
 /** Who the server must be, and who the client is. All PEM. */
@@ -23,7 +24,7 @@ const LOST = new Set(["ECONNRESET", "EPIPE", "ERR_STREAM_PREMATURE_CLOSE"]);
 const UNTRUSTED = /^(UNABLE_TO_|SELF_SIGNED_|DEPTH_ZERO_|CERT_|INVALID_(CA|PURPOSE)|CERTIFICATE_)/;
 
 /** Read an address of the environment. @throws {RksError} CONFIG_INVALID unless it is an HTTPS origin. */
-export function assertServerUrl(address: string): URL {
+function assertServerUrl(address: string): URL {
   const url = URL.canParse(address) ? new URL(address) : undefined;
   const suggestion = "Write it like https://127.0.0.1:8200; on the host of rks --socket PATH needs no TLS.";
   if (url === undefined) {
@@ -47,6 +48,31 @@ export function assertServerUrl(address: string): URL {
     `VAULT_ADDR for ${shown} is not https: a token would be sent in the clear`,
     { suggestion },
   );
+}
+
+/**
+ * How a connection to a server is made: TLS 1.2 at least, and always verified, by the certificates given, else by those
+ * that Node trusts.
+ * @throws {RksError} CONFIG_INVALID unless the address is an HTTPS origin.
+ */
+export function httpsOptions(address: string, { serverName, ...material }: ServerTls): RequestOptions {
+  const { hostname, port } = assertServerUrl(address);
+  const options = {
+    host: hostname.replace(/^\[(.*)\]$/, "$1"),
+    port: port === "" ? 443 : Number(port),
+    minVersion: "TLSv1.2",
+    rejectUnauthorized: true,
+    ...material,
+    ...(serverName === undefined ? {} : { servername: serverName }),
+  };
+  return options;
+}
+
+/** What a server's deadline ends with. */
+export function httpsTimedOut(address: string, timeoutMs: number): RksError {
+  return new RksError("TIMED_OUT", `"${address}" did not answer within ${timeoutMs / 1000} s`, {
+    suggestion: "Give it longer with VAULT_CLIENT_TIMEOUT, or see its log.",
+  });
 }
 
 /** What it means that a connection to a server failed. */

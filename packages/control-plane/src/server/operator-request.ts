@@ -8,9 +8,9 @@ export interface OperatorRequestPorts {
 }
 
 /**
- * Do what an operator asks when the policies allow it. A refusal and what was read are recorded here; whoever changes
- * something records that by `audited`, with the authority's actor. Reading issues nothing, so an audit log that cannot
- * be written keeps nobody from looking at what is wrong.
+ * Do what an operator asks when the policies allow it. A refusal, also by the work itself, and what was read are
+ * recorded here; whoever changes something records that by `audited`, with the authority's actor. Reading issues
+ * nothing, so an audit log that cannot be written keeps nobody from looking at what is wrong.
  * @throws {RksError} PERMISSION_DENIED, and whatever the work throws.
  */
 export async function asOperator<T>(
@@ -21,21 +21,18 @@ export async function asOperator<T>(
 ): Promise<T> {
   const { operation, path } = question;
   const event = { operation: `operator.${operation}`, actor: authority.actor, fields: { path } };
+  const isReading = operation === "read" || operation === "list";
+  let value: T;
   try {
     await assertMay(authority, question);
+    value = await work();
   } catch (reason) {
-    await note(event, "refused", reason, ports);
+    const isRefused = RksError.from(reason).code === "PERMISSION_DENIED";
+    if (isRefused || isReading) await note(event, isRefused ? "refused" : "failed", reason, ports);
     throw reason;
   }
-  if (operation !== "read" && operation !== "list") return work();
-  try {
-    const value = await work();
-    await note(event, "done", undefined, ports);
-    return value;
-  } catch (reason) {
-    await note(event, "failed", reason, ports);
-    throw reason;
-  }
+  if (isReading) await note(event, "done", undefined, ports);
+  return value;
 }
 
 async function note(

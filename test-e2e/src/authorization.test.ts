@@ -1,4 +1,4 @@
-import { appendFile, readFile, rename, writeFile } from "node:fs/promises";
+import { appendFile, mkdir, readFile, rename, stat, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { MESSAGE_SCHEMAS, type MessageType, RksError, type RksMessage } from "@rk8s/protocol";
 import { arbitraryMessageOf } from "@rk8s/protocol/testing/arbitraries";
@@ -95,6 +95,116 @@ describe("operators", () => {
   });
 });
 
+describe("an operator away from the host of rks", () => {
+  const POLICY = `path "rk8s/nodes" { capabilities = ["list"] }
+path "rk8s/nodes/away-1" { capabilities = ["read"] }
+path "rk8s/nodes/away-1/ban" { capabilities = ["update"] }
+path "rk8s/ca" { capabilities = ["read"] }
+path "rk8s/join-tokens" { capabilities = ["update"] }`;
+  let folder: string;
+  let token: string;
+  beforeAll(async () => {
+    folder = join(cluster.folder, "away");
+    await mkdir(folder);
+    await root.write("sys/policies/acl/away", { policy: POLICY });
+    const body = { policies: ["away"], no_default_policy: true, display_name: "away" };
+    const { json } = await root.ask({ method: "POST", path: "auth/token/create", body });
+    token = (json as { readonly auth: { readonly client_token: string } }).auth.client_token;
+    const joining = await newToken(cluster);
+    await joinRaw(cluster, { token: joining.token, csr: aRequest({ key: aKey() }), nodeName: "away-1" });
+  });
+
+  /** `rks …` where there is no config, with nothing but the environment that the verbs of the vault need. */
+  function rks(
+    args: readonly string[],
+    env: Readonly<Record<string, string>> = {},
+    stdin = "",
+  ): ReturnType<Cluster["rks"]> {
+    const there = { VAULT_ADDR: cluster.httpAddress, VAULT_CACERT: cluster.rootCertPath, VAULT_TOKEN: token };
+    return cluster.rks(args, { cwd: folder, env: { ...there, ...env }, stdin });
+  }
+
+  test.concurrent.each([
+    { argv: ["node", "list"], exit: 0, says: "away-1" },
+    { argv: ["node", "show", "worker-1"], exit: 77, says: 'may not read "rk8s/nodes/worker-1"' },
+    { argv: ["node", "ban", "away-1"], exit: 0, says: "banned away-1" },
+    { argv: ["node", "evict", "away-1"], exit: 77, says: "may not update" },
+    { argv: ["node", "show", "away-1/ban"], exit: 65, says: "cannot be a name" },
+    { argv: ["ca", "status"], exit: 0, says: "steady" },
+    { argv: ["ca", "prepare"], exit: 77, says: 'may not update "rk8s/ca/prepare"' },
+    { argv: ["join-token", "list"], exit: 77, says: 'may not list "rk8s/join-tokens"' },
+    { argv: ["join-token", "revoke", "0123456789abcdef"], exit: 77, says: "may not delete" },
+    { argv: ["gen", "join-token", "--role", "operator"], exit: 77, says: 'the policy "operator"' },
+  ])("$argv is exit $exit by a narrow policy, and says $says", async ({ argv, exit, says }) => {
+    const { status, stdout, stderr } = await rks(argv);
+    expect([status, stderr]).toEqual([exit, expect.stringContaining(`asking ${cluster.httpAddress}\n`)]);
+    expect(stdout + stderr).toContain(says);
+    expect(stdout + stderr).not.toContain(token);
+  });
+
+  test("makes a join token with the root beside it, by which a node joins", async () => {
+    const made = await rks(["gen", "join-token", "--node", "away-2", "--out", "away-2", "--json"]);
+    expect(made).toMatchObject({ status: 0 });
+    const { rootCertPath } = JSON.parse(made.stdout) as { readonly rootCertPath: string };
+    expect(await readFile(rootCertPath, "utf8")).toBe(await readFile(cluster.rootCertPath, "utf8"));
+    expect((await stat(join(folder, "away-2", "join.token"))).mode & 0o777).toBe(0o600);
+    const joining = (await readFile(join(folder, "away-2", "join.token"), "utf8")).trim();
+    const certificate = await joinRaw(cluster, {
+      token: joining,
+      csr: aRequest({ key: aKey() }),
+      nodeName: "away-2",
+    });
+    expect(certificate.nodeName).toBe("away-2");
+
+    const alone = await rks(["gen", "join-token", "--node", "away-3", "--json"]);
+    expect(JSON.parse(alone.stdout)).toMatchObject({ node: "away-3", rootCertPath: null });
+  });
+
+  test("is taken for nobody without a token, and asks no server that it cannot verify", async () => {
+    const nobody = await rks(["node", "list"], { VAULT_TOKEN: "" });
+    expect(nobody).toMatchObject({
+      status: 77,
+      stderr: expect.stringContaining("no token was sent") as string,
+    });
+    const wrong = await rks(["node", "list"], { VAULT_TOKEN: "hvs.wrong" });
+    expect(wrong).toMatchObject({
+      status: 77,
+      stderr: expect.stringContaining("is for operators") as string,
+    });
+    const untrusted = await rks(["node", "list"], { VAULT_CACERT: "" });
+    expect(untrusted).toMatchObject({
+      status: 77,
+      stderr: expect.stringContaining("does not verify") as string,
+    });
+    const clear = await rks(["node", "list"], { VAULT_ADDR: cluster.httpAddress.replace("https", "http") });
+    expect(clear).toMatchObject({ status: 78, stderr: expect.stringContaining("in the clear") as string });
+    const file = await rks(["node", "list", "--token-file", "-"], { VAULT_TOKEN: "" }, `${token}\n`);
+    expect(file).toMatchObject({ status: 0 });
+    const onSocket = await rks(["node", "list", "--token-file", "-", "--socket", cluster.socket], {}, token);
+    expect(onSocket).toMatchObject({ status: 64 });
+  });
+
+  test("is in the audit log with every action and refusal", async () => {
+    const own = (await records()).filter((line) => line["actor"] === "token token-away");
+    expect(own.filter(({ message }) => String(message).includes("hand out the policy"))).toHaveLength(1);
+    const told = (own as unknown as readonly { readonly operation: string; readonly outcome?: string }[]).map(
+      ({ operation, outcome = "intended" }) => `${operation} ${outcome}`,
+    );
+    expect(new Set(told)).toEqual(
+      new Set([
+        ...["operator.list done", "operator.read done", "node.ban intended", "node.ban done"],
+        ...["join-token.create intended", "join-token.create done"],
+        ...[
+          "operator.read refused",
+          "operator.update refused",
+          "operator.list refused",
+          "operator.delete refused",
+        ],
+      ]),
+    );
+  });
+});
+
 describe("over QUIC, as somebody who is nobody any more", () => {
   const TYPES = Object.keys(MESSAGE_SCHEMAS) as MessageType[];
 
@@ -146,6 +256,80 @@ describe("over QUIC, as somebody who is nobody any more", () => {
       expect(await attempt).not.toContain("answered");
     },
   );
+});
+
+describe("the file of an audit device", () => {
+  const file = (): string => join(cluster.folder, "vault.log");
+  const verify = (...args: readonly string[]): ReturnType<Cluster["rks"]> =>
+    cluster.rks(["audit", "verify", "--device", "file", "--socket", cluster.socket, ...args]);
+  const request = (): Promise<unknown> => root.read("sys/mounts");
+
+  test("is unbroken while requests are written, over its rotation and over a kill in the middle of them", async () => {
+    await root.write("sys/audit/file", { type: "file", options: { file_path: file() } });
+    await Promise.all(Array.from({ length: 50 }, request));
+    expect(await verify()).toMatchObject({
+      status: 0,
+      stdout: expect.stringContaining("ok: unbroken") as string,
+    });
+    await rename(file(), `${file()}.1`);
+    const asking = Array.from({ length: 50 }, () => request().catch(() => undefined));
+    await asking[0];
+    cluster.controlPlane.kill("SIGKILL");
+    await cluster.controlPlane.exited;
+    await Promise.all(asking);
+    await appendFile(file(), '{"time":"2026-01-01T00:00:00Z","type":"requ');
+    await cluster.startControlPlane();
+    root = await vaultApi(cluster);
+    await request();
+    const whole = await verify(`${file()}.1`, file(), "--json");
+    expect(JSON.parse(whole.stdout)).toMatchObject({ isGood: true, isConfirmed: true, unchained: 0 });
+    const half = await verify(file(), "--json");
+    expect(JSON.parse(half.stdout)).toMatchObject({ isGood: true, isConfirmed: true });
+    expect(await cluster.rks(["audit", "verify", `${file()}.1`, file()])).toMatchObject({ status: 0 });
+  });
+
+  test("tells a removed and a changed line, also to who may only ask for its last one", async () => {
+    await root.write("sys/policies/acl/head", {
+      policy: 'path "sys/audit-head/file" { capabilities = ["read"] }',
+    });
+    const body = { policies: ["head"], no_default_policy: true };
+    const { json } = await root.ask({ method: "POST", path: "auth/token/create", body });
+    const { auth } = json as { readonly auth: { readonly client_token: string } };
+    const env = {
+      VAULT_ADDR: root.address,
+      VAULT_CACERT: cluster.rootCertPath,
+      VAULT_TOKEN: auth.client_token,
+    };
+    const over = (): ReturnType<Cluster["rks"]> =>
+      cluster.rks(["audit", "verify", "--device", "file"], { env });
+    expect(await over()).toMatchObject({ status: 0 });
+    const lines = (await readFile(file(), "utf8")).split("\n");
+    const says = (text: string) => ({ status: 65, stdout: expect.stringContaining(text) as string });
+    await writeFile(file(), lines.with(2, lines[2]!.replace('"operation":"', '"operation":"x')).join("\n"));
+    expect(await over()).toMatchObject(says(`${file()}:3: record`));
+    await writeFile(file(), (await readFile(file(), "utf8")).split("\n").toSpliced(5, 2).join("\n"));
+    expect(await over()).toMatchObject(says(`${file()}:6: records`));
+  });
+
+  test("tells a tail that was taken away while rks was down", async () => {
+    await root.ask({ method: "DELETE", path: "sys/audit/file" });
+    await rename(file(), `${file()}.2`);
+    await root.write("sys/audit/file", { type: "file", options: { file_path: file() } });
+    await request();
+    expect(await verify()).toMatchObject({ status: 0 });
+    expect(await cluster.controlPlane.stop()).toBe(0);
+    const lines = (await readFile(file(), "utf8")).trimEnd().split("\n");
+    await writeFile(file(), `${lines.slice(0, -1).join("\n")}\n`);
+    await cluster.startControlPlane();
+    root = await vaultApi(cluster);
+    expect(await verify()).toMatchObject({
+      status: 65,
+      stdout: expect.stringContaining("missing") as string,
+    });
+    expect(await readFile(file(), "utf8")).toContain('"path":"sys/audit/broken"');
+    expect(cluster.controlPlane.stderr).toContain("Audit log is not what was written to it");
+    await root.ask({ method: "DELETE", path: "sys/audit/file" });
+  });
 });
 
 describe("the audit log", () => {

@@ -1,9 +1,14 @@
-import type { Logger } from "@rk8s/protocol";
+import type { Clock, Logger } from "@rk8s/protocol";
 import { CHAIN_START, type ChainHead, linkLine } from "./chain-link.js";
 import { ChainScan } from "./chain-scan.js";
 
-/** Of a file's end that is looked at to find its last record; records that were not remembered yet are in there. */
-export const RESUME_BYTES = 4 * 1024 * 1024;
+/**
+ * Of a file's end that is looked at to find its last record; records that were not remembered yet are in there. The
+ * second is for a store that could not be written for long, or for lines of extraordinary length.
+ */
+export const RESUME_BYTES = [4 * 1024 * 1024, 64 * 1024 * 1024] as const;
+/** Of lines whose head was not remembered: a part of what is looked at. */
+const MAX_UNSAVED_BYTES = 1024 * 1024;
 
 /** Where the head of a chain is kept, out of reach of who can write the file. */
 export interface HeadStore {
@@ -14,6 +19,8 @@ export interface HeadStore {
 export interface AuditChainPorts {
   readonly heads: HeadStore;
   readonly logger: Logger;
+  /** How long to rest after the head was remembered, where the store has more to do. Default: not at all. */
+  readonly rest?: { readonly ms: number; readonly clock: Pick<Clock, "sleep"> } | undefined;
 }
 
 /** What did not fit when a chain was taken up again: the head that was remembered is not in the file. */
@@ -33,6 +40,10 @@ export class AuditChain {
   #saved: ChainHead | undefined;
   #saving: Promise<void> | undefined;
   #isFailing = false;
+  #unsavedBytes = 0;
+  /** Aborted when the head is to be remembered without rest. */
+  #resting = new AbortController();
+  #isEnding = false;
 
   constructor(ports: AuditChainPorts) {
     this.#ports = ports;
@@ -89,17 +100,22 @@ export class AuditChain {
         head = next.head;
         return `${next.line}\n`;
       });
+    const all = linked.join("");
     return {
-      lines: linked.join(""),
+      lines: all,
       written: () => {
         this.#head = head;
+        this.#unsavedBytes += all.length;
+        if (this.#unsavedBytes > MAX_UNSAVED_BYTES) this.#resting.abort();
         this.#saving ??= this.#save();
       },
     };
   }
 
-  /** Resolves when the head is remembered, or cannot be. */
+  /** Resolves when the head is remembered, or cannot be. From now on that is done without rest. */
   async settled(): Promise<void> {
+    this.#isEnding = true;
+    this.#resting.abort();
     await this.#saving;
   }
 
@@ -109,8 +125,10 @@ export class AuditChain {
     try {
       while (this.#head !== undefined && this.#saved?.sequence !== this.#head.sequence) {
         const head = this.#head;
+        this.#unsavedBytes = 0;
         await heads.save(head);
         this.#saved = head;
+        await this.#rest();
       }
       this.#isFailing = false;
     } catch (cause) {
@@ -119,5 +137,12 @@ export class AuditChain {
     } finally {
       this.#saving = undefined;
     }
+  }
+
+  async #rest(): Promise<void> {
+    const { rest } = this.#ports;
+    if (rest === undefined || this.#isEnding || this.#unsavedBytes > MAX_UNSAVED_BYTES) return;
+    this.#resting = new AbortController();
+    await rest.clock.sleep(rest.ms, { signal: this.#resting.signal }).catch(() => undefined);
   }
 }

@@ -87,7 +87,13 @@ export class DurableLines implements AsyncDisposable {
 
   async #resume(): Promise<LostHead | undefined> {
     if (this.#chain === undefined || this.#chain.isResumed) return undefined;
-    const end = await this.#file.tail(RESUME_BYTES);
-    return this.#chain.resume(end, end.length < RESUME_BYTES);
+    let lost: LostHead | undefined;
+    for (const bytes of RESUME_BYTES) {
+      const end = await this.#file.tail(bytes);
+      const isWhole = end.length < bytes;
+      lost = await this.#chain.resume(end, isWhole);
+      if (lost === undefined || isWhole) break;
+    }
+    return lost;
   }
 }

@@ -1,17 +1,40 @@
 import { RecordCollection, type Storage } from "@rk8s/storage";
 import { z } from "zod";
 import type { HeadStore } from "./audit-chain.js";
+import type { ChainHead } from "./chain-link.js";
 
 const headRecord = z.object({ sequence: z.int().min(0), sha256: z.string().regex(/^[0-9a-f]{64}$/) });
-const NAME = "cluster";
 
-/** The head of the cluster's audit log behind the barrier: who can write the log cannot forge or roll back this. */
-export function storedHead(barrier: Storage): HeadStore {
-  const records = new RecordCollection(barrier, "cluster/audit-head/", headRecord);
-  return {
-    load: async () => (await records.read(NAME))?.record,
-    save: async (head) => {
-      await barrier.transaction([], [records.put(NAME, head)]);
-    },
-  };
+/** Where a head is in the store. */
+interface HeadPlace {
+  /** With trailing slash. */
+  readonly prefix: string;
+  readonly name: string;
+}
+
+const CLUSTER: HeadPlace = { prefix: "cluster/audit-head/", name: "cluster" };
+
+/** The head of an audit log behind the barrier: who can write the log cannot forge or roll back this. */
+export class StoredHead implements HeadStore {
+  readonly #records: RecordCollection<ChainHead>;
+  readonly #name: string;
+
+  /** Default: of the cluster's own log. */
+  constructor(barrier: Storage, { prefix, name }: HeadPlace = CLUSTER) {
+    this.#records = new RecordCollection(barrier, prefix, headRecord);
+    this.#name = name;
+  }
+
+  async load(): Promise<ChainHead | undefined> {
+    return (await this.#records.read(this.#name))?.record;
+  }
+
+  async save(head: ChainHead): Promise<void> {
+    await this.#records.storage.transaction([], [this.#records.put(this.#name, head)]);
+  }
+
+  /** There is no such log any more. */
+  async forget(): Promise<void> {
+    await this.#records.storage.transaction([], [this.#records.delete(this.#name)]);
+  }
 }

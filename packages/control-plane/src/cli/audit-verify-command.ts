@@ -2,45 +2,89 @@ import { resolve } from "node:path";
 import { printable } from "@rk8s/host";
 import { type CliIo, ReportedFailure } from "@rk8s/host/cli-io";
 import { RksError } from "@rk8s/protocol";
+import type { z } from "zod";
 import type { ChainHead } from "../audit/chain-link.js";
 import { type Verification, verifyFiles } from "../audit/verify-files.js";
-import { auditHeadAnswer } from "./answers.js";
+import { auditHeadAnswer, deviceHeadAnswer } from "./answers.js";
 import { ask } from "./ask.js";
-import type { TargetArguments } from "./flags.js";
+import type { ClusterArguments } from "./flags.js";
 import { printHint, printJson } from "./output.js";
 import { auditFileOf, findTarget } from "./target.js";
 
 /** Exit code of data that is not what it should be (EX_DATAERR of sysexits(3)). */
 const BROKEN = 65;
 
+export interface AuditVerifyArguments extends ClusterArguments {
+  readonly files: readonly string[];
+  /** Path of an audit device of the vault. */
+  readonly device?: string | undefined;
+}
+
+/** What is read, and what the writer says that it wrote last. */
+interface Verified {
+  readonly files: readonly string[];
+  readonly confirmed: ChainHead | undefined;
+}
+
 /**
  * `rks audit verify [FILE…]`: follow the chain of an audit log's records. Without files it is the log of the rks that the
- * config names, whose word on the last record is asked for when it runs; files alone are judged by themselves.
- * @throws {ReportedFailure} with 65 when the chain is broken; {RksError} NOT_FOUND, CONFIG_INVALID.
+ * config names, whose word on the last record is asked for when it runs; files alone are judged by themselves. With
+ * `--device` it is the file of an audit device, and the vault is asked.
+ * @throws {ReportedFailure} with 65 when the chain is broken; {RksError} NOT_FOUND, CONFIG_INVALID, and as the vault answers.
  */
-export async function verifyAudit(
-  args: TargetArguments & { readonly files: readonly string[] },
-  io: CliIo,
-): Promise<void> {
-  const isNamed = args.files.length > 0;
-  const asksRks = !isNamed || args.config !== undefined || args.socket !== undefined;
-  const target = asksRks ? await findTarget(args, io) : undefined;
-  const files = isNamed ? args.files.map((file) => resolve(io.cwd, file)) : [auditFileOf(target!)];
+export async function verifyAudit(args: AuditVerifyArguments, io: CliIo): Promise<void> {
   // Before the first line is read: what is written meanwhile comes behind it.
-  const confirmed = target === undefined ? undefined : await headOf(target, io);
+  const { files, confirmed } =
+    args.device === undefined ? await ofCluster(args, io) : await ofDevice(args.device, args, io);
   const found = await verifyFiles(files, confirmed);
   if (args.json) printJson(io, found);
   else print(found, io);
   if (!found.isGood) throw new ReportedFailure(BROKEN);
 }
 
-/** What the running rks wrote last; undefined when there is none to ask. */
-async function headOf(
-  target: NonNullable<Awaited<ReturnType<typeof findTarget>>>,
-  io: CliIo,
-): Promise<ChainHead | undefined> {
+async function ofCluster(args: AuditVerifyArguments, io: CliIo): Promise<Verified> {
+  if (args["token-file"] !== undefined) {
+    throw new RksError("USAGE_INVALID", "--token-file is for the vault, and the log is the cluster's", {
+      suggestion: "Name the audit device with --device, or leave --token-file out.",
+    });
+  }
+  const files = named(args, io);
+  const asksRks = files.length === 0 || args.config !== undefined || args.socket !== undefined;
+  if (!asksRks) return { files, confirmed: undefined };
+  const target = await findTarget(args, io);
+  const confirmed = await unlessDown(
+    async () => (await ask(target, auditHeadAnswer, "GET", "/v1/rk8s/audit/head")).data,
+    io,
+  );
+  return { files: files.length === 0 ? [auditFileOf(target)] : files, confirmed };
+}
+
+async function ofDevice(device: string, args: AuditVerifyArguments, io: CliIo): Promise<Verified> {
+  const { findVault } = await import("./vault/vault-target.js");
+  const { client } = await findVault(args, io);
+  const path = `sys/audit-head/${device.replace(/^\/+|\/+$/g, "")}`;
+  const headOf = async (): Promise<z.output<typeof deviceHeadAnswer>["data"]> => {
+    const reply = await client.ask({ method: "GET", path });
+    const answer = deviceHeadAnswer.safeParse(reply.type === "document" ? reply.document : undefined);
+    if (answer.success) return answer.data.data;
+    throw new RksError("MESSAGE_INVALID", `what answered does not know "${path}"`, {
+      suggestion: "Use an rks command of the same version as the rks that runs.",
+    });
+  };
+  const files = named(args, io);
+  // Only rks knows the file of a device.
+  const head = files.length === 0 ? await headOf() : await unlessDown(headOf, io);
+  return { files: files.length === 0 && head !== undefined ? [head.file_path] : files, confirmed: head };
+}
+
+function named({ files }: AuditVerifyArguments, io: CliIo): readonly string[] {
+  return files.map((file) => resolve(io.cwd, file));
+}
+
+/** What the running rks says; undefined when there is none to ask. */
+async function unlessDown<T>(headOf: () => Promise<T>, io: CliIo): Promise<T | undefined> {
   try {
-    return (await ask(target, auditHeadAnswer, "GET", "/v1/rk8s/audit/head")).data;
+    return await headOf();
   } catch (reason) {
     const { code, message } = RksError.from(reason);
     if (code !== "UNREACHABLE" && code !== "VAULT_SEALED") throw reason;

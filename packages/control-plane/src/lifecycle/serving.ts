@@ -12,7 +12,7 @@ import type { AuditEvent, AuditLog } from "../audit/audit-log.js";
 import { type AuditStamp, assertNotPutBack } from "../audit/audit-stamp.js";
 import type { ChainHead } from "../audit/chain-link.js";
 import { type FileAudit, openFileAudit } from "../audit/file-audit.js";
-import { storedHead } from "../audit/stored-head.js";
+import { StoredHead } from "../audit/stored-head.js";
 import { isWildcard } from "../config/address.js";
 import type { ControlPlaneConfig } from "../config/config.js";
 import type { JoinCheck } from "../join/join-check.js";
@@ -153,7 +153,7 @@ async function openAudit(
   const id = vaultIdOf(clusterCa);
   await assertNotPutBack(audit, { vault: id, sequence: vault.sequence });
   const stamp = (): AuditStamp => (vault.status().sealed ? {} : { vault: id, sequence: vault.sequence });
-  return openFileAudit(audit, { ...ports, stamp, heads: storedHead(vault.barrier) });
+  return openFileAudit(audit, { ...ports, stamp, heads: new StoredHead(vault.barrier) });
 }
 
 /** Nothing is issued by it: a full disk keeps nobody from opening or closing the vault. */

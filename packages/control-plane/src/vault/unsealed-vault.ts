@@ -232,6 +232,7 @@ export class UnsealedVault implements AsyncDisposable {
 
   /** Seal the barrier, dispose the mounts; the audit devices are closed when the last request is over. */
   async [Symbol.asyncDispose](): Promise<void> {
+    await this.#audit.rememberHeads();
     this.barrier.seal();
     for (const running of this.#background) await running[Symbol.asyncDispose]();
     await this.mounts[Symbol.asyncDispose]();

@@ -1,6 +1,6 @@
 import type { Argv } from "yargs";
 import { type Choose, INCOMPLETE } from "../choose.js";
-import { targetOptions } from "../target-options.js";
+import { clusterOptions, targetOptions } from "../target-options.js";
 import { flag, required, text, vaultOptions, words } from "./vault-options.js";
 
 /** `rks audit …`. */
@@ -32,12 +32,16 @@ export function auditCommands(group: Argv, choose: Choose): Argv {
     )
     .command(
       "verify [files..]",
-      "Check that no line of the cluster's audit log was removed or changed",
+      "Check that no line of an audit log was removed or changed",
       (command) =>
-        targetOptions(command)
+        clusterOptions(command)
           // All words of a list, not the last one.
           .parserConfiguration({ "duplicate-arguments-array": true, "parse-positional-numbers": false })
-          .positional("files", words("Files of the log (default: that of --config)")),
+          .positional("files", words("Files of the log (default: that of --config, or of the device)"))
+          .option(
+            "device",
+            text("The vault's audit device that wrote them, as listed; default: the cluster's own log"),
+          ),
       (args) => choose(async (io) => (await import("../audit-verify-command.js")).verifyAudit(args, io)),
     )
     .command(

@@ -1,4 +1,4 @@
-import { mkdtemp, rm, writeFile } from "node:fs/promises";
+import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
@@ -231,6 +231,37 @@ describe("audit", () => {
     expect(await document("audit", "list")).toMatchObject({ data: { "a/": { type: "file" } } });
     expect(await said("audit", "disable", "a")).toBe("disabled audit device a/\n");
     expect((await rks(["audit", "enable", "file", "file_path"])).exit).toBe(64);
+  });
+
+  test("of a device is verified with the vault's word on its last line, and tells what was changed", async () => {
+    const file = join(folder, "audit.log");
+    await said("audit", "enable", "file", `file_path=${file}`);
+    await said("secrets", "list");
+    expect(await said("audit", "verify", "--device", "file")).toMatch(
+      /^ok: unbroken up to record \d+ [0-9a-f]{64}\n$/,
+    );
+    const lines = (await readFile(file, "utf8")).split("\n");
+    await writeFile(file, lines.toSpliced(3, 1).join("\n"));
+    const broken = await rks(["audit", "verify", "--device", "/file/", "--json"]);
+    expect(broken.exit).toBe(65);
+    expect(JSON.parse(broken.stdout)).toMatchObject({
+      isGood: false,
+      problems: [{ file, line: 4, kind: "missing" }],
+    });
+    expect((await rks(["audit", "verify", "--device", "none"])).exit).toBe(65);
+    const unsure = await runRks(folder, [
+      "audit",
+      "verify",
+      "--device",
+      "file",
+      file,
+      "--socket",
+      "none.sock",
+    ]);
+    expect([unsure.exit, unsure.stderr]).toEqual([65, expect.stringContaining("without rks nobody says")]);
+    expect(
+      (await runRks(folder, ["audit", "verify", "--device", "file", "--socket", "none.sock"])).exit,
+    ).toBe(69);
   });
 });
 

@@ -5,8 +5,9 @@ import { join } from "node:path";
 import { type Logger, RksError, silentLogger } from "@rk8s/protocol";
 import { FakeClock } from "@rk8s/protocol/testing";
 import { memoryStorage, type Storage } from "@rk8s/storage";
-import { afterEach, beforeEach, expect, test } from "vitest";
+import { afterEach, beforeEach, describe, expect, test } from "vitest";
 
+import { type Verification, verifyFiles } from "../../audit/verify-files.js";
 import { aMount, anAuditedRequest } from "../testing/audited-request.js";
 import { type AuditBroker, type AuditBrokerInit, openAuditBroker } from "./audit-broker.js";
 import type { LineWriter } from "./audit-device.js";
@@ -274,10 +275,12 @@ test("a device that hangs counts as failed at its deadline, and holds up nobody 
   await using broker = await openBroker({ clock, stdout: hang });
   await enableFile(broker);
   await broker.enable("out", { type: "stdout", description: "", options: {}, local: false });
+  // The file's chain rests after its first line.
+  while (clock.pendingSleeps !== 1) await new Promise(setImmediate);
   const request = anAuditedRequest();
   const recording = broker.request(request);
   while ((await clock.nextSleep()) !== 15_000);
-  while (clock.pendingSleeps > 1) await new Promise(setImmediate);
+  while (clock.pendingSleeps > 2) await new Promise(setImmediate);
   clock.advance(15_000);
   await recording;
   await broker.response(request, done);
@@ -286,7 +289,7 @@ test("a device that hangs counts as failed at its deadline, and holds up nobody 
   await expect(broker.request(anAuditedRequest())).rejects.toMatchObject(unwritable);
 });
 
-test("5,000 requests at once are all recorded, whole and once", async () => {
+test("5,000 requests at once are all recorded, whole and once", { timeout: 20_000 }, async () => {
   await using broker = await openBroker();
   await enableFile(broker);
   for (let round = 0; round < 5; round += 1) {
@@ -416,4 +419,168 @@ test("a table of a form that is not known keeps the vault from being opened", as
   const value = Buffer.from('{"version":2}');
   await storage.transaction([], [{ type: "put", key: "core/audit", value }]);
   await expect(openBroker()).rejects.toMatchObject({ code: "STORAGE_CORRUPT" });
+});
+
+describe("the chain of a device's file", () => {
+  const verify = async (broker: AuditBroker, ...files: readonly string[]): Promise<Verification> =>
+    verifyFiles(files.length === 0 ? [path] : files, broker.head("file"));
+  /** Where it is broken first, and how. */
+  const firstBreak = async (broker: AuditBroker): Promise<string | undefined> => {
+    const [problem] = (await verify(broker)).problems;
+    return problem === undefined ? undefined : `${problem.line} ${problem.kind}`;
+  };
+  const lines = async (): Promise<string[]> => (await readFile(path, "utf8")).split("\n").slice(0, -1);
+  const put = (changed: readonly string[]): Promise<void> =>
+    writeFile(path, changed.map((line) => `${line}\n`).join(""));
+  /** Enable a device, write five requests, seal. */
+  const written = async (): Promise<void> => {
+    await using broker = await openBroker();
+    await enableFile(broker);
+    for (let i = 0; i < 5; i += 1) await record(broker);
+  };
+
+  test("is at the end of every line, behind what Vault's log readers know", async () => {
+    await using broker = await openBroker();
+    await enableFile(broker);
+    await record(broker);
+    for (const [at, line] of (await lines()).entries()) {
+      const { chain, ...known } = JSON.parse(line) as { chain: { seq: number; prev: string } };
+      expect(chain).toEqual({ seq: at + 1, prev: expect.stringMatching(/^[0-9a-f]{64}$/) });
+      expect(Object.keys(known).slice(0, 4)).toEqual(["time", "type", "auth", "request"]);
+      expect(line).toMatch(/,"chain":\{[^}]*\}\}$/);
+    }
+    expect(await verify(broker)).toMatchObject({ isGood: true, isConfirmed: true, head: { sequence: 3 } });
+  });
+
+  test("goes on over sealing and over files that were moved away", async () => {
+    await written();
+    await using broker = await openBroker();
+    await rename(path, `${path}.1`);
+    await record(broker);
+    await rename(path, `${path}.2`);
+    await broker.reopen();
+    await record(broker);
+    const all = [path, `${path}.2`, `${path}.1`];
+    expect(await verify(broker, ...all)).toMatchObject({
+      isGood: true,
+      isConfirmed: true,
+      unchained: 0,
+      head: { sequence: 15 },
+    });
+    expect((await verify(broker, path, `${path}.1`)).problems).toMatchObject([{ kind: "missing" }]);
+  });
+
+  test.each([
+    {
+      name: "a changed line",
+      change: (all: string[]) => all.with(4, all[4]!.replace("pki", "kv")),
+      found: "5 changed",
+    },
+    { name: "a removed line", change: (all: string[]) => all.toSpliced(4, 1), found: "5 missing" },
+    {
+      name: "a line twice",
+      change: (all: string[]) => all.toSpliced(4, 0, all[3]!),
+      found: "5 out-of-order",
+    },
+    { name: "a foreign line", change: (all: string[]) => all.toSpliced(4, 0, "{}"), found: "5 inserted" },
+    { name: "a cut end", change: (all: string[]) => all.slice(0, -2), found: "10 missing" },
+  ])("tells of $name", async ({ change, found }) => {
+    await using broker = await openBroker();
+    await enableFile(broker);
+    for (let i = 0; i < 5; i += 1) await record(broker);
+    await put(change(await lines()));
+    expect(await firstBreak(broker)).toBe(found);
+  });
+
+  test("tells after the next unsealing that the file's end was cut meanwhile, in the file itself and in the log", async () => {
+    await written();
+    await put((await lines()).slice(0, -2));
+    const logged: string[] = [];
+    await using broker = await openBroker({ logger: { ...silentLogger, error: (m) => logged.push(m) } });
+    await record(broker);
+    expect(logged).toEqual(["Audit log is not what was written to it"]);
+    expect((await linesOf())[9]).toBe("request sys/audit/broken");
+    expect(await firstBreak(broker)).toBe("10 missing");
+  });
+
+  test("takes what a killed process had no time to remember for what it is", async () => {
+    const kept = memoryStorage();
+    {
+      await using broker = await openBroker();
+      await enableFile(broker);
+      // What the store has from here on is lost to the next one.
+      for (const { key, value } of (await storage.list("")).entries)
+        await kept.transaction([], [{ type: "put", key, value }]);
+      await record(broker);
+      await record(broker);
+    }
+    await writeFile(path, '{"time":"2026-01-02T03:04:05Z","type":"resp', { flag: "a" });
+    await using broker = await openBroker({ storage: kept });
+    await record(broker);
+    expect(await verify(broker)).toMatchObject({ isGood: true, isConfirmed: true, head: { sequence: 7 } });
+  });
+
+  test("of a device that is enabled again begins anew, behind the lines that are there", async () => {
+    await using broker = await openBroker();
+    await enableFile(broker);
+    await record(broker);
+    await broker.disable("file");
+    expect((await storage.list("core/audit-head/")).entries).toEqual([]);
+    const other = join(folder, "other.log");
+    await enableFile(broker, "file", other);
+    await record(broker);
+    expect(await verify(broker, other)).toMatchObject({
+      isGood: true,
+      isConfirmed: true,
+      head: { sequence: 3 },
+    });
+    await broker.disable("file");
+    await enableFile(broker);
+    await record(broker);
+    expect(await verify(broker)).toMatchObject({ isGood: true, isConfirmed: true, head: { sequence: 6 } });
+  });
+
+  test("is remembered without haste while lines are written, and at once when the vault is sealed", async () => {
+    let saves = 0;
+    const counting: Storage = Object.assign(Object.create(storage) as Storage, {
+      get: storage.get.bind(storage),
+      transaction: (...args: Parameters<Storage["transaction"]>) => {
+        if (args[1].some(({ key }) => key.startsWith("core/audit-head/"))) saves += 1;
+        return storage.transaction(...args);
+      },
+    });
+    await using broker = await openBroker({ storage: counting });
+    await enableFile(broker);
+    for (let i = 0; i < 100; i += 1) await record(broker);
+    expect(saves).toBeLessThan(3);
+    await broker.rememberHeads();
+    const [stored] = (await storage.list("core/audit-head/")).entries;
+    const { sequence, sha256 } = broker.head("file");
+    expect(JSON.parse(Buffer.from(stored!.value).toString())).toEqual({ sequence, sha256 });
+  });
+
+  test("waits for no store that does not answer when the vault is sealed", async () => {
+    const clock = new FakeClock();
+    let isStuck = false;
+    const stuck: Storage = Object.assign(Object.create(storage) as Storage, {
+      get: storage.get.bind(storage),
+      transaction: (...args: Parameters<Storage["transaction"]>) =>
+        isStuck ? new Promise(() => {}) : storage.transaction(...args),
+    });
+    const broker = await openBroker({ storage: stuck, clock });
+    await enableFile(broker);
+    isStuck = true;
+    await record(broker);
+    const remembering = broker.rememberHeads();
+    while ((await clock.nextSleep()) !== 1000);
+    clock.advance(1000);
+    await expect(remembering).resolves.toBeUndefined();
+  });
+
+  test("is not there on standard output, nor of a device that is not", async () => {
+    await using broker = await openBroker({ stdout: { write: () => Promise.resolve() } });
+    await broker.enable("out", { type: "stdout", description: "", options: {}, local: false });
+    expect(() => broker.head("out")).toThrow(expect.objectContaining({ code: "UNSUPPORTED" }));
+    expect(() => broker.head("none")).toThrow(expect.objectContaining({ code: "NOT_FOUND" }));
+  });
 });

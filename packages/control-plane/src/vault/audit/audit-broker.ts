@@ -1,9 +1,9 @@
 import { randomBytes } from "node:crypto";
 import { stat } from "node:fs/promises";
 
-import { RksError } from "@rk8s/protocol";
-import type { Storage } from "@rk8s/storage";
+import { type Logger, RksError } from "@rk8s/protocol";
 
+import type { ChainHead } from "../../audit/chain-link.js";
 import type { JsonObject } from "../backend.js";
 import { Serial } from "../serial.js";
 import { AuditDevice, type DevicePorts } from "./audit-device.js";
@@ -14,10 +14,14 @@ import type { AuditedRequest, AuditedResponse, RequestAudit } from "./request-au
 const SALT_BYTES = 32;
 const DEVICE_PATH = /^(?:[A-Za-z0-9][\w.-]*\/){1,4}$/;
 const MAX_DEVICE_PATH_CHARACTERS = 128;
+/** How long a vault that is being sealed waits for the store. */
+const HEADS_PATIENCE_MS = 1000;
 
-export interface AuditBrokerInit extends DevicePorts {
-  /** The unsealed barrier. */
-  readonly storage: Storage;
+export type AuditBrokerInit = DevicePorts;
+
+/** How far the chain of a device's file is. */
+export interface DeviceHead extends ChainHead {
+  readonly filePath: string;
 }
 
 /** What a caller chooses about a device. */
@@ -127,7 +131,7 @@ export class AuditBroker implements RequestAudit, AsyncDisposable {
         await assertWritable(added);
         await this.#save([...this.#devices, added]);
       } catch (error) {
-        await added[Symbol.asyncDispose]();
+        await remove(added, this.#init.logger);
         throw error;
       }
       this.#devices = [...this.#devices, added];
@@ -145,23 +149,52 @@ export class AuditBroker implements RequestAudit, AsyncDisposable {
       const others = this.#devices.filter((device) => device !== removed);
       await this.#save(others);
       this.#devices = others;
-      await removed[Symbol.asyncDispose]();
+      await remove(removed, this.#init.logger);
     });
   }
 
   /** What a value looks like in a device's lines. @throws {RksError} NOT_FOUND */
   hash(path: string, value: string): string {
-    const wanted = devicePath(path);
-    const device = this.#devices.find(({ entry }) => entry.path === wanted);
-    if (device !== undefined) return device.entries.hash(value);
-    throw new RksError("NOT_FOUND", `no audit device is enabled at "${wanted}"`, {
-      suggestion: "List the audit devices.",
+    return this.#enabled(path).entries.hash(value);
+  }
+
+  /**
+   * The last line that a device has on disk.
+   * @throws {RksError} NOT_FOUND; UNSUPPORTED for a device without a file; AUDIT_UNWRITABLE while its file cannot be opened.
+   */
+  head(path: string): DeviceHead {
+    const { entry, head, options } = this.#enabled(path);
+    const { filePath } = options;
+    if (filePath === undefined) {
+      throw new RksError(
+        "UNSUPPORTED",
+        `the audit device "${entry.path}" writes to no file, and has no chain`,
+        {
+          suggestion: 'Enable a device of type "file" for lines that can be verified.',
+        },
+      );
+    }
+    if (head !== undefined) return { filePath, ...head };
+    throw new RksError("AUDIT_UNWRITABLE", `the file of the audit device "${entry.path}" cannot be opened`, {
+      suggestion: "See the log of rks for why.",
     });
   }
 
   /** Open every file anew, after they were moved away. What cannot be opened is logged and tried again later. */
   async reopen(): Promise<void> {
     await Promise.allSettled(this.#devices.map((device) => device.reopen()));
+  }
+
+  /**
+   * Remember how far every file's chain is, so that a file that is cut from now on is found out. A store that does not
+   * answer keeps the vault open no longer than a moment.
+   */
+  async rememberHeads(): Promise<void> {
+    const settled = new AbortController();
+    const patience = this.#init.clock.sleep(HEADS_PATIENCE_MS, { signal: settled.signal });
+    const remembered = this.#devices.map((device) => device.rememberHead());
+    await Promise.race([Promise.all(remembered), patience.catch(() => undefined)]);
+    settled.abort();
   }
 
   /**
@@ -192,6 +225,15 @@ export class AuditBroker implements RequestAudit, AsyncDisposable {
     if (!this.#begun.delete(request)) return;
     this.#inFlight -= 1;
     if (this.#closed && this.#inFlight === 0) await this.#closeDevices();
+  }
+
+  #enabled(path: string): AuditDevice {
+    const wanted = devicePath(path);
+    const device = this.#devices.find(({ entry }) => entry.path === wanted);
+    if (device !== undefined) return device;
+    throw new RksError("NOT_FOUND", `no audit device is enabled at "${wanted}"`, {
+      suggestion: "List the audit devices.",
+    });
   }
 
   async #closeDevices(): Promise<void> {
@@ -265,6 +307,14 @@ async function assertWritable(device: AuditDevice): Promise<void> {
       suggestion: "Make its folder writable for rks, or choose another file.",
     });
   }
+}
+
+/** Close a device that is not among the others any more. */
+async function remove(device: AuditDevice, logger: Logger): Promise<void> {
+  await device[Symbol.asyncDispose]();
+  await device.forgetHead().catch((cause: unknown) => {
+    logger.warn("Head of a removed audit device stays in the store", { device: device.entry.path, cause });
+  });
 }
 
 /** The one spelling of a device's path. */

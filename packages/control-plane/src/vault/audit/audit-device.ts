@@ -1,13 +1,22 @@
-import type { Clock, Logger } from "@rk8s/protocol";
+import { createHash } from "node:crypto";
 
-import { DurableLines } from "../../audit/durable-lines.js";
+import { type Clock, type Logger, RksError } from "@rk8s/protocol";
+import type { Storage } from "@rk8s/storage";
+
+import { AuditChain, type HeadStore } from "../../audit/audit-chain.js";
+import type { ChainHead } from "../../audit/chain-link.js";
+import { DurableLines, type Loss } from "../../audit/durable-lines.js";
 import { LineBatches } from "../../audit/line-batches.js";
+import { StoredHead } from "../../audit/stored-head.js";
 import { AuditEntries } from "./audit-entries.js";
 import { type DeviceOptions, parseDeviceOptions } from "./device-options.js";
 import type { AuditDeviceEntry } from "./device-table.js";
 
 /** How long a device may take for one write before it counts as one that cannot write. */
 const DEVICE_DEADLINE_MS = 15_000;
+/** How often the head of a file's chain is remembered at most: under load the store has better things to do. */
+const HEAD_REST_MS = 250;
+const HEADS = "core/audit-head/";
 /** How files begin that are audit logs of a vault. What is no longer than a piece of that was left by a crash. */
 const HEAD = /^\{"time":"[^"]{1,40}","type":"re(?:quest|sponse)",/;
 const SHORTEST_HEAD = '{"time":"';
@@ -23,6 +32,8 @@ export interface DevicePorts {
   readonly logger: Logger;
   /** None: devices that write there cannot be written, and cannot be enabled. */
   readonly stdout?: LineWriter | undefined;
+  /** The unsealed barrier. */
+  readonly storage: Storage;
 }
 
 /** What is common to files and the standard output. */
@@ -37,6 +48,9 @@ export class AuditDevice implements AsyncDisposable {
   readonly entries: AuditEntries;
   readonly options: DeviceOptions;
   readonly #lines: Lines;
+  /** Of files only. */
+  readonly #chain: AuditChain | undefined;
+  readonly #storedHead: StoredHead;
 
   /** @throws {RksError} INPUT_INVALID for types and options that are not known. */
   constructor(entry: AuditDeviceEntry, ports: DevicePorts) {
@@ -45,7 +59,19 @@ export class AuditDevice implements AsyncDisposable {
     const { isRaw, hashAccessors } = this.options;
     const salt = Buffer.from(entry.salt, "base64");
     this.entries = new AuditEntries({ salt, isRaw, hashAccessors, clock: ports.clock });
-    this.#lines = openLines(this.options, ports);
+    // A device that is enabled anew at the same path has another salt, and a chain of its own.
+    const name = createHash("sha256").update(salt).digest("hex");
+    this.#storedHead = new StoredHead(ports.storage, { prefix: HEADS, name });
+    const { filePath } = this.options;
+    if (filePath !== undefined) {
+      this.#chain = chainOf(this.#storedHead, ports);
+      this.#lines = this.#openFile(filePath, this.#chain, ports);
+    } else this.#lines = standardOutput(ports);
+  }
+
+  /** Of the last line that is on disk; undefined for what has no chain and for a file that could not be opened yet. */
+  get head(): ChainHead | undefined {
+    return this.#chain?.head;
   }
 
   /** Tells files apart whatever their paths; undefined for others and for files that are not open. */
@@ -63,15 +89,46 @@ export class AuditDevice implements AsyncDisposable {
     if (this.#lines instanceof DurableLines) await this.#lines.reopen();
   }
 
+  /** Resolves when it is remembered how far the file's chain is, or that cannot be. */
+  async rememberHead(): Promise<void> {
+    await this.#chain?.settled();
+  }
+
+  /** Remember nothing of it any more, once it is closed. */
+  forgetHead(): Promise<void> {
+    return this.#storedHead.forget();
+  }
+
   /** Write what waits and close. */
   async [Symbol.asyncDispose](): Promise<void> {
     await this.#lines[Symbol.asyncDispose]();
   }
+
+  #openFile(path: string, chain: AuditChain, { clock, logger }: DevicePorts): DurableLines {
+    const deadline = { ms: DEVICE_DEADLINE_MS, clock };
+    const onLoss = ({ head }: Loss): string => {
+      if (head === undefined) return "";
+      logger.error("Audit log is not what was written to it", { file: path, ...head });
+      return this.entries.broken(head);
+    };
+    return new DurableLines(path, { accepts: isAuditLog, logger, deadline, chain, onLoss });
+  }
 }
 
-function openLines({ filePath }: DeviceOptions, { clock, logger, stdout }: DevicePorts): Lines {
+/** What is written after the vault was sealed is found again in the file. */
+function chainOf(stored: StoredHead, { clock, logger }: DevicePorts): AuditChain {
+  const heads: HeadStore = {
+    load: () => stored.load(),
+    save: (head) =>
+      stored.save(head).catch((reason: unknown) => {
+        if (RksError.from(reason).code !== "VAULT_SEALED") throw reason;
+      }),
+  };
+  return new AuditChain({ heads, logger, rest: { ms: HEAD_REST_MS, clock } });
+}
+
+function standardOutput({ clock, logger, stdout }: DevicePorts): LineBatches {
   const deadline = { ms: DEVICE_DEADLINE_MS, clock };
-  if (filePath !== undefined) return new DurableLines(filePath, { accepts: isAuditLog, logger, deadline });
   const name = "the audit log on standard output";
   const write = stdout === undefined ? noOutput : (lines: string): Promise<void> => stdout.write(lines);
   return new LineBatches({ name, write, logger, deadline });

@@ -2,6 +2,7 @@ import { randomUUID } from "node:crypto";
 
 import type { Clock } from "@rk8s/protocol";
 
+import type { LostHead } from "../../audit/audit-chain.js";
 import type { JsonObject, RawAnswer } from "../backend.js";
 import type { MountEntry } from "../mount/mount-table.js";
 import { RecentMap } from "../policy/recent-map.js";
@@ -82,6 +83,18 @@ export class AuditEntries {
       operation: "update",
       namespace: ROOT_NAMESPACE,
       path: "sys/audit/test",
+    };
+    return this.#line("request", members({ auth: {}, request }));
+  }
+
+  /** A line that tells that the end of the device's file is not what was written to it. */
+  broken(head: LostHead): string {
+    const request = {
+      id: randomUUID(),
+      operation: "update",
+      namespace: ROOT_NAMESPACE,
+      path: "sys/audit/broken",
+      data: { ...head },
     };
     return this.#line("request", members({ auth: {}, request }));
   }

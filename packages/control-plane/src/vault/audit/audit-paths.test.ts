@@ -1,3 +1,4 @@
+import { createHash } from "node:crypto";
 import { mkdtemp, readFile, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -74,7 +75,18 @@ test("only those with sudo list, enable and disable devices", () => {
     ["audit", ["read sudo", "list sudo"]],
     ["audit/*path", ["update sudo", "delete sudo"]],
     ["audit-hash/*path", ["update token"]],
+    ["audit-head/*path", ["read token"]],
   ]);
+});
+
+test("the last line of a device is told, with the file that it is in", async () => {
+  await ask("update", "audit/file", { type: "file", options: { file_path: path } });
+  const [line = ""] = (await readFile(path, "utf8")).split("\n");
+  const sha256 = createHash("sha256").update(line).digest("hex");
+  expect(await ask("read", "audit-head/file")).toEqual({
+    data: { file_path: path, sequence: 1, sha256 },
+    form: "repeated",
+  });
 });
 
 test("options may be of JSON's types, and older names are known", async () => {

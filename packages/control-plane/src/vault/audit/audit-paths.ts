@@ -9,7 +9,7 @@ import type { AuditDeviceEntry } from "./device-table.js";
 /** The audited values can be as long as any. */
 const MAX_INPUT_CHARACTERS = 1_048_576;
 
-/** The paths `sys/audit` and `sys/audit-hash`; relative to `sys/`. Enabling and disabling are recorded like all requests. */
+/** The paths `sys/audit`, `sys/audit-hash` and `sys/audit-head`; relative to `sys/`. Enabling and disabling are recorded like all requests. */
 export function auditPaths(broker: AuditBroker): readonly BackendPath[] {
   const list = operation({
     access: "sudo",
@@ -59,6 +59,18 @@ export function auditPaths(broker: AuditBroker): readonly BackendPath[] {
             data: { hash: broker.hash(parameter(request, "path"), request.fields.input) },
             form: "repeated",
           }),
+        }),
+      },
+    },
+    {
+      pattern: "audit-head/*path",
+      operations: {
+        read: operation({
+          summary: "Tell which line an audit device wrote last, to compare its file with.",
+          handle: (request) => {
+            const { filePath, sequence, sha256 } = broker.head(parameter(request, "path"));
+            return { data: { file_path: filePath, sequence, sha256 }, form: "repeated" };
+          },
         }),
       },
     },

@@ -1,4 +1,5 @@
 import { systemClock } from "@rk8s/host";
+import { silentLogger } from "@rk8s/protocol";
 import { type EtcdStorage, openEtcdStorage } from "@rk8s/storage/etcd";
 import { EtcdCluster } from "@rk8s/storage/testing/etcd";
 import { afterAll, beforeAll, expect, test } from "vitest";
@@ -72,6 +73,27 @@ suiteThatNeeds(["etcd"], "a store of three etcd members with mutual TLS", () => 
     await running;
     await expectNothingLost(load);
     expect(load.longestGapMs).toBeLessThan(first === leader ? LONGEST_GAP_MS * 2 : LONGEST_GAP_MS);
+  });
+
+  test("members that were not configured are learnt and used when the configured one is gone", async () => {
+    const [first] = cluster.members;
+    let learnt: (urls: unknown) => void = () => undefined;
+    const urls = new Promise<unknown>((resolve) => {
+      learnt = resolve;
+    });
+    await using storage = await openEtcdStorage({
+      endpoints: cluster.endpoints.slice(0, 1),
+      prefix: newPrefix(),
+      credentials: await cluster.credentials("rks"),
+      clock: systemClock,
+      logger: { ...silentLogger, info: (_message, fields) => learnt(fields?.["urls"]) },
+    });
+    expect(new Set((await urls) as string[])).toEqual(new Set(cluster.endpoints));
+    const { revision } = await storage.transaction([], [{ type: "put", key: "a", value: Buffer.from("1") }]);
+    await first?.kill();
+    expect(await storage.get("a")).toMatchObject({ modRevision: revision });
+    first?.start();
+    await first?.healthy(30_000);
   });
 
   test("without a majority nothing is done, and the error says what is missing; with one again all goes on", async () => {

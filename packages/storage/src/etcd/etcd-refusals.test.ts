@@ -123,6 +123,20 @@ describe.skipIf(!hasEtcd())("what is wrong is said with a code and the endpoint 
     expect(await storage.get("a")).toBeUndefined();
   });
 
+  test("members that take 2 s for everything: they are left for a quick one, and refused when there is none", async () => {
+    await using slow = await TcpRelay.open(cluster.endpoints[0] ?? "");
+    slow.delayMs = 1000;
+    const url = `https://${slow.address}`;
+    expect(await refusal({ endpoints: [url] })).toMatchObject({
+      code: "TIMED_OUT",
+      message: expect.stringContaining(url),
+    });
+    await using storage = await open({ endpoints: [url, ...cluster.endpoints] });
+    const start = performance.now();
+    await storage.get("a");
+    expect(performance.now() - start).toBeLessThan(SOON.attemptTimeoutMs);
+  });
+
   test("a prefix that cannot be used", async () => {
     for (const prefix of ["", "a/", "p".repeat(65)]) {
       expect(await refusal({ prefix })).toMatchObject({ code: "CONFIG_INVALID" });
@@ -209,6 +223,22 @@ describe.skipIf(!hasEtcd())("what is wrong is said with a code and the endpoint 
 });
 
 describe.skipIf(!hasEtcd())("without TLS (needs etcd)", () => {
+  test("a member of another cluster is never used", async () => {
+    await using one = await EtcdCluster.start({ tls: false });
+    await using other = await EtcdCluster.start({ tls: false });
+    await using relay = await TcpRelay.open(one.endpoints[0] ?? "");
+    const endpoints = [`http://${relay.address}`, ...other.endpoints];
+    const init = { prefix: "p", clock: systemClock, learnMembers: false, ...SOON };
+    await using storage = await openEtcdStorage({ ...init, endpoints });
+    await storage.transaction([], [{ type: "put", key: "token", value: Buffer.from("used") }]);
+    await relay[Symbol.asyncDispose]();
+    await expect(
+      storage.transaction([], [{ type: "put", key: "a", value: new Uint8Array() }]),
+    ).rejects.toMatchObject({ code: "UNAVAILABLE", message: expect.stringContaining("another cluster") });
+    await expect(storage.get("token")).rejects.toMatchObject({ code: "UNAVAILABLE" });
+    expect(await other.etcdctl("get", "", "--from-key", "--keys-only")).toBe("");
+  }, 60_000);
+
   test("loopback works and is warned of", async () => {
     await using cluster = await EtcdCluster.start({ tls: false });
     const warnings: string[] = [];

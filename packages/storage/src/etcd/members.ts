@@ -83,7 +83,11 @@ export class Members {
         (isSecure || !mustBeSecure) &&
         !this.#configured.some((one) => one.host === host && one.port === port),
     );
-    this.#use([...this.#configured, ...learned]);
+    const endpoints = [...this.#configured, ...learned];
+    const urls = endpoints.map(({ url }) => url);
+    if (urls.join(" ") === this.#members.map(({ endpoint }) => endpoint.url).join(" ")) return;
+    this.#use(endpoints);
+    this.#ports.logger.info("The store's members were learnt", { urls });
   }
 
   /**

@@ -24,21 +24,18 @@ export class MessageWriter {
 
   /** A number from 0 to 2^53 - 1, an enumeration's number, or 1 for true. It is written also when it is 0. */
   integer(field: number, value: number): this {
-    this.#push(varint(tag(field, VARINT)));
-    this.#push(varint(value));
+    this.#push(varints(tag(field, VARINT), value));
     return this;
   }
 
   bytes(field: number, value: Uint8Array): this {
-    this.#push(varint(tag(field, LENGTH_DELIMITED)));
-    this.#push(varint(value.byteLength));
+    this.#push(varints(tag(field, LENGTH_DELIMITED), value.byteLength));
     this.#push(value);
     return this;
   }
 
   message(field: number, value: MessageWriter): this {
-    this.#push(varint(tag(field, LENGTH_DELIMITED)));
-    this.#push(varint(value.#byteLength));
+    this.#push(varints(tag(field, LENGTH_DELIMITED), value.#byteLength));
     for (const part of value.#parts) this.#push(part);
     return this;
   }
@@ -169,13 +166,16 @@ function tag(field: number, wireType: number): number {
   return field * 8 + wireType;
 }
 
-function varint(value: number): Uint8Array {
-  if (!Number.isSafeInteger(value) || value < 0) throw new TypeError(`cannot encode the number ${value}`);
+/** Two numbers, one after the other. */
+function varints(first: number, second: number): Uint8Array {
   const bytes: number[] = [];
-  let rest = value;
-  for (; rest >= 0x80; rest = Math.floor(rest / 128)) bytes.push((rest % 128) | 0x80);
-  bytes.push(rest);
-  return Uint8Array.from(bytes);
+  for (const value of [first, second]) {
+    if (!Number.isSafeInteger(value) || value < 0) throw new TypeError(`cannot encode the number ${value}`);
+    let rest = value;
+    for (; rest >= 0x80; rest = Math.floor(rest / 128)) bytes.push((rest % 128) | 0x80);
+    bytes.push(rest);
+  }
+  return new Uint8Array(bytes);
 }
 
 function malformed(what: string): RksError {

@@ -22,6 +22,10 @@ export class EtcdMember {
   readonly name: string;
   readonly clientUrl: string;
   readonly #init: EtcdMemberInit;
+  /** A test that ends in an unforeseen way leaves no servers behind. */
+  readonly #killAtExit = (): void => {
+    this.#process?.kill("SIGKILL");
+  };
   #process: ChildProcess | undefined;
   #log = "";
 
@@ -52,6 +56,8 @@ export class EtcdMember {
     child.stderr.on("data", keep);
     child.on("error", (error) => keep(Buffer.from(String(error))));
     this.#process = child;
+    process.once("exit", this.#killAtExit);
+    child.once("exit", () => process.off("exit", this.#killAtExit));
   }
 
   /** End it as a power cut would: it gets no chance to say goodbye. */

@@ -73,7 +73,7 @@ async function vaultPaths() {
   const { silentLogger, Secret } = await import(join(ROOT, "packages", "protocol", "dist", "index.js"));
   const { systemClock } = await import(join(ROOT, "packages", "host", "dist", "index.js"));
   const ports = { clock: systemClock, logger: silentLogger };
-  const vault = await openClusterVault(memoryStorage(), ports);
+  const vault = await openClusterVault({ storage: memoryStorage(), type: () => "local" }, ports);
   try {
     const init = { trustDomain: "rk8s.local", rootTtlSeconds: 3600, handOutSecrets: true };
     const seal = { shares: 1, threshold: 1 };

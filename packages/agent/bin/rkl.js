@@ -4,5 +4,5 @@ const isDaemon = argv[0] === "pod" && argv[1] === "daemon";
 const { main } = isDaemon ? await import("../dist/cli/supervised.js") : await import("../dist/cli/main.js");
 
 process.exitCode = await main(argv);
-// Whatever a command has left behind does not keep the terminal waiting.
-setTimeout(() => process.exit(), 500).unref();
+// What was printed is for its reader, however slow. Whatever else a command has left behind keeps nobody waiting.
+process.stdout.write("", () => setTimeout(() => process.exit(), 500).unref());

@@ -2,5 +2,5 @@
 import { main } from "../dist/cli/main.js";
 
 process.exitCode = await main(process.argv.slice(2));
-// What a library left open must not keep a finished command alive.
-setTimeout(() => process.exit(), 500).unref();
+// What was printed is for its reader, however slow. What a library left open must not keep a finished command alive.
+process.stdout.write("", () => setTimeout(() => process.exit(), 500).unref());

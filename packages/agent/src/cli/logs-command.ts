@@ -1,9 +1,16 @@
 import { systemClock } from "@rk8s/host";
 import type { CliIo } from "@rk8s/host/cli-io";
 import type { LogArguments } from "./flags.js";
-import { assertAnswer, LIMITS, MessageStream, RksError, withDeadline, type RksMessage } from "@rk8s/protocol";
+import {
+  aborted,
+  assertAnswer,
+  LIMITS,
+  MessageStream,
+  RksError,
+  withDeadline,
+  type RksMessage,
+} from "@rk8s/protocol";
 import { LineSplitter } from "./line-splitter.js";
-import { printJson } from "./output.js";
 import { openPeer, type Peer, type PeerOptions } from "./peer.js";
 import { UsageProblem } from "./usage-problem.js";
 
@@ -34,26 +41,50 @@ async function printLogs(peer: Peer, args: LogArguments, io: CliIo, signal: Abor
     const namespace = args.namespace ?? "default";
     const lines: string[] = [];
     const decoder = new TextDecoder();
-    const splitter = new LineSplitter((line) => {
-      if (args.follow) printJson(io, { container, line });
-      else lines.push(line);
-    });
+    const splitter = new LineSplitter((line) => lines.push(line));
+    /** What is to be printed now. */
+    const printed = (text: string): string => {
+      if (!args.json) return text;
+      splitter.push(text);
+      if (!args.follow) return "";
+      return lines
+        .splice(0)
+        .map((line) => `${JSON.stringify({ container, line })}\n`)
+        .join("");
+    };
     for (;;) {
       const received = await stream.receive({ signal });
       if (received === undefined) break;
       // An error may come instead of the rest.
       if (received.kind === "message") assertAnswer(received.message, "PodLogs");
-      else if (args.json) splitter.push(decoder.decode(received.bytes, { stream: true }));
-      else io.stdout(decoder.decode(received.bytes, { stream: true }));
+      else await write(printed(decoder.decode(received.bytes, { stream: true })), io, signal);
     }
-    if (!args.json) return io.stdout(decoder.decode());
-    splitter.push(decoder.decode());
+    await write(printed(decoder.decode()), io, signal);
+    if (!args.json) return;
     splitter.end();
-    if (!args.follow) printJson(io, { namespace, pod: args.name, container, lines });
+    await write(
+      args.follow ? printed("") : `${JSON.stringify({ namespace, pod: args.name, container, lines })}\n`,
+      io,
+      signal,
+    );
   } catch (reason) {
     stream.reset();
     throw reason;
   }
+}
+
+/** Print at the reader's pace: what is not read stays on the node. @throws the signal's reason, also when the reader is gone. */
+async function write(text: string, io: CliIo, signal: AbortSignal): Promise<void> {
+  if (text === "") return;
+  const written = new AbortController();
+  const ended = aborted(AbortSignal.any([signal, written.signal]));
+  try {
+    // That nobody reads any more ends the command by `onStdoutClosed`.
+    await Promise.race([io.writeStdout(text).catch(async () => ended), ended]);
+  } finally {
+    written.abort();
+  }
+  signal.throwIfAborted();
 }
 
 async function askForLogs(stream: MessageStream, args: LogArguments, signal: AbortSignal): Promise<string> {

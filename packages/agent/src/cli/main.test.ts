@@ -56,7 +56,10 @@ async function rkl(argv: readonly string[], input: Input = {}): Promise<Transcri
       listeners.add(listener);
       return { [Symbol.dispose]: () => void listeners.delete(listener) };
     },
-    writeStdout: () => Promise.resolve(),
+    writeStdout: (text) => {
+      io.stdout(text);
+      return Promise.resolve();
+    },
     onCrash: () => ({ [Symbol.dispose]: () => undefined }),
     onStdoutClosed: () => ({ [Symbol.dispose]: () => undefined }),
     exit: () => undefined,

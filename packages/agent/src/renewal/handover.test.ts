@@ -14,7 +14,7 @@ import {
 } from "../testing/a-renewing-node.js";
 import { FakePodHost } from "../testing/fake-pod-host.js";
 
-const GET_LOGS = { type: "GetPodLogs", namespace: "default", name: "web", follow: true } as const;
+const GET_LOGS = { type: "GetPodLogs", namespace: "default", name: "web" } as const;
 const DELETE = { type: "DeletePod", namespace: "default", name: "web" } as const;
 
 /** Logs that say what they are told to, and whether somebody still follows them. */
@@ -24,11 +24,11 @@ class TestLogs {
   #lines: string[] = [];
   #wake: () => void = () => undefined;
 
-  constructor(options: { readonly outlivesConnection?: boolean } = {}) {
+  constructor() {
     this.handlers = {
       GetPodLogs: (_, { signal }) => {
         this.followed = signal;
-        return { message: { type: "PodLogs", container: "main" }, bytes: this.#read(signal), ...options };
+        return { message: { type: "PodLogs", container: "main" }, bytes: this.#read(signal) };
       },
     };
   }
@@ -48,9 +48,12 @@ class TestLogs {
   }
 }
 
-async function follow(connection: Connection, resume?: string): Promise<MessageStream> {
+async function read(
+  connection: Connection,
+  { follow = true, ...rest }: { readonly follow?: boolean; readonly resume?: string } = {},
+): Promise<MessageStream> {
   const logs = new MessageStream(await connection.openStream());
-  await logs.send(resume === undefined ? GET_LOGS : { ...GET_LOGS, resume });
+  await logs.send({ ...GET_LOGS, follow, ...rest });
   logs.end();
   return logs;
 }
@@ -69,38 +72,41 @@ async function ask(connection: Connection, clock: FakeClock): Promise<void> {
   await request(connection, DELETE, "Ack", { clock, timeoutMs: 1_000_000 });
 }
 
-test("a follower of logs goes on over the new connection with the very next byte", async () => {
-  const source = new TestLogs({ outlivesConnection: true });
-  const node = await aRenewingNode({}, { handlers: source.handlers });
-  const { clock, rks, agent } = node;
-  const began = await follow(rks.connections[1]!);
-  source.write("one\n");
-  expect((await began.receiveMessage()).message).toEqual({ type: "PodLogs", container: "main" });
-  expect(textOf(await began.receive())).toBe("one\n");
-  await renew(node);
-  const { message: moved } = await began.receiveMessage();
-  if (moved.type !== "LogsMoved") throw new Error(`got ${moved.type}`);
-  expect(await began.receive()).toBeUndefined();
-  source.write("two\n");
-  const rest = await follow(rks.connections[2]!, moved.resume);
-  expect((await rest.receiveMessage()).message).toEqual({ type: "PodLogs", container: "main" });
-  expect(textOf(await rest.receive())).toBe("two\n");
-  source.write("three\n");
-  expect(textOf(await rest.receive())).toBe("three\n");
-  // The old connection ends, the follower does not.
-  await pause(clock, 1000);
-  await rks.connections[1]!.ended;
-  expect(source.followed!.aborted).toBe(false);
-  const again = await follow(rks.connections[2]!, moved.resume);
-  expect((await again.receiveMessage()).message).toMatchObject({ type: "Error", code: "NOT_FOUND" });
-  await agent.stop();
-  expect(source.followed!.aborted).toBe(true);
-});
+test.each([{ follow: true }, { follow: false }])(
+  "logs go on over the new connection with the very next byte, follow: $follow",
+  async ({ follow }) => {
+    const source = new TestLogs();
+    const node = await aRenewingNode({}, { handlers: source.handlers });
+    const { clock, rks, agent } = node;
+    const began = await read(rks.connections[1]!, { follow });
+    source.write("one\n");
+    expect((await began.receiveMessage()).message).toEqual({ type: "PodLogs", container: "main" });
+    expect(textOf(await began.receive())).toBe("one\n");
+    await renew(node);
+    const { message: moved } = await began.receiveMessage();
+    if (moved.type !== "LogsMoved") throw new Error(`got ${moved.type}`);
+    expect(await began.receive()).toBeUndefined();
+    source.write("two\n");
+    const rest = await read(rks.connections[2]!, { follow, resume: moved.resume });
+    expect((await rest.receiveMessage()).message).toEqual({ type: "PodLogs", container: "main" });
+    expect(textOf(await rest.receive())).toBe("two\n");
+    source.write("three\n");
+    expect(textOf(await rest.receive())).toBe("three\n");
+    // The old connection ends, the follower does not.
+    await pause(clock, 1000);
+    await rks.connections[1]!.ended;
+    expect(source.followed!.aborted).toBe(false);
+    const again = await read(rks.connections[2]!, { follow, resume: moved.resume });
+    expect((await again.receiveMessage()).message).toMatchObject({ type: "Error", code: "NOT_FOUND" });
+    await agent.stop();
+    expect(source.followed!.aborted).toBe(true);
+  },
+);
 
 test("logs that nobody comes for are given up after a minute", async () => {
-  const source = new TestLogs({ outlivesConnection: true });
+  const source = new TestLogs();
   const node = await aRenewingNode({}, { handlers: source.handlers });
-  const began = await follow(node.rks.connections[1]!);
+  const began = await read(node.rks.connections[1]!);
   await began.receiveMessage();
   await renew(node);
   await began.receiveMessage();

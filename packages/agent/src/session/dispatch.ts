@@ -54,7 +54,7 @@ export class RequestServer {
   }
 
   /**
-   * The connection was replaced: leave the answers that outlive it where they are. Resolves when every other one is
+   * The connection was replaced: leave answers of bytes where they are. Resolves when every other one is
    * out and nothing was asked for `quietMs`. Requests that still come are answered.
    * @throws the signal's reason when it is aborted.
    */
@@ -85,11 +85,11 @@ export class RequestServer {
       if (message.type === "GetPodLogs" && message.resume !== undefined) {
         const rest = this.#options.moved.take(message.resume);
         life = rest.life;
-        goesOn = await this.#sendBytes(stream, rest, { ...options, outlivesConnection: true });
+        goesOn = await this.#sendBytes(stream, rest, options);
       } else {
         const reply = (await handleMessage(handlers, message, { signal: life.signal })) ?? { type: "Ack" };
         if ("type" in reply) await messages.send(reply, { signal });
-        else goesOn = await this.#sendBytes(stream, begin(reply, life), { ...options, ...reply });
+        else goesOn = await this.#sendBytes(stream, begin(reply, life), options);
       }
       messages.end();
     } catch (reason) {
@@ -104,15 +104,11 @@ export class RequestServer {
    * Send chunks as they come; while none comes, look now and then whether anybody still wants them. Resolves with
    * whether the rest was left for another connection.
    */
-  async #sendBytes(
-    stream: Stream,
-    reply: RestOfReply,
-    options: DispatchOptions & Pick<BytesReply, "outlivesConnection">,
-  ): Promise<boolean> {
-    const { signal, moved, outlivesConnection = false } = options;
+  async #sendBytes(stream: Stream, reply: RestOfReply, options: DispatchOptions): Promise<boolean> {
+    const { signal, moved } = options;
     const messages = new MessageStream(stream);
     const { chunks } = reply;
-    const mayMove = outlivesConnection ? AbortSignal.any([this.#draining.signal]) : undefined;
+    const mayMove = AbortSignal.any([this.#draining.signal]);
     let { next } = reply;
     let goesOn = false;
     try {
@@ -171,16 +167,16 @@ async function receiveRequest(messages: MessageStream, options: DispatchOptions)
 /** What the promise gives, unless the connection is replaced, or a look at the peer is due, before. */
 async function within<T>(
   work: Promise<T>,
-  mayMove: AbortSignal | undefined,
+  mayMove: AbortSignal,
   { clock, signal }: DispatchOptions,
 ): Promise<T | "nothing yet" | "moved"> {
-  if (mayMove?.aborted === true) return "moved";
+  if (mayMove.aborted) return "moved";
   const settled = new AbortController();
   const time = clock
     .sleep(PEER_CHECK_MS, { signal: AbortSignal.any([signal, settled.signal]) })
     .then(() => "nothing yet" as const);
   const move = new Promise<"moved">((resolve) => {
-    mayMove?.addEventListener("abort", () => resolve("moved"), { signal: settled.signal });
+    mayMove.addEventListener("abort", () => resolve("moved"), { signal: settled.signal });
   });
   // The loser of the race may fail later; nobody waits for it any more.
   work.catch(() => undefined);

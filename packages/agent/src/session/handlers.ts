@@ -1,22 +1,20 @@
 import { RksError, type Message, type MessageType, type RksMessage } from "@rk8s/protocol";
 
 export interface HandlerContext {
-  /** Aborted when the connection that asked has ended, or the agent stops. */
+  /** Aborted when the connection that asked has ended, unless its answer goes on over another one, or the agent stops. */
   readonly signal: AbortSignal;
 }
 
 /** What a handler answers: a message, or a message and raw bytes after it; nothing means `Ack`. */
 export type Reply = RksMessage | BytesReply | undefined;
 
-/** An answer that goes on after its message. */
+/**
+ * An answer that goes on after its message, to `GetPodLogs`. When the connection is replaced meanwhile, the rest comes
+ * over the new one.
+ */
 export interface BytesReply {
   readonly message: RksMessage;
   readonly bytes: AsyncIterable<Uint8Array>;
-  /**
-   * Whether the bytes may last longer than the connection: when it is replaced, the rest comes over the new one. Only
-   * for answers to `GetPodLogs`.
-   */
-  readonly outlivesConnection?: boolean;
 }
 
 /**

@@ -24,7 +24,7 @@ export function createPodHandlers(pods: PodHost): Handlers {
       }
       const logs = await pods.readLogs({ namespace, name }, { container, follow, tailLines, signal });
       const message = { type: "PodLogs", container: logs.container } as const;
-      return { message, bytes: counted(logs.chunks), outlivesConnection: follow };
+      return { message, bytes: counted(logs.chunks) };
     },
   };
 

@@ -218,7 +218,7 @@ class RunningAgent implements Agent {
     this.#holder?.[Symbol.dispose]();
     const holder = new IdentityHolder(identity, {
       keeper: this.#join.keeper,
-      onRoots: (roots) => rememberRoots(roots, this.#options.recovery?.memory),
+      onRoots: (trust) => rememberRoots(trust, this.#options.recovery?.memory),
     });
     this.#holder = holder;
     this.#serial = identity.serialNumber;

@@ -12,6 +12,8 @@ const certificate = bytes({ min: 1, max: 16_384 });
 /** A clock at 1970 or at 2300 must be able to say so. */
 const MAX_SKEW_SECONDS = 10_000_000_000;
 const trustGeneration = z.number().int().min(0);
+/** SHA-256 of a SubjectPublicKeyInfo each: intermediates whose signatures do not count. */
+const refusedIssuers = list(bytes({ min: 32, max: 32 }), 16);
 const ed25519Signature = bytes({ min: 64, max: 64 });
 /** By a key that survives a reboot: DER (ECDSA), or an SSH signature in its binary form. */
 const recoveryProof = bytes({ min: 1, max: 4096 });
@@ -118,6 +120,8 @@ export const MESSAGE_SCHEMAS = {
     serialNumber: text(64),
     /** Generation of `trustBundle`; see TrustBundle. */
     trustGeneration: trustGeneration.optional(),
+    /** Belongs to `trustBundle`; see TrustBundle. */
+    refusedIssuers: refusedIssuers.optional(),
     /** Of a node: what its next recovery has to name, and how many its grant still allows. */
     recovery: z.object({ sequence, grantsLeft: z.number().int().min(0) }).optional(),
   }),
@@ -177,6 +181,8 @@ export const MESSAGE_SCHEMAS = {
     bundle: list(certificate, 8, 1),
     /** Renew at once: the node's certificate is of a root that is going away. */
     renew: z.boolean(),
+    /** What leads to one of these roots through one of these is not trusted; default: nothing is refused. */
+    refusedIssuers: refusedIssuers.optional(),
   }),
 
   /** rks → node: run this. Answered by `Ack`; doing it twice is the same as once. Operators send `ApplyPod`. */

@@ -13,6 +13,8 @@ export interface CertificateExpectation {
   readonly nodeName: string | undefined;
   /** DER, the roots trusted so far. */
   readonly roots: readonly Uint8Array[];
+  /** SHA-256 of the SubjectPublicKeyInfo of intermediates that do not count. */
+  readonly refusedIssuers?: readonly Uint8Array[] | undefined;
   readonly nowMs: number;
   /** What the identity remembers of the exchange, so that it can be stashed. */
   readonly exchange?: CertificateExchange | undefined;
@@ -36,12 +38,16 @@ export function readCertificateAnswer(
   }
   assertDates(leaf, expected.nowMs);
   assertName(readLeaf(answer.leaf, leaf), answer, expected);
-  assertChain([answer.leaf, ...answer.chain], expected.roots);
+  assertChain([answer.leaf, ...answer.chain], expected);
   for (const root of answer.trustBundle) {
     if (!parseOr(root).isCa) throw refused("its trust bundle holds a certificate that is no authority's");
   }
   const { role, keyPair, exchange } = expected;
-  const trust = { generation: answer.trustGeneration ?? 0, roots: answer.trustBundle };
+  const trust = {
+    generation: answer.trustGeneration ?? 0,
+    roots: answer.trustBundle,
+    refusedIssuers: answer.refusedIssuers,
+  };
   return identityOf(answer, { role, keyPair, exchange, trust });
 }
 
@@ -69,6 +75,7 @@ function identityOf(
       certificateChain: [answer.leaf, ...answer.chain.filter((der) => !isSelfIssued(parseOr(der)))],
       trustBundle: known.trust.roots,
       trustGeneration: known.trust.generation,
+      refusedIssuers: known.trust.refusedIssuers,
       serialNumber: answer.serialNumber,
       notAfter: new Date(parseOr(answer.leaf).notAfter),
       issuedAt: issueOf(answer),
@@ -123,9 +130,9 @@ function assertDates(leaf: Certificate, nowMs: number): void {
   });
 }
 
-function assertChain(chain: readonly Uint8Array[], roots: readonly Uint8Array[]): void {
+function assertChain(chain: readonly Uint8Array[], trust: Omit<TrustedRoots, "generation">): void {
   for (const der of chain) parseOr(der);
-  if (!leadsToTrusted(chain, roots)) throw refused("its chain does not lead to a trusted root");
+  if (!leadsToTrusted(chain, trust)) throw refused("its chain does not lead to a trusted root");
 }
 
 function isSelfIssued(certificate: Certificate): boolean {

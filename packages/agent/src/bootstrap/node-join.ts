@@ -151,7 +151,8 @@ export class NodeJoin implements Disposable {
   /** The number of the next recovery is on disk, and the certificate in the stash, before it is used. */
   async #keep(identity: Identity): Promise<void> {
     await rememberJoin(identity, { rksAddress: formatAddress(this.address), memory: this.#recovery.memory });
-    const trust = { generation: identity.trustGeneration, roots: identity.trustBundle };
+    const { trustGeneration: generation, trustBundle: roots, refusedIssuers } = identity;
+    const trust = { generation, roots, refusedIssuers };
     await this.keeper.keep({ nodeName: identity.nodeName, trust, current: identity });
   }
 

@@ -12,6 +12,7 @@ import {
   type SocketAddress,
 } from "@rk8s/protocol";
 import { assertServerLeaf, type Certificate } from "@rk8s/x509";
+import { leadsToTrusted } from "../identity/trusted-roots.js";
 import type { AgentPorts } from "../ports.js";
 import { formatAddress } from "./address.js";
 import { explainByDates } from "./untrusted-server.js";
@@ -20,6 +21,8 @@ export interface OpenConnectionInit {
   readonly address: SocketAddress;
   /** DER; the only certificates trusted. */
   readonly roots: readonly Uint8Array[];
+  /** SHA-256 of the SubjectPublicKeyInfo of intermediates whose signatures do not count. */
+  readonly refusedIssuers?: readonly Uint8Array[] | undefined;
   /** What to present; nothing when bootstrapping. */
   readonly credentials?: Credentials;
   /** Give up after this when nothing at all is heard of the server; default: as late as any handshake. */
@@ -76,7 +79,7 @@ async function open(
     signal,
   });
   try {
-    const serverLeaf = assertServer(connection, ports.clock.now());
+    const serverLeaf = assertServer(connection, init, ports.clock.now());
     const hello: Message<"Hello"> = {
       type: "Hello",
       versions: [...PROTOCOL_VERSIONS],
@@ -103,10 +106,20 @@ async function open(
   }
 }
 
-function assertServer(connection: Connection, nowMs: number): Certificate {
-  const [leaf] = connection.peerCertificates;
+/** TLS has verified the chain; it takes longer ones than a cluster has, and knows of no intermediate that was tainted. */
+function assertServer(
+  { peerCertificates }: Connection,
+  init: OpenConnectionInit,
+  nowMs: number,
+): Certificate {
+  const [leaf] = peerCertificates;
   if (leaf === undefined) {
     throw new RksError("SERVER_UNTRUSTED", "the server presented no certificate");
+  }
+  if (!leadsToTrusted(peerCertificates, init)) {
+    throw new RksError("SERVER_UNTRUSTED", "the server's chain is none that the cluster makes", {
+      suggestion: "Look at `rks ca status` on the control plane.",
+    });
   }
   return assertServerLeaf(leaf, { dnsName: SERVER_NAME, now: nowMs });
 }

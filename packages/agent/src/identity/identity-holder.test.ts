@@ -3,6 +3,7 @@ import { expect, test } from "vitest";
 import { Identity } from "./identity.js";
 import { IdentityHolder } from "./identity-holder.js";
 import { KeyPair } from "./key-pair.js";
+import type { TrustedRoots } from "./trusted-roots.js";
 
 const OLD = Uint8Array.of(1);
 const NEW = Uint8Array.of(2);
@@ -17,7 +18,7 @@ function anIdentity(trustGeneration: number, trustBundle: readonly Uint8Array[])
 
 test("roots are told when they come alone and when they come with a certificate", async () => {
   const told: (readonly Uint8Array[])[] = [];
-  const onRoots = (roots: readonly Uint8Array[]): Promise<void> => {
+  const onRoots = ({ roots }: TrustedRoots): Promise<void> => {
     told.push(roots);
     return Promise.resolve();
   };
@@ -32,7 +33,7 @@ test("roots are told when they come alone and when they come with a certificate"
 test("roots that could not be written down are written down when they are heard of again", async () => {
   let isFull = true;
   const told: (readonly Uint8Array[])[] = [];
-  const onRoots = (roots: readonly Uint8Array[]): Promise<void> => {
+  const onRoots = ({ roots }: TrustedRoots): Promise<void> => {
     if (isFull) return Promise.reject(new RksError("STORAGE_FULL", "no room"));
     told.push(roots);
     return Promise.resolve();

@@ -17,10 +17,10 @@ type Keeper = Pick<IdentityKeeper, "instanceId" | "keep">;
 interface IdentityHolderOptions {
   readonly keeper: Keeper;
   /**
-   * Called with the roots to trust when they may have changed. When it resolves they must outlive the host; what it
+   * Called with what to trust when it may have changed. When it resolves they must outlive the host; what it
    * rejects with keeps the change from being acknowledged.
    */
-  readonly onRoots?: ((roots: readonly Uint8Array[]) => Promise<void>) | undefined;
+  readonly onRoots?: ((trust: TrustedRoots) => Promise<void>) | undefined;
 }
 
 /**
@@ -82,7 +82,7 @@ export class IdentityHolder implements Disposable {
     const isNew = this.#trust !== before;
     if (isNew) await this.#keep();
     // Also when they are known: the time before, this may have failed.
-    await this.#onRoots?.(this.#trust.roots);
+    await this.#onRoots?.(this.#trust);
     return isNew;
   }
 
@@ -113,7 +113,7 @@ export class IdentityHolder implements Disposable {
     const before = this.#trust;
     this.#trust = newerRoots(before, rootsOf(next));
     await this.#keep();
-    if (this.#trust !== before) await this.#onRoots?.(this.#trust.roots);
+    if (this.#trust !== before) await this.#onRoots?.(this.#trust);
   }
 
   /**
@@ -159,6 +159,10 @@ export class IdentityHolder implements Disposable {
   }
 }
 
-function rootsOf({ trustGeneration: generation, trustBundle: roots }: Identity): TrustedRoots {
-  return { generation, roots };
+function rootsOf({
+  trustGeneration: generation,
+  trustBundle: roots,
+  refusedIssuers,
+}: Identity): TrustedRoots {
+  return { generation, roots, refusedIssuers };
 }

@@ -1,3 +1,5 @@
+import type { TrustedRoots } from "./trusted-roots.js";
+
 /** A private key that must outlive the process, with what has been done with it so far. */
 export interface StashedKey {
   /** The private key, PKCS#8 in DER. A secret: whoever gets it overwrites it after use. */
@@ -16,8 +18,8 @@ export interface StashedIdentity {
   readonly rksAddress: string;
   /** The node's name: as asked for until the control plane has given one; undefined when none was asked for. */
   readonly nodeName?: string | undefined;
-  /** The roots to trust (DER) and their generation; empty before the join has verified any. */
-  readonly trust: { readonly generation: number; readonly roots: readonly Uint8Array[] };
+  /** The roots to trust and their generation; empty before the join has verified any. */
+  readonly trust: TrustedRoots;
   /** The join token, ASCII, while the join is under way. A secret, like the keys; left out once there is a certificate. */
   readonly joinToken?: Uint8Array | undefined;
   /** The key whose certificate the node uses. Undefined before the join is done. */

@@ -10,6 +10,8 @@ export interface IdentityInit {
   readonly trustBundle: readonly Uint8Array[];
   /** Of `trustBundle`; default 0. */
   readonly trustGeneration?: number | undefined;
+  /** Of `trustBundle`; default: none. */
+  readonly refusedIssuers?: readonly Uint8Array[] | undefined;
   readonly serialNumber: string;
   readonly notAfter: Date;
   /** By the control plane's clock; the certificate itself is backdated. */
@@ -51,6 +53,8 @@ export class Identity implements Disposable {
   readonly trustBundle: readonly Uint8Array[];
   /** Which generation of the cluster's roots these are. */
   readonly trustGeneration: number;
+  /** SHA-256 of the SubjectPublicKeyInfo of intermediates below these roots that do not count. */
+  readonly refusedIssuers: readonly Uint8Array[] | undefined;
   readonly serialNumber: string;
   readonly notAfter: Date;
   /** By the control plane's clock; the certificate itself is backdated. */
@@ -69,6 +73,7 @@ export class Identity implements Disposable {
     this.certificateChain = init.certificateChain;
     this.trustBundle = init.trustBundle;
     this.trustGeneration = init.trustGeneration ?? 0;
+    this.refusedIssuers = init.refusedIssuers;
     this.serialNumber = init.serialNumber;
     this.notAfter = init.notAfter;
     this.issuedAt = init.issuedAt;

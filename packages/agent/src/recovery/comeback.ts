@@ -124,7 +124,9 @@ export class Comeback implements Disposable {
     const { remembered, machineIdSha256 } = this.#init;
     const { nodeName, sequence } = remembered;
     const roots = [await this.#fetchRoot(ports, signal)];
-    const opened = await openConnection({ address: this.address, roots }, { ports, signal });
+    const refusedIssuers = remembered.refusedIssuers?.map((text) => fromHex(text) ?? new Uint8Array());
+    const server = { address: this.address, roots, refusedIssuers };
+    const opened = await openConnection(server, { ports, signal });
     await using connection = opened.connection;
     const asked = { nodeName, csr: this.#csr, kind, sequence, machineIdSha256 };
     const transcript = recoverProofTranscript({
@@ -150,6 +152,7 @@ export class Comeback implements Disposable {
       tokenId: "",
       nodeName,
       roots,
+      refusedIssuers,
       nowMs: ports.clock.now(),
       exchange: { csr: this.#csr, answer: body },
     });

@@ -14,6 +14,10 @@ const nodeFile = z.strictObject({
     .array(z.string().regex(/^[0-9a-f]{64}$/))
     .min(1)
     .max(8),
+  refusedIssuers: z
+    .array(z.string().regex(/^[0-9a-f]{64}$/))
+    .max(16)
+    .optional(),
   sequence: z.int().min(0),
   grantsLeft: z.int().min(0),
 });

@@ -5,6 +5,8 @@ export interface RememberedNode {
   readonly rksAddress: string;
   /** SHA-256 of the SubjectPublicKeyInfo of each root that may vouch for the control plane; hexadecimal digits. */
   readonly rootPins: readonly string[];
+  /** The same of intermediates below them that do not count; default: none. */
+  readonly refusedIssuers?: readonly string[] | undefined;
   /** What the next recovery has to name. */
   readonly sequence: number;
   /** Recoveries that the control plane grants without a key of the machine. */

@@ -1,6 +1,7 @@
-import { RksError, type Logger } from "@rk8s/protocol";
+import { hex, RksError, type Logger } from "@rk8s/protocol";
 import type { Identity } from "../identity/identity.js";
 import { rootPin } from "../identity/trust.js";
+import type { TrustedRoots } from "../identity/trusted-roots.js";
 import type { NodeMemory, RememberedNode } from "./node-memory.js";
 
 /**
@@ -12,12 +13,12 @@ export async function rememberJoin(
   identity: Identity,
   options: { readonly rksAddress: string; readonly memory: NodeMemory | undefined },
 ): Promise<void> {
-  const { nodeName, recovery, trustBundle } = identity;
+  const { nodeName, recovery, trustBundle: roots, refusedIssuers } = identity;
   if (recovery === undefined) return;
   await options.memory?.save({
     nodeName,
     rksAddress: options.rksAddress,
-    rootPins: pinsOf(trustBundle),
+    ...pinned({ roots, refusedIssuers }),
     ...recovery,
   });
 }
@@ -28,17 +29,27 @@ export async function rememberJoin(
  * @throws {RksError} CONFIG_INVALID, STORAGE_UNWRITABLE, STORAGE_FULL.
  */
 export async function rememberRoots(
-  roots: readonly Uint8Array[],
+  trust: Omit<TrustedRoots, "generation">,
   memory: NodeMemory | undefined,
 ): Promise<void> {
   const remembered = await memory?.load();
-  const rootPins = pinsOf(roots);
-  if (remembered === undefined || remembered.rootPins.join(" ") === rootPins.join(" ")) return;
-  await memory?.save({ ...remembered, rootPins });
+  if (remembered === undefined) return;
+  const { refusedIssuers: _refused, ...rest } = remembered;
+  const next = { ...rest, ...pinned(trust) };
+  const isSame = JSON.stringify(pinsOf(remembered)) === JSON.stringify(pinsOf(next));
+  if (!isSame) await memory?.save(next);
 }
 
-function pinsOf(roots: readonly Uint8Array[]): string[] {
-  return [...new Set(roots.map((root) => rootPin(root)))];
+function pinned({
+  roots,
+  refusedIssuers = [],
+}: Omit<TrustedRoots, "generation">): Pick<RememberedNode, "rootPins" | "refusedIssuers"> {
+  const rootPins = [...new Set(roots.map((root) => rootPin(root)))];
+  return { rootPins, ...(refusedIssuers.length === 0 ? {} : { refusedIssuers: refusedIssuers.map(hex) }) };
+}
+
+function pinsOf({ rootPins, refusedIssuers = [] }: RememberedNode): readonly (readonly string[])[] {
+  return [rootPins, refusedIssuers];
 }
 
 /**

@@ -84,8 +84,8 @@ async function renewOnce(
     logger.debug("Certificate is asked for", { node });
     demand.served();
     const timeoutMs = stepTimeoutMs(serving.link.leftMs);
-    const { roots } = holder.trust;
-    const how = { ...request, roots, timeoutMs, signal };
+    const { roots, refusedIssuers } = holder.trust;
+    const how = { ...request, roots, refusedIssuers, timeoutMs, signal };
     const next = await renewCertificate(connection, identity, how);
     logger.debug("Certificate was issued", { node, serial: next.serialNumber });
     await holder.issued(next);

@@ -12,6 +12,8 @@ export interface RenewCertificateOptions {
   readonly csr?: Uint8Array | undefined;
   /** DER, the roots that the new certificate must chain to; default: those that came with the identity. */
   readonly roots?: readonly Uint8Array[] | undefined;
+  /** SHA-256 of the SubjectPublicKeyInfo of intermediates that do not count; default: those that came with the identity. */
+  readonly refusedIssuers?: readonly Uint8Array[] | undefined;
   /** Default: 10 s. */
   readonly timeoutMs?: number | undefined;
   readonly signal?: AbortSignal | undefined;
@@ -35,6 +37,7 @@ export async function renewCertificate(
 ): Promise<Identity> {
   const { nodeName } = identity;
   const { signal, timeoutMs, roots = identity.trustBundle } = options;
+  const { refusedIssuers = identity.refusedIssuers } = options;
   const keyPair = options.keyPair ?? KeyPair.create();
   try {
     const csr = options.csr ?? createCertificateRequest(keyPair, { commonName: nodeName });
@@ -50,6 +53,7 @@ export async function renewCertificate(
       keyPair,
       nodeName,
       roots,
+      refusedIssuers,
       // Whether it is valid now is the control plane's to say: either clock may have been set since its greeting.
       nowMs: Date.parse(message.renewAfter),
       exchange,

@@ -17,7 +17,7 @@ export async function explainUntrusted(
   const { nodeName, rksAddress, trust } = node;
   const target = { ...parseRksAddress(rksAddress), alpn: ALPN, serverName: SERVER_NAME, signal };
   try {
-    if (leadsToTrusted(await transport.probe(target), trust.roots)) return error;
+    if (leadsToTrusted(await transport.probe(target), trust)) return error;
   } catch {
     return error;
   }

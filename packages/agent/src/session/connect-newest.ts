@@ -35,7 +35,8 @@ export async function connectNewest(
   let connection: RksConnection;
   try {
     const { nowMs: serverNowMs } = options.serverClock;
-    const trusted = { identity, roots: holder.trust.roots };
+    const { roots, refusedIssuers } = holder.trust;
+    const trusted = { identity, roots, refusedIssuers };
     connection = await connect({ ...options, ...trusted, serverNowMs, answerTimeoutMs: ANSWER_TIMEOUT_MS });
     options.serverClock.heard(connection.serverTime.getTime());
   } catch (reason) {

@@ -11,6 +11,8 @@ export interface ConnectOptions extends PortOptions {
   readonly identity: Identity;
   /** DER, the roots that the server must chain to; default: those that came with the identity. */
   readonly roots?: readonly Uint8Array[] | undefined;
+  /** SHA-256 of the SubjectPublicKeyInfo of intermediates that do not count; default: those that came with the identity. */
+  readonly refusedIssuers?: readonly Uint8Array[] | undefined;
   /** `host:port` of the control plane. */
   readonly rksAddress: string;
   /** What the control plane's clock says now, which decides whether the certificate has expired. Default: what this host's says. */
@@ -29,6 +31,7 @@ export interface ConnectOptions extends PortOptions {
  */
 export async function connect(options: ConnectOptions): Promise<RksConnection> {
   const { identity, signal, answerTimeoutMs } = options;
+  const { roots = identity.trustBundle, refusedIssuers = identity.refusedIssuers } = options;
   const address = parseRksAddress(options.rksAddress);
   const ports = await completePorts(options);
   const nowMs = ports.clock.now();
@@ -36,7 +39,7 @@ export async function connect(options: ConnectOptions): Promise<RksConnection> {
   const credentials = identity.credentials();
   try {
     const opened = await openConnection(
-      { address, roots: options.roots ?? identity.trustBundle, credentials, answerTimeoutMs },
+      { address, roots, refusedIssuers, credentials, answerTimeoutMs },
       { ports, signal },
     );
     return new RksConnection(opened, { clock: ports.clock });

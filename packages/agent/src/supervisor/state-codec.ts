@@ -13,6 +13,7 @@ const FIELDS = {
   pkcs8: 9,
   csr: 10,
   answer: 11,
+  refusedIssuer: 12,
 } as const;
 
 type Field = readonly [tag: number, value: Uint8Array];
@@ -35,6 +36,7 @@ export function encodeState(state: StashedIdentity): Uint8Array {
       ...field(FIELDS.nodeName, nodeName === undefined ? undefined : Buffer.from(nodeName)),
       [FIELDS.trustGeneration, Buffer.from(String(trust.generation))],
       ...trust.roots.map((root): Field => [FIELDS.root, root]),
+      ...(trust.refusedIssuers ?? []).map((key): Field => [FIELDS.refusedIssuer, key]),
       ...field(FIELDS.joinToken, joinToken),
       ...keys,
     ]);
@@ -55,13 +57,15 @@ export function decodeState(bytes: Uint8Array): StashedIdentity | undefined {
   if (instanceId === undefined || rksAddress === undefined || !Number.isSafeInteger(generation)) {
     return undefined;
   }
+  const refusedIssuers = findAll(fields, FIELDS.refusedIssuer);
   return {
     instanceId: textOf(instanceId)!,
     rksAddress: textOf(rksAddress)!,
     nodeName: textOf(find(fields, FIELDS.nodeName)),
     trust: {
       generation,
-      roots: (fields ?? []).filter(([tag]) => tag === FIELDS.root).map(([, value]) => Uint8Array.from(value)),
+      roots: findAll(fields, FIELDS.root),
+      ...(refusedIssuers.length === 0 ? {} : { refusedIssuers }),
     },
     joinToken: copy(find(fields, FIELDS.joinToken)),
     current: decodeKey(find(fields, FIELDS.current)),
@@ -114,6 +118,11 @@ function decodeFields(bytes: Uint8Array): readonly Field[] | undefined {
 
 function find(fields: readonly Field[] | undefined, tag: number): Uint8Array | undefined {
   return fields?.find(([other]) => other === tag)?.[1];
+}
+
+/** Copies of all. */
+function findAll(fields: readonly Field[] | undefined, tag: number): readonly Uint8Array[] {
+  return (fields ?? []).filter(([other]) => other === tag).map(([, value]) => Uint8Array.from(value));
 }
 
 /** `slice` of a Buffer is no copy. */

@@ -21,6 +21,7 @@ import {
 const version = fc.integer({ min: 1, max: 65_535 });
 const nonce = anyBytes(32, 32);
 const features = fc.array(anyText(1, 64), { maxLength: 4 });
+const refusedIssuers = fc.array(anyBytes(32, 32), { maxLength: 3 });
 const certificates = fc.array(anyBytes(1, 600), { minLength: 1, maxLength: 3 });
 const trustGeneration = fc.nat();
 const tokenId = fc.stringMatching(/^[0-9a-f]{16}$/);
@@ -85,7 +86,7 @@ export const arbitraryMessageOf: { readonly [T in MessageType]: fc.Arbitrary<Mes
       notAfter: anyTimestamp,
       serialNumber: anyText(1, 64),
     },
-    { trustGeneration, recovery: objectOf({ sequence: fc.nat(), grantsLeft: fc.nat() }) },
+    { trustGeneration, refusedIssuers, recovery: objectOf({ sequence: fc.nat(), grantsLeft: fc.nat() }) },
   ),
   RegisterNode: message(
     "RegisterNode",
@@ -113,11 +114,11 @@ export const arbitraryMessageOf: { readonly [T in MessageType]: fc.Arbitrary<Mes
   RenewalRequired: message("RenewalRequired", { reason: anyText(0, 256) }),
   UpdatePodStatus: message("UpdatePodStatus", podReport),
   NodeStopping: message("NodeStopping", { reason: anyText(0, 256) }),
-  TrustBundle: message("TrustBundle", {
-    generation: trustGeneration,
-    bundle: certificates,
-    renew: fc.boolean(),
-  }),
+  TrustBundle: message(
+    "TrustBundle",
+    { generation: trustGeneration, bundle: certificates, renew: fc.boolean() },
+    { refusedIssuers },
+  ),
   CreatePod: message("CreatePod", { pod: anyPod }),
   DeletePod: message("DeletePod", podKey, {
     uid: anyText(1, 64),

@@ -110,6 +110,7 @@ describe("rks doctor", () => {
       seal: "ok",
       quic: "ok",
       https: "ok",
+      authority: "ok",
       nodes: "ok",
       secrets: "warn",
     });

@@ -3,6 +3,7 @@ import { encodePem } from "@rk8s/x509";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { type ApiOperation, apiOperations, pathOf } from "./harness/api-operations.js";
 import { Cluster } from "./harness/cluster.js";
+import { Forger } from "./harness/forger.js";
 import { aKey, aRequest } from "./harness/raw-request.js";
 import { type VaultApi, vaultApi } from "./harness/vault-api.js";
 import { socketWireTo, type Wire, type WireReply, wireTo } from "./harness/wire.js";
@@ -135,6 +136,47 @@ test("what can be read there is public: certificates, what is revoked, roles, an
     "LIST /v1/rk8s-pki/roles",
   ]);
 });
+
+test("the procedure for an offline root takes no key: a certificate for any other than its own is refused", async () => {
+  const before = await lookAtCa();
+  const { data } = JSON.parse((await caStep("csr")).text) as { data: { csr: string } };
+  const forger = Forger.foreign("a root of the attacker's");
+  const { certificate, key } = forger.intermediate("an intermediate of the attacker's");
+  const [intermediate, foreignRoot] = [certificate, forger.root].map((der) => encodePem("CERTIFICATE", der));
+  const privateKey = encodePem("PRIVATE KEY", key.pkcs8);
+  const bundles = [
+    `${intermediate}${foreignRoot}`,
+    `${foreignRoot}${foreignRoot}`,
+    `${foreignRoot}${data.csr}`,
+    `${intermediate}${foreignRoot}${privateKey}`,
+    await readFile(cluster.rootCertPath, "utf8"),
+    CSR,
+    "",
+  ];
+  for (const certificates of bundles) {
+    for (const step of ["prepare", "renew"]) {
+      const { status, text } = await caStep(step, { certificates });
+      expect([400, 409]).toContain(status);
+      expect(text).not.toMatch(/-----BEGIN/);
+    }
+  }
+  const stray = { certificates: bundles[0], private_key: privateKey };
+  for (const step of ["activate", "retire", "taint", "revoke", "rollback", "prepare", "renew", "csr"]) {
+    expect((await caStep(step, stray)).status).toBe(400);
+  }
+  expect(await lookAtCa()).toEqual(before);
+});
+
+/** A step at the cluster's CA, with the root token. */
+async function caStep(step: string, body: object = {}): Promise<WireReply> {
+  return wire.send({
+    method: "POST",
+    path: `/v1/rk8s/ca/${step}`,
+    token: root.token,
+    body: JSON.stringify(body),
+    headers: headersFor("POST"),
+  });
+}
 
 /** Ways to put something else in the place of the CA, or the CA in another place. */
 const MOVES: readonly { readonly name: string; readonly asks: string; readonly body?: object }[] = [

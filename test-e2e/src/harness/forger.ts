@@ -72,6 +72,22 @@ export class Forger {
     return createPublicKey(this.#key).export({ format: "der", type: "spki" });
   }
 
+  /** An intermediate authority of this CA, with its key. */
+  intermediate(commonName: string): { readonly certificate: Uint8Array; readonly key: RawKey } {
+    const key = aKey();
+    const certificate = issue(this.#key, {
+      issuer: parseCertificate(this.root).subject.der,
+      subject: encodeName([{ type: OID.commonName, value: commonName }]),
+      spki: key.spki,
+      lifetimeMs: HOUR_MS / 2,
+      extensions: [
+        encodeBasicConstraints({ isCa: true, pathLength: 0 }),
+        encodeKeyUsage(["keyCertSign", "cRLSign"]),
+      ],
+    });
+    return { certificate, key };
+  }
+
   /** A leaf with its key, the root behind it. */
   credentials(leaf: ForgedLeaf): Credentials {
     const { commonName, dnsNames = [], uris = [], extendedKeyUsage = [], key = aKey() } = leaf;

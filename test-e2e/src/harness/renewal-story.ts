@@ -21,6 +21,10 @@ const EXPECTED_EVENTS: readonly unknown[] = ["renewed", "trust", "pod"];
 export interface RenewalStory {
   readonly certificates: Readonly<Record<string, string>>;
   readonly seconds: number;
+  /** Done to the cluster before rks starts; what it returns is done again and again meanwhile. */
+  readonly prepare?: (cluster: Cluster) => Promise<() => Promise<void>>;
+  /** How often; default: never. */
+  readonly everySeconds?: number;
 }
 
 /** What came of it. */
@@ -47,7 +51,9 @@ export interface RenewalOutcome {
 
 /** Follow a pod's log and ask its node ten things a second through rks, while certificates come and go. */
 export async function renewUnderFire(story: RenewalStory): Promise<RenewalOutcome> {
-  await using cluster = await Cluster.start({ certificates: story.certificates });
+  await using cluster = await Cluster.create({ certificates: story.certificates });
+  const act = await story.prepare?.(cluster);
+  await cluster.startControlPlane();
   const agent = await cluster.joinNode(NODE);
   await runTicker(cluster);
   const heard = agent.lines.length;
@@ -58,14 +64,18 @@ export async function renewUnderFire(story: RenewalStory): Promise<RenewalOutcom
   const failures: string[] = [];
   let requests = 0;
   const pending = new Set<Promise<void>>();
+  const acts: Promise<void>[] = [];
   const end = performance.now() + story.seconds * 1000;
   for (let next = performance.now(); next < end; next += REQUEST_EVERY_MS) {
     const asked = ask(cluster, failures).finally(() => pending.delete(asked));
     pending.add(asked);
+    if (act !== undefined && requests > 0 && requests % ((story.everySeconds ?? Infinity) * 10) === 0) {
+      acts.push(act());
+    }
     if (requests++ % 10 === 0) serverSerials.add(await serverSerial(cluster));
     await sleep(Math.max(0, next + REQUEST_EVERY_MS - performance.now()));
   }
-  await Promise.all(pending);
+  await Promise.all([...pending, ...acts]);
   await writeFile(join(cluster.folder, "stop"), "");
   const numbers = follower.lines.map(({ line }) => Number(line));
   const followerLived = follower.isRunning;

@@ -120,6 +120,16 @@ const caStatus = z.looseObject({
       spkiSha256: z.string(),
       notAfter: z.string(),
       crossNotAfter: z.string().nullable(),
+      intermediates: z
+        .array(
+          z.looseObject({
+            standing: z.string(),
+            subject: z.string(),
+            notAfter: z.string(),
+            spkiSha256: z.string(),
+          }),
+        )
+        .default([]),
     }),
   ),
   nodes: z.number(),
@@ -128,8 +138,10 @@ const caStatus = z.looseObject({
   withOldCertificateCount: z.number(),
   withOldCertificate: z.array(z.string()),
   tokensWithOtherPin: z.number(),
+  warnings: z.array(z.string()).default([]),
   next: z.string(),
 });
+export const caRequestAnswer = z.object({ data: z.object({ csr: z.string() }) });
 export const caStatusAnswer = z.object({ data: caStatus });
 export const caStepAnswer = z.object({ data: caStatus.extend({ tokensRevoked: z.number() }) });
 export type PrintedCaStatus = z.output<typeof caStatus>;

@@ -16,11 +16,8 @@ export function caCommands(group: Argv, choose: Choose): Argv {
     .command("prepare", "Make the next root and let every node trust it", newRootOptions, (args) =>
       run("prepare", args),
     )
-    .command(
-      "activate",
-      "Let the new root sign; the old one stays trusted",
-      (command) => clusterOptions(command),
-      (args) => run("activate", args),
+    .command("activate", "Let the new root sign; the old one stays trusted", forceOptions, (args) =>
+      run("activate", args),
     )
     .command("retire", "Stop trusting the old root, once every node has followed", forceOptions, (args) =>
       run("retire", args),
@@ -33,23 +30,49 @@ export function caCommands(group: Argv, choose: Choose): Argv {
     )
     .command(
       "taint",
-      "The old root's key is known to others: nothing leads through it any more, everybody renews",
+      "The old root's key, or a former intermediate's, is known to others: what it signed does not count any more",
       (command) => clusterOptions(command),
       (args) => run("taint", args),
     )
     .command("revoke", "Refuse everything that the tainted root has signed", forceOptions, (args) =>
       run("revoke", args),
     )
+    .command(
+      "csr",
+      "Print the request for an intermediate, which an offline root signs elsewhere",
+      (command) =>
+        clusterOptions(command).option("fresh", {
+          type: "boolean",
+          describe: "Make a new key; certificates for the request before become useless",
+        }),
+      (args) => choose(async (io) => (await import("./ca-commands.js")).caRequest(args, io)),
+    )
+    .command(
+      "renew",
+      "Put in the next intermediate of an offline root",
+      (command) => certificatesOption(clusterOptions(command)).demandOption("certificates"),
+      (args) => run("renew", args),
+    )
     .demandCommand(1, INCOMPLETE);
 }
 
+type CertificatesArgument = Pick<CaStepArguments, "certificates">;
+
 function newRootOptions<T>(
   command: Argv<T>,
-): Argv<T & ClusterArguments & { "root-ttl": string | undefined }> {
-  return clusterOptions(command).option("root-ttl", {
+): Argv<T & ClusterArguments & CertificatesArgument & { "root-ttl": string | undefined }> {
+  return certificatesOption(clusterOptions(command)).option("root-ttl", {
     type: "string",
     requiresArg: true,
     describe: "Life of the new root, like 8760h (default certificates.root_ttl)",
+  });
+}
+
+function certificatesOption<T>(command: Argv<T>): Argv<T & { certificates: string | undefined }> {
+  return command.option("certificates", {
+    type: "string",
+    requiresArg: true,
+    describe: "File with the intermediate that an offline root has signed and that root, PEM",
   });
 }
 

@@ -7,7 +7,7 @@ import { walkInstallation } from "../doctor/installation-walk.js";
 import { walkService } from "../doctor/service-walk.js";
 import { openSocketClient } from "../http/socket-client.js";
 import { vaultFolderAt } from "../lifecycle/vault-folder.js";
-import { nodeListAnswer, statusAnswer } from "./answers.js";
+import { caStatusAnswer, nodeListAnswer, statusAnswer } from "./answers.js";
 import { ask } from "./ask.js";
 import { readConfigArgument, type Asked } from "./target.js";
 
@@ -43,6 +43,7 @@ async function* examine(args: DoctorArguments, io: CliIo): AsyncGenerator<Findin
     {
       status: async () => (await ask(target, statusAnswer, "GET", "/v1/rk8s/status")).data,
       nodes: async () => (await ask(target, nodeListAnswer, "GET", "/v1/rk8s/nodes")).data.nodes,
+      caWarnings: async () => (await ask(target, caStatusAnswer, "GET", "/v1/rk8s/ca")).data.warnings,
       rootCertificateFile: rootCertificate,
       hasOwnHttps: config.httpTls !== undefined,
     },

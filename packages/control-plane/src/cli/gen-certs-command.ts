@@ -13,8 +13,9 @@ export interface GenCertsArguments {
 }
 
 /**
- * `rks gen certs`: initialise the vault of a config, once.
- * @throws {RksError} USAGE_INVALID, CONFIG_INVALID, ALREADY_RUNNING, STORAGE_FULL, STORAGE_UNWRITABLE.
+ * `rks gen certs`: initialise the vault of a config, once; with an offline root in two goes, the first of which prints what
+ * the root has to sign.
+ * @throws {RksError} USAGE_INVALID, CONFIG_INVALID, CERTIFICATE_INVALID, ALREADY_RUNNING, STORAGE_FULL, STORAGE_UNWRITABLE.
  */
 export async function genCerts(args: GenCertsArguments, io: CliIo): Promise<void> {
   if (args.file !== undefined && args.config !== undefined) {
@@ -24,6 +25,18 @@ export async function genCerts(args: GenCertsArguments, io: CliIo): Promise<void
   }
   const { config, file } = await readConfigArgument(args.config ?? args.file, io, { warn: true });
   const result = await initializeControlPlane(config, { clock: systemClock });
+  if (result.waiting !== undefined) {
+    const { request, requestFile, certificatesFile } = result.waiting;
+    const { initialized } = result;
+    if (args.json) printJson(io, { initialized, vaultFolder: config.vaultFolder, ...result.waiting });
+    else io.stdout(request);
+    io.stderr(`waiting for the offline root: ${config.vaultFolder} is not initialised yet\n`);
+    printHint(
+      io,
+      `let the root sign ${requestFile}, put intermediate and root into ${certificatesFile}, then run this command again`,
+    );
+    return;
+  }
   if (args.json) printJson(io, documentOf(result, config.vaultFolder));
   else if (result.initialized) for (const path of result.files) io.stdout(`${path}\n`);
   if (!result.initialized) {

@@ -192,8 +192,19 @@ describe("with a control plane", () => {
         notBefore: "2026-11-21T00:00:00.000Z",
         notAfter: "2027-11-21T00:00:00.000Z",
         crossNotAfter: null,
+        intermediates: [
+          {
+            standing: "former",
+            subject: "CN=rk8s cluster intermediate 12",
+            serialNumber: "12",
+            spkiSha256: "cd".repeat(32),
+            notBefore: "2026-11-21T00:00:00.000Z",
+            notAfter: "2027-11-21T00:00:00.000Z",
+          },
+        ],
       },
     ],
+    warnings: ["near its end"],
     nodes: 2,
     notAcknowledgedCount: 1,
     notAcknowledged: ["worker-1"],
@@ -250,6 +261,7 @@ describe("with a control plane", () => {
           asked.push([step, options]);
           return Promise.resolve({ ...CA_STATUS, phase: "prepared", tokensRevoked: 0 });
         },
+        request: ({ fresh }) => Promise.resolve({ csr: `request, fresh: ${fresh ?? false}\n` }),
       },
       serveStream: unsupported,
       asOperator: (_authority, _question, work) => work(),
@@ -373,6 +385,32 @@ describe("with a control plane", () => {
   test("node evict passes the name on", async () => {
     expect((await rks(onSocket("node", "evict", "worker-1"))).stdout).toBe("evicted worker-1\n");
     expect(asked).toEqual(["evict worker-1"]);
+  });
+
+  test("ca csr prints the request alone, and says what to do with it", async () => {
+    const { stdout, stderr } = await rks(onSocket("ca", "csr", "--fresh"));
+    expect(stdout).toBe("request, fresh: true\n");
+    expect(stderr).toContain("rks ca renew --certificates FILE");
+  });
+
+  test("ca renew and ca prepare pass on what the file holds", async () => {
+    await writeFile(join(folder, "signed.pem"), "signed");
+    for (const step of ["renew", "prepare"]) {
+      const { exit } = await rks(onSocket("ca", step, "--certificates", "signed.pem"));
+      expect(exit).toBe(0);
+      expect(asked.pop()).toEqual([step, expect.objectContaining({ certificates: "signed" })]);
+      expect((await rks(onSocket("ca", step, "--certificates", "none"))).exit).toBe(65);
+    }
+    expect((await rks(onSocket("ca", "renew"))).exit).toBe(64);
+    expect(asked).toEqual([]);
+  });
+
+  test("ca status shows intermediates below their root, and warns", async () => {
+    const { stdout, stderr } = await rks(onSocket("ca", "status"));
+    expect(stdout).toMatch(
+      /\n1 +active +CN=rk8s cluster root .*\n1\* +former +CN=rk8s cluster intermediate 12 /,
+    );
+    expect(stderr).toContain("warning: near its end\n");
   });
 
   test("status tells people and programs the same", async () => {

@@ -73,6 +73,7 @@ const SECTIONS = {
     server_ttl: duration("5s", MAX_TTL_SECONDS).optional(),
     root_ttl: duration("30s", MAX_TTL_SECONDS).optional(),
     root_rotation: z.enum(["manual", "auto"], expected('"manual" or "auto"')).optional(),
+    root_key: z.enum(["vault", "offline"], expected('"vault" or "offline"')).optional(),
   },
   heartbeat: {
     interval: duration("1s", MAX_HEARTBEAT_SECONDS).optional(),

@@ -68,6 +68,8 @@ export interface CertificateConfig {
   readonly rootTtlSeconds: number;
   /** Who rotates the root when its time comes: operators alone, or rks as well. */
   readonly rootRotation: "manual" | "auto";
+  /** Where the key of the first root is: in the vault, or where people keep it. Takes effect when a cluster is made. */
+  readonly rootKey: "vault" | "offline";
 }
 
 export interface HeartbeatConfig {

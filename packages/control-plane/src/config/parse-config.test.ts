@@ -29,6 +29,7 @@ const DEFAULTS = {
     nodeTtlSeconds: 3600,
     serverTtlSeconds: 86_400,
     rootTtlSeconds: 31_536_000,
+    rootKey: "vault",
     rootRotation: "manual",
   },
   heartbeat: { intervalSeconds: 10, graceSeconds: 40 },

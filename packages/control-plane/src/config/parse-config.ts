@@ -71,6 +71,7 @@ function complete(raw: ConfigFile, folder: string): ControlPlaneConfig {
       serverTtlSeconds: certificates?.server_ttl ?? 86_400,
       rootTtlSeconds: certificates?.root_ttl ?? 8760 * 3600,
       rootRotation: certificates?.root_rotation ?? "manual",
+      rootKey: certificates?.root_key ?? "vault",
     },
     heartbeat: { intervalSeconds: heartbeat?.interval ?? 10, graceSeconds: heartbeat?.grace ?? 40 },
     store: completeStore(raw, folder),

@@ -47,6 +47,9 @@ certificates:
   # manual: an operator replaces the root before it expires, with "rks ca". auto: rks does so itself from half of its
   # life on, and cuts off nobody who is only away.
   root_rotation: manual
+  # vault: "rks gen certs" makes the root. offline: its key is where you keep it, and it signs an intermediate for rks;
+  # see docs/offline-root.md.
+  root_key: vault
 
 heartbeat:
   # How often a node reports, and after how long a silence it is NotReady.

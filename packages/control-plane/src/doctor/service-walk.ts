@@ -33,6 +33,8 @@ export interface ServiceWalkInit {
   /** Ask the socket. */
   readonly status: () => Promise<RunningRks>;
   readonly nodes: () => Promise<readonly { readonly name: string; readonly status: string }[]>;
+  /** What is to be said of the cluster's root and intermediate. */
+  readonly caWarnings: () => Promise<readonly string[]>;
   readonly rootCertificateFile: string;
   /** Whether HTTPS has a certificate of its own instead of the cluster's; its issuer is then not looked at. */
   readonly hasOwnHttps: boolean;
@@ -64,6 +66,7 @@ export async function* walkService(
   await walk.check("quic", () => greet(running!.quic, init.rootCertificateFile, ports));
   yield* walk.take();
   await walk.check("https", () => lookAtHttps(running!.http, init));
+  await walk.check("authority", () => lookAtAuthority(init));
   await walk.check("nodes", () => lookAtNodes(init));
   yield* walk.take();
 }
@@ -167,6 +170,12 @@ function statusOf(options: RequestOptions): Promise<number> {
       );
     });
   });
+}
+
+async function lookAtAuthority({ caWarnings }: ServiceWalkInit): Promise<Found<void>> {
+  const [warning] = await caWarnings();
+  if (warning === undefined) return { detail: "who signs has time left", value: undefined };
+  return { status: "warn", detail: warning, remedy: "See docs/offline-root.md." };
 }
 
 async function lookAtNodes({ nodes: list }: ServiceWalkInit): Promise<Found<void>> {

@@ -10,6 +10,7 @@ const FIGURES: ClusterFigures = {
   firstNodeCertificateNotAfter: 61_000,
   serverCertificateNotAfter: 1_000,
   rootNotAfter: 3_601_000,
+  intermediateNotAfter: 1_801_000,
   trustGeneration: 7,
   nodesBehindTrust: 2,
 };
@@ -39,6 +40,7 @@ test("a scrape reads how the cluster is at that moment", async () => {
   expect(text).toContain("rks_node_certificate_first_expiry_seconds 60\n");
   expect(text).toContain("rks_server_certificate_expiry_seconds 0\n");
   expect(text).toContain("rks_root_certificate_expiry_seconds 3600\n");
+  expect(text).toContain("rks_intermediate_certificate_expiry_seconds 1800\n");
   expect(text).toContain("rks_trust_generation 7\n");
   expect(text).toContain("rks_trust_nodes_behind 2\n");
 });
@@ -48,8 +50,10 @@ test("what is not known is left out: a zero would read as a certificate that exp
   let figures: ClusterFigures | undefined = FIGURES;
   registerFigures(registry, { figures: () => figures, now: () => 1_000 });
   await registry.metrics();
-  figures = { ...FIGURES, firstNodeCertificateNotAfter: undefined };
-  expect(await registry.metrics()).not.toMatch(/^rks_node_certificate_first_expiry_seconds/m);
+  figures = { ...FIGURES, firstNodeCertificateNotAfter: undefined, intermediateNotAfter: undefined };
+  expect(await registry.metrics()).not.toMatch(
+    /^rks_(node_certificate_first|intermediate_certificate)_expiry/m,
+  );
   figures = undefined;
   expect(await registry.metrics()).not.toMatch(/^rks_/m);
 });

@@ -75,6 +75,11 @@ export function registerFigures(
     read: read(({ rootNotAfter }) => secondsLeft(rootNotAfter)),
   });
   gauge(registry, {
+    name: "rks_intermediate_certificate_expiry_seconds",
+    help: "Time until the intermediate certificate expires that signs for an offline root.",
+    read: read(({ intermediateNotAfter }) => secondsLeft(intermediateNotAfter)),
+  });
+  gauge(registry, {
     name: "rks_trust_generation",
     help: "Generation of the roots to trust: grows with each step of a root rotation.",
     read: read(({ trustGeneration }) => ({ "": trustGeneration })),

@@ -16,6 +16,8 @@ import type { Route } from "./route.js";
 /** As the config has it. */
 const MIN_ROOT_TTL_SECONDS = 30;
 const MAX_ROOT_TTL_SECONDS = 100 * 365 * 86_400;
+/** An intermediate, its root and a cross-certificate, in PEM with whatever text tools put between them. */
+const MAX_CERTIFICATES_TEXT = 32_768;
 /** Nodes that one request may give up. */
 const MAX_LEFT_BEHIND = 1000;
 
@@ -32,20 +34,25 @@ const joinTokenBody = z.strictObject({
 });
 const noBody = z.strictObject({});
 const reasonBody = z.strictObject({ reason: z.string().min(1).max(256).optional() });
+const certificates = z.string().max(MAX_CERTIFICATES_TEXT).optional();
 const newRootBody = z.strictObject({
   rootTtlSeconds: seconds.min(MIN_ROOT_TTL_SECONDS).max(MAX_ROOT_TTL_SECONDS).optional(),
+  certificates,
 });
+const newIntermediateBody = z.strictObject({ certificates });
+const requestBody = z.strictObject({ fresh: z.boolean().optional() });
 const leaveBehindBody = z.strictObject({
   force: z.array(z.string().max(63)).max(MAX_LEFT_BEHIND).optional(),
 });
 
 const rotationBodies: Readonly<Record<RotationStep, z.ZodType<Omit<StepOptions, "actor">>>> = {
   prepare: newRootBody,
-  activate: noBody,
+  activate: leaveBehindBody,
   retire: leaveBehindBody,
   rollback: leaveBehindBody,
   taint: noBody,
   revoke: leaveBehindBody,
+  renew: newIntermediateBody,
 };
 
 const JOIN_TOKENS = "/v1/rk8s/join-tokens";
@@ -105,6 +112,10 @@ export function clusterRoutes(api: OperatorApi): readonly Route[] {
       return { status: 204 };
     }),
     operator("GET", "/v1/rk8s/ca", async () => data(await api.cluster().ca.status())),
+    operator("POST", "/v1/rk8s/ca/csr", async ({ request, authority }) => {
+      const options = await readJsonBody(request, requestBody);
+      return data(await api.cluster().ca.request({ ...options, actor: authority.actor }));
+    }),
     ...ROTATION_STEPS.map((step) =>
       operator("POST", `/v1/rk8s/ca/${step}`, async ({ request, authority }) => {
         const options = await readJsonBody(request, rotationBodies[step]);

@@ -14,7 +14,7 @@ import type { VaultStatus } from "../vault/vault.js";
 import type { CreatedJoinToken, JoinTokenRequest, JoinTokenSummary } from "../join/join-token-store.js";
 
 import type { RotationStep } from "../pki/cluster-rotation.js";
-import type { StepOptions } from "../trust/ca-rotation.js";
+import type { IntermediateRequest, StepOptions } from "../trust/ca-rotation.js";
 
 /** Where a running control plane serves. Null: it does not serve there now. */
 export interface Endpoints {
@@ -53,6 +53,7 @@ export interface OperatorCluster {
   readonly ca: {
     status(): Promise<object>;
     step(step: RotationStep, options: StepOptions): Promise<object>;
+    request(options: ActorOption & { readonly fresh?: boolean | undefined }): Promise<IntermediateRequest>;
   };
   /** Answer the messages of one stream as an operator's. */
   serveStream(stream: Stream, options: HttpStreamOptions): Promise<void>;

@@ -20,6 +20,7 @@ export function certificateMessage(
     notAfter: new Date(prepared.notAfter).toISOString(),
     serialNumber: prepared.serialNumber,
     trustGeneration: trust.generation,
+    ...(trust.refusedIssuers.length === 0 ? {} : { refusedIssuers: [...trust.refusedIssuers] }),
   };
 }
 

@@ -38,18 +38,27 @@ export interface ClusterVaultInit {
   readonly seal: { readonly shares: number; readonly threshold: number } | { readonly unsealKey: Uint8Array };
   readonly trustDomain: string;
   readonly rootTtlSeconds: number;
+  /** Where the root's key is: in the vault, or elsewhere; then the vault asks for an intermediate. Default: vault. */
+  readonly rootKey?: "vault" | "offline" | undefined;
   /** Whether root token and root key are handed out; else the token is revoked and the key stays inside. */
   readonly handOutSecrets: boolean;
 }
 
 /** The only time that these are seen. */
-export interface InitializedClusterVault {
-  /** DER. */
-  readonly root: Uint8Array;
+export interface InitializedClusterVault extends MadeAuthority {
   /** Base64; empty with a key file. */
   readonly shares: readonly Secret<string>[];
-  /** Only when asked for. */
-  readonly secrets: { readonly rootToken: Secret<string>; readonly rootKeyPkcs8: Uint8Array } | undefined;
+  /** Only when asked for; the key only when it is here. */
+  readonly secrets:
+    { readonly rootToken: Secret<string>; readonly rootKeyPkcs8: Uint8Array | undefined } | undefined;
+}
+
+/** A cluster's authority as it begins. */
+interface MadeAuthority {
+  /** DER, when its key is here. */
+  readonly root: Uint8Array | undefined;
+  /** DER, when it is not: the request for an intermediate; see `finishClusterVault`. */
+  readonly request: Uint8Array | undefined;
 }
 
 /** What a running control plane adds to its vault. */
@@ -137,20 +146,49 @@ export async function initializeClusterVault(
   if ("unsealKey" in init.seal) await vault.unseal(init.seal.unsealKey);
   else for (const share of shares.slice(0, init.seal.threshold)) await vault.unseal(share);
   await vault.mountReserved(CLUSTER_CA_MOUNT, CLUSTER_CA_TYPE);
-  const { root, rootKeyPkcs8 } = await makeRoot(vault, init);
+  const { rootKeyPkcs8, ...made } =
+    init.rootKey === "offline" ? await askForIntermediate(vault) : await makeRoot(vault, init);
   for (const [name, policy] of Object.entries(CLUSTER_POLICIES)) {
     await vault.write(rootToken, `sys/policies/acl/${name}`, { policy });
   }
-  if (init.handOutSecrets) return { root, shares, secrets: { rootToken, rootKeyPkcs8 } };
-  rootKeyPkcs8.fill(0);
+  if (init.handOutSecrets) return { ...made, shares, secrets: { rootToken, rootKeyPkcs8 } };
+  rootKeyPkcs8?.fill(0);
   await vault.write(rootToken, "auth/token/revoke-self", {});
-  return { root, shares, secrets: undefined };
+  return { ...made, shares, secrets: undefined };
 }
 
-async function makeRoot(
+/**
+ * Give an initialised, unsealed vault the intermediate that it has asked for: PEM, with the offline root that signed it.
+ * Returns that root, DER. Once it is done, doing it again changes nothing.
+ * @throws {RksError} CERTIFICATE_INVALID, KEY_TOO_WEAK, INPUT_INVALID for a trust domain that is none.
+ */
+export async function finishClusterVault(
   vault: Vault,
-  init: ClusterVaultInit,
-): Promise<{ readonly root: Uint8Array; readonly rootKeyPkcs8: Uint8Array }> {
+  init: { readonly trustDomain: string; readonly certificates: string },
+): Promise<Uint8Array> {
+  const ca = clusterCaOf(vault);
+  if (ca.initialized) return ca.root;
+  const { root, writes } = await ca.initializeOffline(init);
+  await vault.barrier.transaction([], writes);
+  await ca.reload();
+  return root;
+}
+
+interface MadeHere extends MadeAuthority {
+  readonly rootKeyPkcs8: Uint8Array | undefined;
+}
+
+async function askForIntermediate(vault: Vault): Promise<MadeHere> {
+  const { csr: request, writes, wipe } = await clusterCaOf(vault).prepareRequest({ isFresh: true });
+  try {
+    await vault.barrier.transaction([], writes);
+    return { root: undefined, request, rootKeyPkcs8: undefined };
+  } finally {
+    wipe();
+  }
+}
+
+async function makeRoot(vault: Vault, init: ClusterVaultInit): Promise<MadeHere> {
   const ca = clusterCaOf(vault);
   const { trustDomain, rootTtlSeconds } = init;
   const prepared = ca.initialize({ trustDomain, rootTtlSeconds, commonName: ROOT_COMMON_NAME });
@@ -158,7 +196,8 @@ async function makeRoot(
     await vault.barrier.transaction([], prepared.writes);
     await ca.reload();
     const key = prepared.writes.find((write) => write.key.endsWith(CLUSTER_KEYS.issuerKey));
-    return { root: prepared.root, rootKeyPkcs8: key?.type === "put" ? key.value.slice() : new Uint8Array() };
+    const rootKeyPkcs8 = key?.type === "put" ? key.value.slice() : undefined;
+    return { root: prepared.root, request: undefined, rootKeyPkcs8 };
   } finally {
     prepared.wipe();
   }

@@ -1,29 +1,32 @@
 import { readdir, rename, rm } from "node:fs/promises";
 import { basename, join } from "node:path";
 import { socketAnswers } from "@rk8s/host";
-import { type Clock, type Logger, RksError, silentLogger } from "@rk8s/protocol";
-import type { Storage } from "@rk8s/storage";
+import { RksError, silentLogger } from "@rk8s/protocol";
 import { encodePem, encodePemBytes } from "@rk8s/x509";
 import type { ControlPlaneConfig } from "../config/config.js";
+import { requestPem } from "../pki/cluster-intermediate-request.js";
 import {
-  clusterCaOf,
   type ClusterVaultInit,
   type InitializedClusterVault,
   initializeClusterVault,
-  openClusterVault,
 } from "./cluster-vault.js";
 import { Disposables } from "./disposables.js";
 import { exists, fileError, makeFolder, syncFolder, writeDurably } from "./durable-file.js";
 import { lockFolder } from "./folder-lock.js";
-import { makeMemberFolder, MEMBER_FOLDER_PREFIX, writeClient } from "./store-certificates.js";
+import {
+  completeStaged,
+  forgetRequest,
+  isWaiting,
+  publishRequest,
+  stagedRequestOf,
+  type WaitingForRoot,
+} from "./offline-initialization.js";
+import { type StagedVaultPorts, withVault, writeStoreFiles } from "./staged-vault.js";
+import { MEMBER_FOLDER_PREFIX } from "./store-certificates.js";
 import { formatKeys, readOrCreateKeyFile, unsealFileOf } from "./unseal-material.js";
 import { FILE_NAMES, type VaultFolder, vaultFolderAt } from "./vault-folder.js";
 
-export interface InitializationPorts {
-  readonly clock: Clock;
-  readonly logger?: Logger | undefined;
-  /** Opens the store in a folder. */
-  readonly openStorage: (folder: string) => Promise<Storage>;
+export interface InitializationPorts extends StagedVaultPorts {
   /** Told after every step that changed something on disk; tests look at what a crash would leave. */
   readonly afterStep?: ((step: string) => Promise<void>) | undefined;
 }
@@ -38,15 +41,18 @@ export interface InitializationResult {
   readonly files: readonly string[];
   /** Those of them that hold secrets in clear, on demand. */
   readonly dangerousFiles: readonly string[];
+  /** The offline root has to sign something first; then initialise again. */
+  readonly waiting?: WaitingForRoot | undefined;
 }
 
 /**
  * Initialise the vault of a config, once: seal, cluster CA with its roles and policies, root certificate, unseal
  * material. Safe to kill at any moment. Everything is built in a staging folder; renaming the store into place is
  * the one step that counts. What was not moved after it is moved by whoever comes next (`finishInitialization`);
- * a staging folder whose store was never moved is thrown away.
+ * a staging folder whose store was never moved is thrown away, unless it waits for the certificates of an offline root.
  * @throws {RksError} ALREADY_RUNNING while another process initialises the folder; ALREADY_EXISTS when the folder holds the
- * unseal keys of a vault that is not there; CONFIG_INVALID, STORAGE_FULL, STORAGE_UNWRITABLE.
+ * unseal keys of a vault that is not there; CERTIFICATE_INVALID, KEY_TOO_WEAK for the certificates of an offline root that
+ * cannot be taken; CONFIG_INVALID, STORAGE_FULL, STORAGE_UNWRITABLE.
  */
 export async function initialize(
   config: ControlPlaneConfig,
@@ -71,9 +77,15 @@ export async function initialize(
     return before;
   }
   await assertNoForeignKeys(folder);
-  const names = await build(config, folder, ports);
+  const isOffline = config.certificates.rootKey === "offline";
+  const names =
+    isOffline && (await isWaiting(folder))
+      ? await completeStaged(config, folder, ports)
+      : await build(config, folder, ports);
+  if (isOffline && names.length === 0) return { ...before, waiting: await publishRequest(folder) };
   await commit(folder, ports);
   await finishInitialization(folder, ports.afterStep);
+  if (isOffline) await forgetRequest(folder);
   const files = names.map((name) => join(folder.folder, name));
   if (config.seal.type === "keyfile") files.push(config.seal.keyFile);
   return {
@@ -115,7 +127,10 @@ export async function finishInitialization(
   }
 }
 
-/** Everything the vault will need, in the staging folder; returns the names of the files beside the store. */
+/**
+ * Everything the vault will need, in the staging folder; returns the names of the files beside the store. None: it waits
+ * for an offline root.
+ */
 async function build(
   config: ControlPlaneConfig,
   folder: VaultFolder,
@@ -134,7 +149,9 @@ async function build(
       names.push(name);
       await step(`write ${name}`);
     };
-    await write(FILE_NAMES.rootCertificate, encodePem("CERTIFICATE", made.root), 0o644);
+    if (made.root !== undefined) {
+      await write(FILE_NAMES.rootCertificate, encodePem("CERTIFICATE", made.root), 0o644);
+    }
     if (config.seal.type === "shamir") {
       const shares = made.shares.map((share) => share.reveal());
       await write(FILE_NAMES.keys, formatKeys(shares, config.seal.threshold), 0o600);
@@ -142,12 +159,18 @@ async function build(
     if (made.secrets !== undefined) {
       const { rootToken, rootKeyPkcs8 } = made.secrets;
       await write(FILE_NAMES.rootToken, `${rootToken.reveal()}\n`, 0o600);
-      const pem = encodePemBytes("PRIVATE KEY", rootKeyPkcs8);
-      rootKeyPkcs8.fill(0);
-      await write(FILE_NAMES.rootKey, pem, 0o600);
-      pem.fill(0);
+      if (rootKeyPkcs8 !== undefined) {
+        const pem = encodePemBytes("PRIVATE KEY", rootKeyPkcs8);
+        rootKeyPkcs8.fill(0);
+        await write(FILE_NAMES.rootKey, pem, 0o600);
+        pem.fill(0);
+      }
     }
-    return names;
+    if (made.request === undefined) return names;
+    // The last of all: what is there waits, what is not was not finished.
+    await writeDurably(stagedRequestOf(folder), requestPem(made.request), { mode: 0o644 });
+    await step("write request");
+    return [];
   } catch (error) {
     await rm(folder.staging, { recursive: true, force: true }).catch(() => undefined);
     throw fileError(`initialise "${folder.folder}"`, error);
@@ -161,24 +184,18 @@ async function makeVault(
 ): Promise<InitializedClusterVault> {
   const seal = await sealInitOf(config, ports);
   try {
-    await using storage = await ports.openStorage(join(staging, basename(store)));
-    const { clock, logger = silentLogger } = ports;
-    await using vault = await openClusterVault({ storage, type: () => "local" }, { clock, logger });
-    const made = await initializeClusterVault(vault, {
-      seal,
-      trustDomain: config.trustDomain,
-      rootTtlSeconds: config.certificates.rootTtlSeconds,
-      handOutSecrets: config.keepDangerousFiles,
+    return await withVault(join(staging, basename(store)), ports, async (vault) => {
+      const made = await initializeClusterVault(vault, {
+        seal,
+        trustDomain: config.trustDomain,
+        rootTtlSeconds: config.certificates.rootTtlSeconds,
+        rootKey: config.certificates.rootKey,
+        handOutSecrets: config.keepDangerousFiles,
+      });
+      if (made.root === undefined) return made;
+      for (const name of await writeStoreFiles(config.store, staging, vault)) ports.onFile(name);
+      return made;
     });
-    if (config.store.type === "etcd") {
-      const certifying = { clusterCa: clusterCaOf(vault), barrier: vault.barrier };
-      await writeClient(join(staging, FILE_NAMES.storeClient), certifying);
-      ports.onFile(FILE_NAMES.storeClient);
-      for (const endpoint of config.store.endpoints) {
-        ports.onFile(basename(await makeMemberFolder(staging, endpoint, certifying)));
-      }
-    }
-    return made;
   } finally {
     if ("unsealKey" in seal) seal.unsealKey.fill(0);
   }

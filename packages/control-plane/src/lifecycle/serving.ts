@@ -22,6 +22,7 @@ import type { ClusterCa } from "../pki/cluster-ca.js";
 import type { Vault } from "../vault/vault.js";
 import { clusterCaOf } from "./cluster-vault.js";
 import { Disposables } from "./disposables.js";
+import { intermediateFilesIn } from "./offline-initialization.js";
 import { publishRoots } from "./root-file.js";
 import { makeHostFolder, makeMemberFolder } from "./store-certificates.js";
 import { StoreClient } from "./store-client.js";
@@ -87,7 +88,8 @@ export async function startServing(
     const audit = owned.use(await openAudit(config, { vault, clusterCa }, { clock, logger }));
     await noteSealChange(audit, "vault.unseal", logger);
     owned.defer(() => noteSealChange(audit, "vault.seal", logger));
-    const { folder, rootCertificate, storeClient: storeClientFile } = vaultFolderAt(config.vaultFolder);
+    const files = vaultFolderAt(config.vaultFolder);
+    const { folder, rootCertificate, storeClient: storeClientFile } = files;
     await publishRoots(rootCertificate, clusterCa.trust().bundle);
     const certifying = { clusterCa, barrier: vault.barrier };
     const onRenewed = ports.onStoreCredentials;
@@ -107,6 +109,7 @@ export async function startServing(
         await publishRoots(rootCertificate, bundle);
         await ports.onStoreCredentials();
       },
+      intermediateFiles: intermediateFilesIn(files),
     });
     await ports.beforeServing({ cluster, audit });
     const stop = new AbortController();

@@ -23,6 +23,10 @@ export interface VaultFolder {
   readonly rootToken: string;
   /** In clear, only with `keep_dangerous_files`. */
   readonly rootKey: string;
+  /** With an offline root: the request for its next intermediate, PEM. */
+  readonly intermediateRequest: string;
+  /** Where people put what the offline root has signed, PEM, while rks does not run. */
+  readonly intermediate: string;
   readonly audit: string;
   /** The operator socket. */
   readonly socket: string;
@@ -36,6 +40,8 @@ export const FILE_NAMES = {
   rootKey: "root.key",
   storeClient: "xline-client.pem",
 } as const;
+
+const REQUEST_NAME = "intermediate.csr";
 
 /** The layout of a vault folder. */
 export function vaultFolderAt(folder: string): VaultFolder {
@@ -51,6 +57,8 @@ export function vaultFolderAt(folder: string): VaultFolder {
     keys: join(folder, FILE_NAMES.keys),
     rootToken: join(folder, FILE_NAMES.rootToken),
     rootKey: join(folder, FILE_NAMES.rootKey),
+    intermediateRequest: join(folder, REQUEST_NAME),
+    intermediate: join(folder, "intermediate.pem"),
     audit: join(folder, "audit.log"),
     socket: socketPathOf(folder),
   };

@@ -1,8 +1,8 @@
-import { type Clock, equalBytes, RksError, SERVER_NAME } from "@rk8s/protocol";
+import { type Clock, equalBytes, RksError } from "@rk8s/protocol";
 import type { Storage, Write } from "@rk8s/storage";
-import { encodeName, OID, parseCertificate, parseIpAddress } from "@rk8s/x509";
-import type { Answer, Backend, MountInit } from "../vault/backend.js";
-import { type BackendPath, operation, parameter, PathTable } from "../vault/path-table.js";
+import { encodeName, OID, parseCertificate } from "@rk8s/x509";
+import type { Backend, MountInit } from "../vault/backend.js";
+import { PathTable } from "../vault/path-table.js";
 import type { CertificateAuthority, IssuedCertificate } from "./certificate-authority.js";
 import { assertModest, type ProvenRequest } from "./cluster-request.js";
 import type {
@@ -16,12 +16,33 @@ import type {
   StoreCertificateRequest,
   TrustState,
 } from "./cluster-certificate.js";
+import {
+  type PendingRequest,
+  prepareIntermediateRequest,
+  type PreparedRequest,
+  readPendingRequest,
+  requestAgain,
+} from "./cluster-intermediate-request.js";
+import { serverLeaf, storeLeaf } from "./cluster-own-names.js";
+import { clusterPaths } from "./cluster-paths.js";
 import { ClusterRevocations } from "./cluster-revocation.js";
-import { CLUSTER_ROLE_NAMES, CLUSTER_ROLES, type ClusterRoleName } from "./cluster-roles.js";
-import { makeRoot } from "./cluster-root.js";
-import { type ClusterRoots, issuerChain, trustedRoots } from "./cluster-roots.js";
+import { CLUSTER_ROLES, type ClusterRoleName } from "./cluster-roles.js";
+import { assertIssuerLives, makeRoot } from "./cluster-root.js";
+import {
+  type ClusterRoots,
+  isOffline,
+  issuerChain,
+  issuersOf,
+  refusedIssuers,
+  trustedRoots,
+} from "./cluster-roots.js";
 import type { RotationStep } from "./cluster-rotation.js";
-import { type PreparedRotation, prepareRotation } from "./cluster-rotation-change.js";
+import {
+  foundOffline,
+  type PreparedRotation,
+  prepareRotation,
+  type RotationOptions,
+} from "./cluster-rotation-change.js";
 import {
   clusterCertificateWrite,
   clusterIssuerWrites,
@@ -31,17 +52,13 @@ import {
 } from "./cluster-store.js";
 import { createFastKeyPair, exportPkcs8 } from "./key-pair.js";
 import { encodeLeafExtensions, type LeafExtensions } from "./leaf-extensions.js";
-import { toDnsName } from "./name-rules.js";
-import { clusterStatusPaths } from "./cluster-status-paths.js";
 import { clusterCertificatesByEnd, tidyClusterCertificates } from "./cluster-tidy.js";
-import { CLUSTER_PUBLIC_PATHS, readClusterPublic } from "./cluster-reads.js";
 
 /** Where the cluster's CA is mounted; users cannot mount anything there. */
 export const CLUSTER_CA_MOUNT = "rk8s-pki/";
 
 const TRUST_DOMAIN_KEY = "trust-domain";
 const TRUST_DOMAIN = /^[a-z0-9._-]{1,253}$/;
-const ROLES_PATH = "roles";
 
 interface ClusterState extends StoredRoots {
   readonly trustDomain: string;
@@ -67,7 +84,17 @@ export class ClusterCa implements Backend {
     this.#barrier = barrier;
     this.revocations = new ClusterRevocations(barrier, mount.storagePrefix);
     this.#clock = clock;
-    this.paths = new PathTable(this.#paths());
+    this.paths = new PathTable(
+      clusterPaths({
+        mountPath: mount.path,
+        revocations: this.revocations,
+        barrier,
+        prefix: mount.storagePrefix,
+        clock,
+        authorities: () => this.#authorities(),
+        roots: () => this.#state?.roots,
+      }),
+    );
   }
 
   /** Open the mount; it may not be initialised yet. @throws {RksError} STORAGE_CORRUPT. */
@@ -88,18 +115,27 @@ export class ClusterCa implements Backend {
 
   /** The root certificate, DER. @throws {RksError} VAULT_NOT_INITIALIZED. */
   get root(): Uint8Array {
-    return this.#open().issuer.certificate.der;
+    return this.#open().roots.active.certificate.der;
   }
 
   /** End of the root's life, milliseconds. @throws {RksError} VAULT_NOT_INITIALIZED. */
   get rootNotAfter(): number {
-    return this.#open().issuer.certificate.notAfter;
+    return this.#open().roots.active.certificate.notAfter;
+  }
+
+  /** End of the life of the intermediate that signs, milliseconds; undefined when the root itself does. @throws {RksError} VAULT_NOT_INITIALIZED. */
+  get intermediateNotAfter(): number | undefined {
+    return this.#open().roots.active.intermediates[0]?.certificate.notAfter;
   }
 
   /** The roots that members are to trust now. @throws {RksError} VAULT_NOT_INITIALIZED. */
   trust(): TrustState {
     const { roots } = this.#open();
-    return { generation: roots.generation, bundle: trustedRoots(roots) };
+    return {
+      generation: roots.generation,
+      bundle: trustedRoots(roots),
+      refusedIssuers: refusedIssuers(roots),
+    };
   }
 
   /** The roots, with those that are coming or going. @throws {RksError} VAULT_NOT_INITIALIZED. */
@@ -120,19 +156,44 @@ export class ClusterCa implements Backend {
 
   /**
    * Work out a step of a root rotation. Commit the writes, `wipe`, then `reload`.
-   * @throws {RksError} CA_PHASE_INVALID, VAULT_NOT_INITIALIZED.
+   * @throws {RksError} CA_PHASE_INVALID, VAULT_NOT_INITIALIZED; INPUT_INVALID, CERTIFICATE_INVALID, KEY_TOO_WEAK for the
+   * certificates of an offline root.
    */
-  prepareRotation(step: RotationStep, options: { readonly rootTtlSeconds: number }): PreparedRotation {
+  prepareRotation(
+    step: RotationStep,
+    options: { readonly rootTtlSeconds: number } & Pick<RotationOptions, "certificates" | "pending">,
+  ): PreparedRotation {
     const { storagePrefix: prefix } = this.#mount;
-    const times = { now: this.#clock.now(), ttlSeconds: options.rootTtlSeconds };
-    return prepareRotation(step, this.#open(), { prefix, ...times });
+    const { rootTtlSeconds: ttlSeconds, certificates, pending } = options;
+    const now = this.#clock.now();
+    return prepareRotation(step, this.#open(), { prefix, now, ttlSeconds, certificates, pending });
   }
 
-  /** Whether a certificate that was issued here was signed by the root that signs now. */
+  /** The request for an intermediate that waits for its certificate. @throws {RksError} STORAGE_CORRUPT. */
+  pendingRequest(): Promise<PendingRequest | undefined> {
+    return readPendingRequest(this.#barrier, this.#mount.storagePrefix);
+  }
+
+  /** That request again, or another one. Commit the writes, then `wipe`. @throws {RksError} STORAGE_CORRUPT. */
+  async prepareRequest(options: { readonly isFresh: boolean }): Promise<PreparedRequest> {
+    const pending = await this.pendingRequest();
+    return prepareIntermediateRequest(pending, { prefix: this.#mount.storagePrefix, ...options });
+  }
+
+  /** A request (DER) for another certificate of the key that signs now; undefined when that is a root's. @throws {RksError} VAULT_NOT_INITIALIZED. */
+  requestAgain(): Uint8Array | undefined {
+    const { roots, issuer } = this.#open();
+    return isOffline(roots.active) ? requestAgain(issuer) : undefined;
+  }
+
+  /** Whether a certificate that was issued here still counts without a renewal: who signed it does so for the active root, and is not tainted. */
   async isOfActiveRoot(serialNumber: string): Promise<boolean> {
     const record = await readClusterCertificate(this.#barrier, this.#mount.storagePrefix, serialNumber);
     if (record === undefined) return false;
-    return equalBytes(parseCertificate(record.der).issuer.der, this.#open().issuer.certificate.subject.der);
+    const { issuer: name } = parseCertificate(record.der);
+    return issuersOf(this.#open().roots.active).some(
+      ({ certificate, isTainted }) => !isTainted && equalBytes(certificate.subject.der, name.der),
+    );
   }
 
   /** SHA-256 of the active root's SubjectPublicKeyInfo: what new join tokens pin. @throws {RksError} VAULT_NOT_INITIALIZED. */
@@ -159,42 +220,41 @@ export class ClusterCa implements Backend {
    * @throws {RksError} ALREADY_EXISTS when there is a root, INPUT_INVALID for a trust domain that is none (SPIFFE-ID §2.1).
    */
   initialize(init: ClusterCaInit): PreparedRoot {
-    if (this.#state !== undefined) {
-      throw new RksError("ALREADY_EXISTS", `the cluster's CA in "${this.#mount.path}" has a root already`);
-    }
-    if (!TRUST_DOMAIN.test(init.trustDomain)) {
-      throw new RksError(
-        "INPUT_INVALID",
-        `trust domain ${JSON.stringify(init.trustDomain.slice(0, 80))} is not a SPIFFE trust domain`,
-        {
-          suggestion: "Use lower-case letters, digits, dots, hyphens and underscores.",
-        },
-      );
-    }
+    const trustDomain = this.#foundingWrite(init.trustDomain);
     const now = init.now ?? this.#clock.now();
     const root = makeRoot({ commonName: init.commonName, ttlSeconds: init.rootTtlSeconds, now });
     const { der, serialNumber } = root.certificate;
     const { storagePrefix } = this.#mount;
     const privateKey = exportPkcs8(root.privateKey);
-    const trustDomain = new TextEncoder().encode(init.trustDomain);
     const writes: Write[] = [
       ...clusterIssuerWrites(storagePrefix, der, privateKey),
-      { type: "put", key: storagePrefix + TRUST_DOMAIN_KEY, value: trustDomain },
+      trustDomain,
       clusterCertificateWrite(storagePrefix, serialNumber, { der, role: "" }),
     ];
     return { root: der, writes, wipe: () => void privateKey.fill(0) };
   }
 
+  /**
+   * Begin with an offline root: PEM of the intermediate that was asked for by `prepareRequest`, and of the root that signed
+   * it. Commit the writes, then `reload`.
+   * @throws {RksError} as `initialize`; CERTIFICATE_INVALID, KEY_TOO_WEAK.
+   */
+  async initializeOffline(init: {
+    readonly trustDomain: string;
+    readonly certificates: string;
+  }): Promise<Omit<PreparedRoot, "wipe">> {
+    const trustDomain = this.#foundingWrite(init.trustDomain);
+    const { storagePrefix: prefix } = this.#mount;
+    const now = this.#clock.now();
+    const founding = foundOffline(init.certificates, { prefix, now, pending: await this.pendingRequest() });
+    return { root: founding.root, writes: [...founding.writes, trustDomain] };
+  }
+
   /** Make the server's next key and certificate: role `rks-node`. @throws {RksError} VAULT_NOT_INITIALIZED, INPUT_INVALID for a name that no certificate can carry. */
   prepareServerCertificate(request: ServerCertificateRequest): PreparedServerCertificate {
     const keyPair = createFastKeyPair({ type: "ec", bits: 256 });
-    const advertised = request.dnsNames.map(advertisedName);
-    const dnsNames = [...new Set([SERVER_NAME, ...advertised])];
-    const prepared = this.#prepare("rks-node", request, {
-      name: SERVER_NAME,
-      spki: keyPair.spki,
-      names: { dnsNames, ipAddresses: [...new Set(request.ipAddresses)] },
-    });
+    const leaf = serverLeaf(request);
+    const prepared = this.#prepare("rks-node", request, { ...leaf, spki: keyPair.spki });
     return { ...prepared, privateKey: exportPkcs8(keyPair.privateKey) };
   }
 
@@ -251,73 +311,9 @@ export class ClusterCa implements Backend {
     return Promise.resolve();
   }
 
-  /** What everyone may read, the roles, and a refusal for all else, whoever asks. */
-  #paths(): readonly BackendPath[] {
-    const refusal = operation({
-      summary: "Refused: the cluster's CA is closed.",
-      handle: ({ operation: asked, path }) => {
-        throw new RksError(
-          "PERMISSION_DENIED",
-          `"${asked}" of "${this.#mount.path}${path}" is refused to everyone: the cluster's CA is closed`,
-          {
-            suggestion:
-              "Mount a PKI engine of your own with `rks secrets enable pki` for other certificates.",
-          },
-        );
-      },
-    });
-    const refused = { update: refusal, patch: refusal, delete: refusal };
-    const read = operation({
-      access: "anyone",
-      summary: "Read a certificate.",
-      handle: ({ path }) =>
-        readClusterPublic(path, {
-          barrier: this.#barrier,
-          prefix: this.#mount.storagePrefix,
-          roots: this.#state?.roots,
-          revocations: this.revocations,
-        }),
-    });
-    const status = clusterStatusPaths({
-      revocations: this.revocations,
-      barrier: this.#barrier,
-      prefix: this.#mount.storagePrefix,
-      clock: this.#clock,
-      authorities: () => this.#authorities(),
-    });
-    return [
-      ...status.map(({ pattern, operations }) => ({ pattern, operations: { ...refused, ...operations } })),
-      ...CLUSTER_PUBLIC_PATHS.map((pattern) => ({ pattern, operations: { read, ...refused } })),
-      {
-        pattern: ROLES_PATH,
-        operations: {
-          list: operation({
-            summary: "List the roles.",
-            handle: () => ({ data: { keys: [...CLUSTER_ROLE_NAMES] } }),
-          }),
-          ...refused,
-        },
-      },
-      {
-        pattern: `${ROLES_PATH}/:name`,
-        operations: {
-          read: operation({
-            summary: "Read a role.",
-            handle: (request) => this.#readRole(parameter(request, "name")),
-          }),
-          ...refused,
-        },
-      },
-      {
-        pattern: "*path",
-        operations: { read: operation({ summary: "Nothing is here.", handle: () => undefined }), ...refused },
-      },
-    ];
-  }
-
   /** Whose certificates are told about: the same array as long as they stay the same. */
   #authorities(): readonly CertificateAuthority[] {
-    const signers = [this.#state?.issuer, this.#state?.other].filter((signer) => signer !== undefined);
+    const signers = this.#state === undefined ? [] : [this.#state.issuer, ...this.#state.others];
     const isSame =
       signers.length === this.#signers.length && signers.every((one, at) => one === this.#signers[at]);
     if (!isSame) this.#signers = signers;
@@ -347,13 +343,7 @@ export class ClusterCa implements Backend {
     const { issuer, roots } = this.#open();
     const role = CLUSTER_ROLES[roleName];
     const { notBefore, notAfter } = issuer.certificate;
-    if (now >= notAfter) {
-      const date = new Date(notAfter).toISOString();
-      throw new RksError("CERTIFICATE_EXPIRED", `the cluster's root certificate expired at ${date}`, {
-        suggestion:
-          "Set certificates.root_rotation to auto and start rks again; then `rks node rejoin NAME` for each node.",
-      });
-    }
+    assertIssuerLives(issuer.certificate, now, { isIntermediate: isOffline(roots.active) });
     let issued: IssuedCertificate;
     try {
       const subject = encodeName([{ type: OID.commonName, value: leaf.name }]);
@@ -397,19 +387,22 @@ export class ClusterCa implements Backend {
     };
   }
 
-  #readRole(name: string): Answer | undefined {
-    const known = CLUSTER_ROLE_NAMES.find((role) => role === name);
-    if (known === undefined) return undefined;
-    const role = CLUSTER_ROLES[known];
-    return {
-      data: {
-        names: role.names,
-        key_usage: role.keyUsage,
-        ext_key_usage_oids: role.extendedKeyUsage,
-        max_ttl: role.maxTtlSeconds,
-        not_before_duration: role.backdateSeconds,
-      },
-    };
+  /** The write that names the trust domain. @throws {RksError} ALREADY_EXISTS, INPUT_INVALID. */
+  #foundingWrite(trustDomain: string): Write {
+    if (this.#state !== undefined) {
+      throw new RksError("ALREADY_EXISTS", `the cluster's CA in "${this.#mount.path}" has a root already`);
+    }
+    if (!TRUST_DOMAIN.test(trustDomain)) {
+      throw new RksError(
+        "INPUT_INVALID",
+        `trust domain ${JSON.stringify(trustDomain.slice(0, 80))} is not a SPIFFE trust domain`,
+        {
+          suggestion: "Use lower-case letters, digits, dots, hyphens and underscores.",
+        },
+      );
+    }
+    const key = this.#mount.storagePrefix + TRUST_DOMAIN_KEY;
+    return { type: "put", key, value: new TextEncoder().encode(trustDomain) };
   }
 
   #open(): ClusterState {
@@ -418,43 +411,4 @@ export class ClusterCa implements Backend {
       suggestion: "Run `rks gen certs` first.",
     });
   }
-}
-
-/** Common names that nodes cannot have (`rks…` is reserved). */
-const STORE_CLIENT_NAME = "rks-store";
-const STORE_PEER_NAME = "rks-store-peer";
-
-function storeLeaf({ part, host }: StoreCertificateRequest): {
-  readonly name: string;
-  readonly names: LeafExtensions["names"];
-} {
-  if (part === "client" || host === undefined) {
-    return { name: STORE_CLIENT_NAME, names: { dnsNames: [STORE_CLIENT_NAME] } };
-  }
-  const isAddress = parseIpAddress(host) !== undefined;
-  const dnsName = isAddress ? undefined : advertisedName(host);
-  if (dnsName !== undefined && (dnsName === SERVER_NAME || dnsName === STORE_CLIENT_NAME)) {
-    throw new RksError(
-      "INPUT_INVALID",
-      `"${host}" is a name of the cluster itself, not of a member of its store`,
-      {
-        suggestion: "Give the host name of the store's member.",
-      },
-    );
-  }
-  const names = dnsName === undefined ? { ipAddresses: [host] } : { dnsNames: [dnsName] };
-  return { name: part === "peer" ? STORE_PEER_NAME : (dnsName ?? host), names };
-}
-
-/** A host name that agents may reach the server by; a wildcard or an address among them would be a mistake. */
-function advertisedName(name: string): string {
-  const ascii = toDnsName(name.toLowerCase());
-  if (ascii !== undefined && !ascii.includes("*") && parseIpAddress(ascii) === undefined) return ascii;
-  throw new RksError(
-    "INPUT_INVALID",
-    `advertised name ${JSON.stringify(name.slice(0, 260))} is not a host name`,
-    {
-      suggestion: "Give host names and IP addresses without port, prefix length or wildcard.",
-    },
-  );
 }

@@ -17,6 +17,8 @@ export interface TrustState {
   readonly generation: number;
   /** DER, the root that signs first. */
   readonly bundle: readonly Uint8Array[];
+  /** SHA-256 of the SubjectPublicKeyInfo of intermediates that are tainted. */
+  readonly refusedIssuers: readonly Uint8Array[];
 }
 
 /** A new root, not committed yet. */

@@ -1,15 +1,40 @@
+import { equalBytes, RksError } from "@rk8s/protocol";
 import type { Comparison, Write } from "@rk8s/storage";
+import { type Certificate, formatName } from "@rk8s/x509";
+import { CertificateAuthority } from "./certificate-authority.js";
+import {
+  assertCross,
+  assertIntermediate,
+  assertOfflineRoot,
+  knownIssuers,
+  readSignedIntermediate,
+} from "./cluster-intermediate.js";
+import { type PendingRequest, pendingUnchanged } from "./cluster-intermediate-request.js";
 import { crossSign, makeRoot } from "./cluster-root.js";
-import { afterStep, assertStep, type RotationStep, withSuccessor } from "./cluster-rotation.js";
-import { type ClusterRoot, clusterRoot, type ClusterRoots } from "./cluster-roots.js";
+import {
+  afterStep,
+  assertStep,
+  type RotationStep,
+  withIntermediate,
+  withSuccessor,
+} from "./cluster-rotation.js";
+import {
+  type ClusterRoot,
+  clusterRoot,
+  type ClusterRoots,
+  foundingRoots,
+  isOffline,
+  issuerOf,
+  issuersOf,
+} from "./cluster-roots.js";
 import {
   CLUSTER_KEYS,
   clusterCertificateWrite,
   clusterKeyPath,
   clusterRootsWrite,
+  issuerKeyPath,
   type StoredRoots,
 } from "./cluster-store.js";
-import { CertificateAuthority } from "./certificate-authority.js";
 import { exportPkcs8 } from "./key-pair.js";
 
 /** A step of a rotation that is not committed yet. */
@@ -22,64 +47,254 @@ export interface PreparedRotation {
   readonly wipe: () => void;
 }
 
-interface RotationOptions {
+/** What a step of a rotation depends on besides what is stored. */
+export interface RotationOptions {
   readonly prefix: string;
   readonly now: number;
   /** Of a new root. */
   readonly ttlSeconds: number;
+  /** PEM: an intermediate that an offline root has signed, with that root. */
+  readonly certificates?: string | undefined;
+  /** The request that the intermediate may be for. */
+  readonly pending?: PendingRequest | undefined;
 }
 
 /**
- * Work out a step of a rotation over what is stored. The key of a root that leaves is deleted with it.
- * @throws {RksError} CA_PHASE_INVALID.
+ * Work out a step of a rotation over what is stored. The keys of those who leave are deleted with them.
+ * @throws {RksError} CA_PHASE_INVALID; INPUT_INVALID without certificates where only an offline root can sign;
+ * CERTIFICATE_INVALID, KEY_TOO_WEAK for certificates that cannot be taken.
  */
 export function prepareRotation(
   step: RotationStep,
   stored: StoredRoots,
   options: RotationOptions,
 ): PreparedRotation {
-  const { prefix, now } = options;
-  const comparisons = [{ key: prefix + CLUSTER_KEYS.roots, modRevision: stored.modRevision }];
-  if (step === "prepare") return { ...prepareSuccessor(stored, options), comparisons };
-  const roots = afterStep(stored.roots, step, now);
-  const writes: Write[] = [clusterRootsWrite(prefix, roots)];
-  for (const root of [stored.roots.active, stored.roots.other]) {
-    if (root !== undefined && !mayStillSign(root, roots)) {
-      writes.push({ type: "delete", key: clusterKeyPath(prefix, root.number) });
-    }
+  if (step === "renew") return prepareIntermediate(stored, options);
+  if (step === "prepare") {
+    return options.certificates === undefined
+      ? prepareSuccessor(stored, options)
+      : prepareOfflineSuccessor(stored, options.certificates, options);
   }
-  return { roots, comparisons, writes, wipe: () => undefined };
+  return changed(stored, afterStep(stored.roots, step, options.now), options);
 }
 
-function prepareSuccessor(
-  { roots, issuer }: StoredRoots,
-  { prefix, now, ttlSeconds }: RotationOptions,
-): Omit<PreparedRotation, "comparisons"> {
+/**
+ * Begin a cluster with an offline root.
+ * @throws {RksError} CERTIFICATE_INVALID, KEY_TOO_WEAK.
+ */
+export function foundOffline(
+  certificates: string,
+  { prefix, now, pending }: Pick<RotationOptions, "prefix" | "now" | "pending">,
+): { readonly root: Uint8Array; readonly writes: readonly Write[] } {
+  const { intermediate, root, cross } = readSignedIntermediate(certificates, pending ? [pending.spki] : []);
+  if (root === undefined) throw rootMissing();
+  assertOfflineRoot(root, now);
+  assertIntermediate(intermediate, { root, known: [], now });
+  if (cross !== undefined) throw crossUnfounded();
+  const roots = foundingRoots(root.der, [{ certificate: intermediate, isTainted: false }]);
+  return {
+    root: root.der,
+    writes: [
+      clusterRootsWrite(prefix, roots),
+      { type: "delete", key: prefix + CLUSTER_KEYS.request },
+      ...recordsOf(prefix, [root, intermediate]),
+    ],
+  };
+}
+
+/** A new root that is made here. */
+function prepareSuccessor(stored: StoredRoots, options: RotationOptions): PreparedRotation {
+  const { roots, issuer } = stored;
+  const { prefix, now, ttlSeconds } = options;
   assertStep(roots, "prepare");
+  if (isOffline(roots.active)) throw certificatesMissing("prepare");
   const number = roots.lastNumber + 1;
   const made = makeRoot({ commonName: `rk8s cluster root ${number}`, ttlSeconds, now });
   const successor = new CertificateAuthority(made.certificate, made.privateKey);
   const incoming: ClusterRoot = {
     ...clusterRoot({ number, standing: "incoming", certificate: made.certificate.der }),
-    cross: crossSign(issuer, made.certificate, now),
+    cross: crossSign(issuer, made.certificate, { now }),
   };
   // The other way round too: after a rollback, who knows only the new root can verify the old one.
-  const active = { ...roots.active, cross: crossSign(successor, roots.active.certificate, now) };
+  const active = { ...roots.active, cross: crossSign(successor, roots.active.certificate, { now }) };
   const next = withSuccessor(roots, { active, incoming }, now);
   const pkcs8 = exportPkcs8(made.privateKey);
-  const certificates = [made.certificate, incoming.cross, active.cross].filter((one) => one !== undefined);
-  const writes: Write[] = [
-    clusterRootsWrite(prefix, next),
-    { type: "put", key: clusterKeyPath(prefix, number), value: pkcs8 },
-    ...certificates.map(({ der, serialNumber }) =>
-      clusterCertificateWrite(prefix, serialNumber, { der, role: "" }),
-    ),
-  ];
-  return { roots: next, writes, wipe: () => void pkcs8.fill(0) };
+  const { writes, ...prepared } = changed(stored, next, options);
+  return {
+    ...prepared,
+    writes: [
+      ...writes,
+      { type: "put", key: clusterKeyPath(prefix, number), value: pkcs8 },
+      ...recordsOf(prefix, [made.certificate, incoming.cross, active.cross]),
+    ],
+    wipe: () => void pkcs8.fill(0),
+  };
 }
 
-/** Whether its key is needed by the roots as they will be: of the two, only one that is trusted can sign again. */
+/** A new root whose key is kept elsewhere, with the intermediate that will sign for it here. */
+function prepareOfflineSuccessor(
+  stored: StoredRoots,
+  certificates: string,
+  options: RotationOptions,
+): PreparedRotation {
+  const { roots, issuer } = stored;
+  const { prefix, now, pending } = options;
+  assertStep(roots, "prepare");
+  const { intermediate, root, cross } = readSignedIntermediate(certificates, pending ? [pending.spki] : []);
+  if (root === undefined) throw rootMissing();
+  const known = [roots.active, roots.other].find((one) => one && equalBytes(one.certificate.spki, root.spki));
+  if (known !== undefined) throw rootKnown(known);
+  assertOfflineRoot(root, now);
+  assertIntermediate(intermediate, { root, known: knownIssuers([roots.active, roots.other]), now });
+  if (cross !== undefined) assertCross(cross, { root, signer: roots.active, now });
+  const incoming: ClusterRoot = {
+    ...clusterRoot({ number: roots.lastNumber + 1, standing: "incoming", certificate: root.der }),
+    intermediates: [{ certificate: intermediate, isTainted: false }],
+    cross: isOffline(roots.active) ? cross : crossSignOffline(issuer, root, now),
+  };
+  const active = { ...roots.active, cross: undefined };
+  const next = withSuccessor(roots, { active, incoming }, now);
+  const { writes, comparisons, wipe } = changed(stored, next, options);
+  return {
+    roots: next,
+    comparisons: [...comparisons, pendingUnchanged(prefix, pending)],
+    writes: [
+      ...writes,
+      { type: "delete", key: prefix + CLUSTER_KEYS.request },
+      ...recordsOf(prefix, [root, intermediate, incoming.cross]),
+    ],
+    wipe,
+  };
+}
+
+/** Roots of before have room for a cross-certificate alone. */
+function crossSignOffline(
+  issuer: CertificateAuthority,
+  root: Certificate,
+  now: number,
+): Certificate | undefined {
+  if (issuer.certificate.pathLength === 1) {
+    throw new RksError(
+      "CA_PHASE_INVALID",
+      "the root that signs now has no room for an intermediate below its successor (pathlen:1)",
+      {
+        suggestion:
+          "Rotate it once with `rks ca prepare`, `rks ca activate` and `rks ca retire`, then begin again.",
+      },
+    );
+  }
+  return crossSign(issuer, root, { now, pathLength: 1 });
+}
+
+/** Another intermediate for an offline root that is trusted already. */
+function prepareIntermediate(stored: StoredRoots, options: RotationOptions): PreparedRotation {
+  const { roots } = stored;
+  const { prefix, now, certificates, pending } = options;
+  const offline = [roots.active, roots.other]
+    .filter((root) => root !== undefined)
+    .filter((root) => isOffline(root) && mayStillSign(root, roots));
+  if (offline.length === 0) {
+    throw new RksError("CA_PHASE_INVALID", "no root of the cluster is offline: its own key signs", {
+      suggestion: "Begin with `rks ca csr`, and go on with `rks ca prepare --certificates FILE`.",
+    });
+  }
+  if (certificates === undefined) throw certificatesMissing("renew");
+  const own = offline.map((root) => issuerOf(root).spki);
+  const keys = pending === undefined ? own : [...own, pending.spki];
+  const { intermediate, root: given, cross } = readSignedIntermediate(certificates, keys);
+  const root = offline.find(({ certificate }) =>
+    equalBytes(certificate.subject.der, intermediate.issuer.der),
+  );
+  const isOther = given !== undefined && root !== undefined && !equalBytes(given.der, root.certificate.der);
+  if (root === undefined || isOther || cross !== undefined) throw rootUnknown(intermediate);
+  assertIntermediate(intermediate, {
+    root: root.certificate,
+    known: knownIssuers([roots.active, roots.other]),
+    now,
+  });
+  const next = withIntermediate(roots, intermediate, { number: root.number, now });
+  const { writes, comparisons, wipe } = changed(stored, next, options);
+  const isPending = pending !== undefined && equalBytes(pending.spki, intermediate.spki);
+  return {
+    roots: next,
+    comparisons: [...comparisons, pendingUnchanged(prefix, pending)],
+    writes: [
+      ...writes,
+      ...(isPending ? [{ type: "delete", key: prefix + CLUSTER_KEYS.request } as const] : []),
+      ...recordsOf(prefix, [intermediate]),
+    ],
+    wipe,
+  };
+}
+
+/** What every change writes: the record, and no key of anybody who has none to use any more. */
+function changed(stored: StoredRoots, roots: ClusterRoots, { prefix }: RotationOptions): PreparedRotation {
+  const kept = new Set(keyPathsOf(roots, prefix));
+  const gone = keyPathsOf(stored.roots, prefix).filter((path) => !kept.has(path));
+  return {
+    roots,
+    comparisons: [{ key: prefix + CLUSTER_KEYS.roots, modRevision: stored.modRevision }],
+    writes: [clusterRootsWrite(prefix, roots), ...gone.map((key) => ({ type: "delete", key }) as const)],
+    wipe: () => undefined,
+  };
+}
+
+/** Where the keys are of everybody who may sign, or has signed and is asked about it. */
+function keyPathsOf(roots: ClusterRoots, prefix: string): readonly string[] {
+  return [roots.active, roots.other].flatMap((root) =>
+    root === undefined || !mayStillSign(root, roots)
+      ? []
+      : issuersOf(root)
+          .filter(({ isTainted }) => !isTainted)
+          .map(({ certificate }) => issuerKeyPath(prefix, root, certificate)),
+  );
+}
+
+/** Whether its key is needed: of the two, only one that is trusted can sign again. */
 function mayStillSign(root: ClusterRoot, { active, other }: ClusterRoots): boolean {
   if (root.number === active.number) return true;
   return root.number === other?.number && (other.standing === "incoming" || other.standing === "outgoing");
+}
+
+function recordsOf(prefix: string, certificates: readonly (Certificate | undefined)[]): Write[] {
+  return certificates
+    .filter((one) => one !== undefined)
+    .map(({ der, serialNumber }) => clusterCertificateWrite(prefix, serialNumber, { der, role: "" }));
+}
+
+function certificatesMissing(step: RotationStep): RksError {
+  return new RksError(
+    "INPUT_INVALID",
+    `"${step}" needs certificates: the key of the cluster's root is not here`,
+    {
+      suggestion: `Let the root sign what \`rks ca csr\` prints, then run \`rks ca ${step} --certificates FILE\`.`,
+    },
+  );
+}
+
+function rootMissing(): RksError {
+  return new RksError("CERTIFICATE_INVALID", "the new root is not among the certificates", {
+    suggestion: "Give the intermediate and the root that signed it in one file.",
+  });
+}
+
+function crossUnfounded(): RksError {
+  return new RksError("CERTIFICATE_INVALID", "the first root of a cluster needs no cross-certificate", {
+    suggestion: "Give the intermediate and the root that signed it alone.",
+  });
+}
+
+function rootKnown({ number }: ClusterRoot): RksError {
+  return new RksError("CERTIFICATE_INVALID", `the new root has the key of the cluster's root ${number}`, {
+    suggestion:
+      "Put an intermediate of a root that is trusted already in with `rks ca renew --certificates FILE`.",
+  });
+}
+
+function rootUnknown({ issuer }: Certificate): RksError {
+  return new RksError(
+    "CERTIFICATE_INVALID",
+    `the intermediate is of root "${formatName(issuer)}", which is none of the cluster's`,
+    { suggestion: "Move the cluster to another root with `rks ca prepare --certificates FILE`." },
+  );
 }

@@ -1,8 +1,25 @@
-import { RksError } from "@rk8s/protocol";
-import { type ClusterRoot, type ClusterRoots, phaseOf, type RotationPhase } from "./cluster-roots.js";
+import { equalBytes, RksError } from "@rk8s/protocol";
+import type { Certificate } from "@rk8s/x509";
+import {
+  type ClusterIntermediate,
+  type ClusterRoot,
+  type ClusterRoots,
+  isOffline,
+  MAX_INTERMEDIATES,
+  phaseOf,
+  type RotationPhase,
+} from "./cluster-roots.js";
 
-/** What can be done to the roots. */
-export const ROTATION_STEPS = ["prepare", "activate", "retire", "rollback", "taint", "revoke"] as const;
+/** What can be done to the roots, and to the intermediates of an offline one. */
+export const ROTATION_STEPS = [
+  "prepare",
+  "activate",
+  "retire",
+  "rollback",
+  "taint",
+  "revoke",
+  "renew",
+] as const;
 /** One of `ROTATION_STEPS`. */
 export type RotationStep = (typeof ROTATION_STEPS)[number];
 
@@ -14,6 +31,7 @@ const PHASES: Readonly<Record<RotationStep, readonly RotationPhase[]>> = {
   rollback: ["prepared", "activated"],
   taint: ["prepared", "activated"],
   revoke: ["tainted"],
+  renew: ["steady", "prepared", "activated", "tainted"],
 };
 
 const NEXT: Readonly<Record<RotationPhase, string>> = {
@@ -23,23 +41,32 @@ const NEXT: Readonly<Record<RotationPhase, string>> = {
   tainted: "End it with `rks ca revoke` once every node has a new certificate: `rks ca status`.",
 };
 
-/** What an operator does next in a phase, as one sentence. */
-export function nextStepOf(phase: RotationPhase): string {
-  return NEXT[phase];
+const NEXT_INTERMEDIATE =
+  "Put a new intermediate in before this one ends: `rks ca csr`, let the root sign it, `rks ca renew --certificates FILE`.";
+
+/** What an operator does next, as one sentence. */
+export function nextStepOf(roots: ClusterRoots): string {
+  const phase = phaseOf(roots);
+  return phase === "steady" && isOffline(roots.active) ? NEXT_INTERMEDIATE : NEXT[phase];
 }
 
 /** @throws {RksError} CA_PHASE_INVALID when the step is not one of the phase the roots are in. */
 export function assertStep(roots: ClusterRoots, step: RotationStep): void {
   const phase = phaseOf(roots);
-  if (PHASES[step].includes(phase)) return;
+  if (PHASES[step].includes(phase) || (step === "taint" && hasFormer(roots.active))) return;
   throw new RksError("CA_PHASE_INVALID", `"${step}" is not possible in phase "${phase}" of a root rotation`, {
-    suggestion: NEXT[phase],
+    suggestion: nextStepOf(roots),
   });
+}
+
+/** Whether an intermediate that signed before the present one can be tainted. */
+function hasFormer({ intermediates }: ClusterRoot): boolean {
+  return intermediates.slice(1).some(({ isTainted }) => !isTainted);
 }
 
 type Step = (roots: ClusterRoots) => Pick<ClusterRoots, "active" | "other">;
 
-const STEPS: Readonly<Record<Exclude<RotationStep, "prepare">, Step>> = {
+const STEPS: Readonly<Record<Exclude<RotationStep, "prepare" | "renew">, Step>> = {
   activate: swap("outgoing"),
   retire: ({ active, other }) => ({ active, other: as(other, "retired") }),
   rollback: (roots) =>
@@ -47,6 +74,7 @@ const STEPS: Readonly<Record<Exclude<RotationStep, "prepare">, Step>> = {
       ? swap("incoming")(roots)
       : { active: alone(roots.active), other: undefined },
   taint: (roots) => {
+    if (phaseOf(roots) === "steady") return { active: withoutFormer(roots.active), other: roots.other };
     const { active, other } = phaseOf(roots) === "prepared" ? swap("outgoing")(roots) : roots;
     return { active: alone(active), other: alone(as(other, "tainted")) };
   },
@@ -59,7 +87,7 @@ const STEPS: Readonly<Record<Exclude<RotationStep, "prepare">, Step>> = {
  */
 export function afterStep(
   roots: ClusterRoots,
-  step: Exclude<RotationStep, "prepare">,
+  step: Exclude<RotationStep, "prepare" | "renew">,
   now: number,
 ): ClusterRoots {
   assertStep(roots, step);
@@ -81,6 +109,36 @@ export function withSuccessor(
   return { ...next, lastNumber: made.incoming.number };
 }
 
+/**
+ * The roots with an intermediate that signs from now on for the root with this number. Members need not hear of it: the root
+ * that they trust leads to it. One with the same key takes the place of its former certificate; what has ended is forgotten.
+ * @throws {RksError} CA_PHASE_INVALID when too many have not ended.
+ */
+export function withIntermediate(
+  roots: ClusterRoots,
+  intermediate: Certificate,
+  { number, now }: { readonly number: number; readonly now: number },
+): ClusterRoots {
+  const change = (root: ClusterRoot): ClusterRoot => {
+    if (root.number !== number) return root;
+    const isKept = ({ certificate }: ClusterIntermediate): boolean =>
+      certificate.notAfter > now && !equalBytes(certificate.spki, intermediate.spki);
+    const intermediates = [
+      { certificate: intermediate, isTainted: false },
+      ...root.intermediates.filter(isKept),
+    ];
+    if (intermediates.length > MAX_INTERMEDIATES) {
+      throw new RksError(
+        "CA_PHASE_INVALID",
+        `root ${number} has ${MAX_INTERMEDIATES} intermediates that have not ended`,
+        { suggestion: "Let the root sign `rks ca csr` for a longer time, and less often." },
+      );
+    }
+    return { ...root, intermediates };
+  };
+  return { ...roots, active: change(roots.active), other: roots.other && change(roots.other) };
+}
+
 function nextGeneration(
   roots: ClusterRoots,
   changed: Pick<ClusterRoots, "active" | "other">,
@@ -97,6 +155,13 @@ function swap(standing: "incoming" | "outgoing"): Step {
 function as(root: ClusterRoot | undefined, standing: ClusterRoot["standing"]): ClusterRoot {
   if (root === undefined) throw new RksError("INTERNAL", "a rotation has lost its second root");
   return { ...root, standing };
+}
+
+/** What its present intermediate has not signed does not count. */
+function withoutFormer(root: ClusterRoot): ClusterRoot {
+  const [present, ...former] = root.intermediates;
+  const tainted = former.map(({ certificate }) => ({ certificate, isTainted: true }));
+  return present === undefined ? root : { ...root, intermediates: [present, ...tainted] };
 }
 
 /** Nothing vouches for it but itself. */

@@ -1,6 +1,7 @@
 import { createPrivateKey } from "node:crypto";
-import { RksError } from "@rk8s/protocol";
+import { hex, RksError } from "@rk8s/protocol";
 import type { Storage, Write } from "@rk8s/storage";
+import type { Certificate } from "@rk8s/x509";
 import { CertificateAuthority } from "./certificate-authority.js";
 import {
   type ClusterRoot,
@@ -8,6 +9,10 @@ import {
   decodeClusterRoots,
   encodeClusterRoots,
   foundingRoots,
+  isOffline,
+  issuerOf,
+  issuersOf,
+  spkiSha256Of,
 } from "./cluster-roots.js";
 
 /** A certificate as the cluster's CA keeps it. */
@@ -24,17 +29,20 @@ const encoder = new TextEncoder();
 export const CLUSTER_KEYS = {
   issuerCertificate: "issuer/certificate",
   issuerKey: "issuer/key",
-  /** Missing before the first rotation. */
+  /** Missing before the first rotation of a root that was made here. */
   roots: "roots",
+  /** The request for the next intermediate, while none has come of it. */
+  request: "issuer/request",
   certificates: "certs/",
 } as const;
 
 /** The roots as they are kept, with their keys. */
 export interface StoredRoots {
   readonly roots: ClusterRoots;
+  /** Who signs now. */
   readonly issuer: CertificateAuthority;
-  /** The other root, while its key is kept: it still answers for the certificates that it signed. */
-  readonly other: CertificateAuthority | undefined;
+  /** Who does not, while the key is kept: it still answers for the certificates that it signed. */
+  readonly others: readonly CertificateAuthority[];
   /** Of the record of the roots; 0 while there is none. */
   readonly modRevision: number;
 }
@@ -53,19 +61,34 @@ export async function readClusterRoots(barrier: Storage, prefix: string): Promis
     if (key !== undefined) throw halfThere(prefix);
     return undefined;
   }
-  const issuer = await readAuthority(barrier, prefix, roots.active);
-  if (issuer === undefined) throw halfThere(prefix);
-  const other = roots.other && (await readAuthority(barrier, prefix, roots.other));
-  return { roots, issuer, other, modRevision: record?.modRevision ?? 0 };
+  const [issuer, ...others] = await readAuthorities(barrier, prefix, roots.active);
+  if (issuer?.certificate !== issuerOf(roots.active)) throw halfThere(prefix);
+  if (roots.other !== undefined) others.push(...(await readAuthorities(barrier, prefix, roots.other)));
+  return { roots, issuer, others, modRevision: record?.modRevision ?? 0 };
 }
 
-/** Undefined when the root's key is not kept. */
-async function readAuthority(
+/** Everybody who signs or has signed for a root and whose key is kept, the one that signs now first. */
+async function readAuthorities(
   barrier: Storage,
   prefix: string,
-  { number, certificate }: ClusterRoot,
+  root: ClusterRoot,
+): Promise<CertificateAuthority[]> {
+  const authorities: CertificateAuthority[] = [];
+  for (const { certificate } of issuersOf(root)) {
+    const path = issuerKeyPath(prefix, root, certificate);
+    const authority = await readAuthority(barrier, path, certificate);
+    if (authority !== undefined) authorities.push(authority);
+  }
+  return authorities;
+}
+
+/** Undefined when the issuer's key is not kept. */
+async function readAuthority(
+  barrier: Storage,
+  keyPath: string,
+  certificate: Certificate,
 ): Promise<CertificateAuthority | undefined> {
-  const key = await barrier.get(clusterKeyPath(prefix, number));
+  const key = await barrier.get(keyPath);
   if (key === undefined) return undefined;
   try {
     const pkcs8 = Buffer.from(key.value.buffer, key.value.byteOffset, key.value.length);
@@ -100,6 +123,16 @@ function halfThere(prefix: string): RksError {
 /** Where a root's key is. */
 export function clusterKeyPath(prefix: string, number: number): string {
   return `${prefix}${CLUSTER_KEYS.issuerKey}${number === 1 ? "" : `/${number}`}`;
+}
+
+/** Where the key of an intermediate is, from its request on. */
+export function intermediateKeyPath(prefix: string, key: Pick<Certificate, "spki">): string {
+  return `${prefix}issuer/intermediate-key/${hex(spkiSha256Of(key))}`;
+}
+
+/** Where the key is of somebody who signs for a root: the root itself, or an intermediate. */
+export function issuerKeyPath(prefix: string, root: ClusterRoot, issuer: Certificate): string {
+  return isOffline(root) ? intermediateKeyPath(prefix, issuer) : clusterKeyPath(prefix, root.number);
 }
 
 /** Writes that keep the first root. The key's bytes must stay until they are committed; wipe them then. */

@@ -14,6 +14,8 @@ export interface ClusterFigures {
   readonly serverCertificateNotAfter: number | undefined;
   /** Of the cluster's root; milliseconds. */
   readonly rootNotAfter: number;
+  /** Of the intermediate that signs for an offline root; milliseconds. Undefined when the root signs itself. */
+  readonly intermediateNotAfter: number | undefined;
   /** Of the roots to trust: grows with each step of a root rotation. */
   readonly trustGeneration: number;
   /** Connected nodes that have not acknowledged it. */

@@ -27,6 +27,7 @@ import { Promotion } from "../renewal/promotion.js";
 import { Renewal } from "../renewal/renewal.js";
 import { type Authority, type Policies, type Question } from "./authority.js";
 import type { CaRotation } from "../trust/ca-rotation.js";
+import type { IntermediateFiles } from "../trust/intermediate-revival.js";
 import { Trust } from "../trust/trust.js";
 import { BootstrapRoom } from "./bootstrap-room.js";
 import type { ClusterFigures } from "./cluster-figures.js";
@@ -73,6 +74,8 @@ export interface ClusterInit {
   readonly joinChecks?: readonly JoinCheck[];
   /** Called with the roots to trust (DER) when they have changed. */
   readonly onTrust?: ((bundle: readonly Uint8Array[]) => Promise<void>) | undefined;
+  /** Where people leave intermediates of an offline root while nothing is served. */
+  readonly intermediateFiles?: IntermediateFiles | undefined;
 }
 
 /** Where to serve and under which names. */
@@ -98,7 +101,7 @@ export interface Cluster {
       rejoin(name: string, options: ActorOption): Promise<CreatedJoinToken>;
     };
   /** The cluster's root and its rotation. */
-  readonly ca: Pick<CaRotation, "status" | "step">;
+  readonly ca: Pick<CaRotation, "request" | "status" | "step">;
   readonly pods: Pick<PodController, "apply" | "get" | "list" | "delete">;
   /**
    * Serve agents and operators until the signal is aborted.
@@ -174,8 +177,9 @@ export function createCluster(init: ClusterInit): Cluster {
       writes: (der) => clusterCa.adoptionWrites(der),
     },
   });
-  const { onTrust } = init;
-  const trust = new Trust(config, { ...shared, clusterCa, joinTokens, links: nodes.links, onTrust });
+  const { onTrust, intermediateFiles } = init;
+  const { links } = nodes;
+  const trust = new Trust(config, { ...shared, clusterCa, joinTokens, links, onTrust, intermediateFiles });
   const { heartbeatIntervalSeconds, heartbeatGraceSeconds } = config;
   const heartbeat = { heartbeatIntervalSeconds, heartbeatGraceSeconds };
   const logs = new LogRelay({ clock });
@@ -259,6 +263,7 @@ export function createCluster(init: ClusterInit): Cluster {
       firstNodeCertificateNotAfter: nodes.links.firstCertificateNotAfter(),
       serverCertificateNotAfter: served?.notAfter,
       rootNotAfter: clusterCa.rootNotAfter,
+      intermediateNotAfter: clusterCa.intermediateNotAfter,
       trustGeneration: clusterCa.trust().generation,
       nodesBehindTrust: trust.behind(),
     }),

@@ -3,7 +3,7 @@ import { rootLifeMs } from "../pki/cluster-root.js";
 import { CLUSTER_ROLES } from "../pki/cluster-roles.js";
 import type { ClusterCa } from "../pki/cluster-ca.js";
 import type { RotationStep } from "../pki/cluster-rotation.js";
-import { type ClusterRoot, phaseOf } from "../pki/cluster-roots.js";
+import { type ClusterRoot, isOffline, phaseOf } from "../pki/cluster-roots.js";
 import type { CaRotation } from "./ca-rotation.js";
 
 /** Of the active root's life, what is left when its successor is made. */
@@ -34,7 +34,7 @@ export interface AutoRotationPorts {
 /**
  * Takes the steps of a root rotation by itself when their time has come, as an operator would: it forces nothing, and
  * looks at the roots anew before each step, so that an operator may take any of them first. What follows a taint it leaves
- * to the operator.
+ * to the operator, and an offline root and its intermediates too.
  */
 export class AutoRotation {
   readonly #rootTtlMs: number;
@@ -58,7 +58,12 @@ export class AutoRotation {
 
   /** Look and act until aborted. Never rejects. */
   async run(signal: AbortSignal): Promise<void> {
-    const { clock } = this.#ports;
+    const { clock, clusterCa, logger } = this.#ports;
+    if (isOffline(clusterCa.roots.active)) {
+      logger.warn(
+        "Root is offline: it is not rotated by itself, and its intermediates are put in by operators",
+      );
+    }
     while (!signal.aborted) {
       await this.look();
       const pauseMs = Math.max(MIN_PAUSE_MS, Math.min(MAX_PAUSE_MS, this.#lifeMs / LOOKS_PER_LIFE));
@@ -87,7 +92,7 @@ export class AutoRotation {
     const now = clock.now();
     const left = (roots.active.certificate.notAfter - now) / this.#lifeMs;
     const phase = phaseOf(roots);
-    if (phase === "steady" && left <= PREPARE_LEFT) return "prepare";
+    if (phase === "steady" && left <= PREPARE_LEFT && !isOffline(roots.active)) return "prepare";
     if (phase === "prepared") {
       if (!outlives(roots.other, roots.active, now)) return "rollback";
       if (!isServed || this.#mayActivate(left, now)) return "activate";

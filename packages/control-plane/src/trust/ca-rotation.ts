@@ -1,15 +1,25 @@
 import { type Clock, hex, type Logger, RksError } from "@rk8s/protocol";
 import type { Storage } from "@rk8s/storage";
-import { formatName } from "@rk8s/x509";
+import { type Certificate, formatName } from "@rk8s/x509";
 import type { AuditLog } from "../audit/audit-log.js";
 import { audited } from "../audit/audited.js";
 import { type JoinTokenRecord, joinTokenRecords, joinTokenState } from "../join/join-token-record.js";
 import type { ClusterCa } from "../pki/cluster-ca.js";
 import { assertStep, nextStepOf, type RotationStep } from "../pki/cluster-rotation.js";
-import { type ClusterRoot, phaseOf, type RotationPhase } from "../pki/cluster-roots.js";
+import type { PreparedRotation } from "../pki/cluster-rotation-change.js";
+import { requestPem } from "../pki/cluster-intermediate-request.js";
+import {
+  type ClusterRoot,
+  isOffline,
+  phaseOf,
+  type RotationPhase,
+  spkiSha256Of,
+} from "../pki/cluster-roots.js";
 import { Serial } from "../vault/serial.js";
 import { surveyTrust } from "./trust-survey.js";
 
+/** Of an intermediate's life, what is left when it is time for the next. */
+const INTERMEDIATE_LEFT = 1 / 3;
 /** Names in one answer; the numbers beside them count everybody. */
 const MAX_NAMES = 1000;
 /** Names in one error. */
@@ -26,6 +36,18 @@ interface RootSummary {
   readonly notAfter: string;
   /** Until when it can be verified by the other root alone. */
   readonly crossNotAfter: string | null;
+  /** Who signs for it when its key is kept elsewhere, the one that signs now first; empty when it signs itself. */
+  readonly intermediates: readonly IntermediateSummary[];
+}
+
+interface IntermediateSummary {
+  /** `former` ones have signed certificates that still count; what a `tainted` one has signed does not. */
+  readonly standing: "active" | "former" | "tainted";
+  readonly subject: string;
+  readonly serialNumber: string;
+  readonly spkiSha256: string;
+  readonly notBefore: string;
+  readonly notAfter: string;
 }
 
 /** Where a rotation stands. */
@@ -41,6 +63,8 @@ export interface CaStatus {
   readonly withOldCertificate: readonly string[];
   /** Join tokens that can still be used and pin the root that does not sign. */
   readonly tokensWithOtherPin: number;
+  /** What should not be left as it is. */
+  readonly warnings: readonly string[];
   /** What to do next. */
   readonly next: string;
 }
@@ -51,6 +75,14 @@ export interface StepOptions {
   readonly rootTtlSeconds?: number | undefined;
   /** Nodes that may be left behind. */
   readonly force?: readonly string[] | undefined;
+  /** PEM: an intermediate that an offline root has signed, with that root. */
+  readonly certificates?: string | undefined;
+}
+
+/** A request for an intermediate, to be carried to the offline root. */
+export interface IntermediateRequest {
+  /** PEM (RFC 2986). */
+  readonly csr: string;
 }
 
 /** What a step has done. */
@@ -104,8 +136,29 @@ export class CaRotation {
       withOldCertificateCount: survey.withOldCertificate.length,
       withOldCertificate: survey.withOldCertificate.slice(0, MAX_NAMES),
       tokensWithOtherPin: tokens.length,
-      next: nextStepOf(phase),
+      warnings: warningsOf(roots.active, clock.now()),
+      next: nextStepOf(roots),
     };
+  }
+
+  /**
+   * The request for the next intermediate of an offline root: the same one until its certificate is put in, unless a
+   * `fresh` one is wanted, which makes certificates for the one before useless.
+   * @throws {RksError} CONFLICT, AUDIT_UNWRITABLE, and as the storage does.
+   */
+  async request(options: {
+    readonly actor: string;
+    readonly fresh?: boolean | undefined;
+  }): Promise<IntermediateRequest> {
+    const { clusterCa, audit } = this.#ports;
+    const { actor, fresh: isFresh = false } = options;
+    return this.#serial.run(() =>
+      audited(audit, { operation: "ca.csr", actor, fields: { fresh: isFresh } }, async () => {
+        const prepared = await clusterCa.prepareRequest({ isFresh });
+        if (prepared.writes.length > 0) await this.#commit(prepared);
+        return { value: { csr: requestPem(prepared.csr) } };
+      }),
+    );
   }
 
   /**
@@ -120,7 +173,7 @@ export class CaRotation {
 
   async #step(step: RotationStep, options: StepOptions): Promise<StepResult> {
     const { clusterCa, audit, onChanged, onLeftBehind } = this.#ports;
-    const { actor, rootTtlSeconds = this.#rootTtlSeconds, force = [] } = options;
+    const { actor, rootTtlSeconds = this.#rootTtlSeconds, force = [], certificates } = options;
     assertStep(clusterCa.roots, step);
     this.#assertServed();
     const behind = await this.#behind(step);
@@ -128,11 +181,19 @@ export class CaRotation {
     const leftBehind = behind.all.slice(0, MAX_NAMES);
     const fields = { phase: phaseOf(clusterCa.roots), ...(leftBehind.length === 0 ? {} : { leftBehind }) };
     const generation = await audited(audit, { operation: `ca.${step}`, actor, fields }, async () => {
-      await this.#commit(step, rootTtlSeconds);
+      const pending = await clusterCa.pendingRequest();
+      await this.#commit(clusterCa.prepareRotation(step, { rootTtlSeconds, certificates, pending }));
+      await clusterCa.reload();
       const { roots } = clusterCa;
+      const [intermediate] = roots.active.intermediates;
       return {
         value: roots.generation,
-        fields: { generation: roots.generation, newPhase: phaseOf(roots), activeRoot: roots.active.number },
+        fields: {
+          generation: roots.generation,
+          newPhase: phaseOf(roots),
+          activeRoot: roots.active.number,
+          ...(intermediate && { activeIntermediate: intermediate.certificate.serialNumber }),
+        },
       };
     });
     this.#ports.logger.info("Roots changed", { step, generation, phase: phaseOf(clusterCa.roots) });
@@ -154,13 +215,15 @@ export class CaRotation {
     return tokens.length;
   }
 
-  async #commit(step: RotationStep, rootTtlSeconds: number): Promise<void> {
-    const { barrier, clusterCa } = this.#ports;
-    const { comparisons, writes, wipe } = clusterCa.prepareRotation(step, { rootTtlSeconds });
+  async #commit({
+    comparisons,
+    writes,
+    wipe,
+  }: Pick<PreparedRotation, "comparisons" | "writes" | "wipe">): Promise<void> {
     try {
-      const { succeeded } = await barrier.transaction(comparisons, writes);
+      const { succeeded } = await this.#ports.barrier.transaction(comparisons, writes);
       if (!succeeded) {
-        await clusterCa.reload();
+        await this.#ports.clusterCa.reload();
         throw new RksError("CONFLICT", "the cluster's roots are changing at this moment", {
           suggestion: "Look at `rks ca status`, then try again.",
         });
@@ -168,7 +231,6 @@ export class CaRotation {
     } finally {
       wipe();
     }
-    await clusterCa.reload();
   }
 
   /** Certificates of a root that the listener does not know yet would be refused, which ends agents for good. */
@@ -183,18 +245,23 @@ export class CaRotation {
   /**
    * Who has not followed so far that this step could leave them alone. Whoever only has not acknowledged may trust the new
    * root all the same; a certificate of the root that goes away cannot go on. A root whose time is over leaves nobody
-   * behind: its own date has done so.
+   * behind: its own date has done so. Without a cross-certificate, which an offline root has not signed, whoever has not
+   * acknowledged the new root cannot verify what it signs.
    */
   async #behind(
     step: RotationStep,
   ): Promise<{ readonly all: readonly string[]; readonly cannotGoOn: readonly string[] }> {
     const { clusterCa, clock } = this.#ports;
+    const { active, other } = clusterCa.roots;
+    if (step === "activate" && isOffline(active) && other?.cross === undefined) {
+      const { notAcknowledged } = await surveyTrust(this.#ports, clock.now());
+      return { all: notAcknowledged, cannotGoOn: [] };
+    }
     // What goes away is the outgoing root, the tainted one, or an incoming one that had signed before a rollback.
     const endsRoot = step === "retire" || step === "revoke";
     if (!endsRoot && !(step === "rollback" && phaseOf(clusterCa.roots) === "prepared")) {
       return { all: [], cannotGoOn: [] };
     }
-    const { other } = clusterCa.roots;
     if (other !== undefined && other.certificate.notAfter <= clock.now()) return { all: [], cannotGoOn: [] };
     const { notAcknowledged, withOldCertificate } = await surveyTrust(this.#ports, clock.now());
     const all = new Set([...(endsRoot ? notAcknowledged : []), ...withOldCertificate]);
@@ -228,14 +295,37 @@ function assertNamed(step: RotationStep, behind: readonly string[], force: reado
   );
 }
 
-function summarizeRoot({ number, standing, certificate, spkiSha256, cross }: ClusterRoot): RootSummary {
+function summarizeRoot(root: ClusterRoot): RootSummary {
+  const { number, standing, certificate, cross, intermediates } = root;
   return {
     number,
     standing,
+    ...summarize(certificate),
+    crossNotAfter: cross === undefined ? null : new Date(cross.notAfter).toISOString(),
+    intermediates: intermediates.map((one, at) => ({
+      standing: one.isTainted ? "tainted" : at === 0 ? "active" : "former",
+      serialNumber: one.certificate.serialNumber,
+      ...summarize(one.certificate),
+    })),
+  };
+}
+
+function summarize(
+  certificate: Certificate,
+): Pick<RootSummary, "subject" | "spkiSha256" | "notBefore" | "notAfter"> {
+  return {
     subject: formatName(certificate.subject),
-    spkiSha256: hex(spkiSha256),
+    spkiSha256: hex(spkiSha256Of(certificate)),
     notBefore: new Date(certificate.notBefore).toISOString(),
     notAfter: new Date(certificate.notAfter).toISOString(),
-    crossNotAfter: cross === undefined ? null : new Date(cross.notAfter).toISOString(),
   };
+}
+
+/** A certificate never outlives who signed it: near the end of an intermediate nodes renew ever more often. */
+function warningsOf({ intermediates: [present] }: ClusterRoot, now: number): readonly string[] {
+  if (present === undefined) return [];
+  const { notBefore, notAfter } = present.certificate;
+  if (notAfter - now > (notAfter - notBefore) * INTERMEDIATE_LEFT) return [];
+  const end = `the intermediate certificate ${now < notAfter ? "ends" : "ended"} at ${new Date(notAfter).toISOString()}`;
+  return [`${end}: run \`rks ca csr\`, let the root sign it, then \`rks ca renew --certificates FILE\``];
 }

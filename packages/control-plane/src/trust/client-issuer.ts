@@ -1,29 +1,36 @@
 import { X509Certificate } from "node:crypto";
 import { RksError } from "@rk8s/protocol";
-import type { ClusterRoots } from "../pki/cluster-roots.js";
+import { type ClusterIntermediate, type ClusterRoots, isOffline, issuersOf } from "../pki/cluster-roots.js";
 
 /**
- * Refuse the certificate of a client when the root that signed it does not count any more. TLS still lets it in, so that
- * whoever was away can be told. A tainted root's signature says nothing: a node's certificate is compared with its record
+ * Refuse the certificate of a client when who signed it does not count. TLS lets in whatever leads to a root of the
+ * cluster: also what another authority below the same offline root has signed, and, so that whoever was away can be told,
+ * what a retired root has. A tainted issuer's signature says nothing: a node's certificate is compared with its record
  * afterwards, which no forger meets; an operator's has no record, and is refused.
- * @throws {RksError} CA_PIN_RETIRED; CLIENT_CERTIFICATE_REFUSED for an operator's certificate of a tainted root.
+ * @throws {RksError} CA_PIN_RETIRED; CLIENT_CERTIFICATE_REFUSED for an operator's certificate of a tainted issuer, and for
+ * one of nobody who signs for this cluster.
  */
 export function assertIssuerCounts(
   leaf: Uint8Array,
   role: "node" | "operator",
   { active, other }: ClusterRoots,
 ): void {
-  if (other?.standing !== "retired" && other?.standing !== "tainted") return;
-  // The signature and not the name: who has the other root's key can write any name.
-  const activeKey = new X509Certificate(active.certificate.der).publicKey;
-  if (new X509Certificate(leaf).verify(activeKey)) return;
-  if (other.standing === "retired") throw pinRetired("the certificate", role);
-  if (role === "node") return;
-  throw new RksError(
-    "CLIENT_CERTIFICATE_REFUSED",
-    "an operator's certificate of a tainted root proves nothing",
-    { suggestion: "Ask for a new token: `rks gen join-token --role operator`." },
-  );
+  const roots = [active, ...(other === undefined ? [] : [other])];
+  const isPlain = other?.standing !== "retired" && other?.standing !== "tainted";
+  if (isPlain && !roots.some(isOffline)) return;
+  // The signature and not the name: who has another issuer's key can write any name.
+  const certificate = new X509Certificate(leaf);
+  const isSignedBy = (issuer: ClusterIntermediate): boolean =>
+    certificate.verify(new X509Certificate(issuer.certificate.der).publicKey);
+  for (const root of roots) {
+    const issuer = issuersOf(root).find(isSignedBy);
+    if (issuer === undefined) continue;
+    if (root.standing === "retired") throw pinRetired("the certificate", role);
+    const isTainted = root.standing === "tainted" || issuer.isTainted;
+    if (isTainted && role === "operator") throw provesNothing("is of a tainted authority proves nothing");
+    return;
+  }
+  throw provesNothing("nobody has signed who signs for this cluster proves nothing");
 }
 
 /**
@@ -43,6 +50,12 @@ export function assertPinCounts(
   }
   if (other.standing !== "tainted") return;
   throw new RksError("JOIN_TOKEN_REVOKED", `join token "${token.id}" pins a root that is tainted`, {
+    suggestion: "Ask for a new token: `rks gen join-token`.",
+  });
+}
+
+function provesNothing(what: string): RksError {
+  return new RksError("CLIENT_CERTIFICATE_REFUSED", `a certificate that ${what}`, {
     suggestion: "Ask for a new token: `rks gen join-token`.",
   });
 }

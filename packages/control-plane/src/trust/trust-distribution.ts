@@ -117,18 +117,25 @@ export class TrustDistribution {
 
   async #tell(link: NodeLink, renew: boolean): Promise<void> {
     const { clusterCa, clock } = this.#ports;
-    const { generation, bundle } = clusterCa.trust();
-    const message: Message<"TrustBundle"> = { type: "TrustBundle", generation, bundle: [...bundle], renew };
+    const { generation, bundle, refusedIssuers } = clusterCa.trust();
+    const message: Message<"TrustBundle"> = {
+      type: "TrustBundle",
+      generation,
+      bundle: [...bundle],
+      renew,
+      ...(refusedIssuers.length === 0 ? {} : { refusedIssuers: [...refusedIssuers] }),
+    };
     await request(link, message, "Ack", { clock, signal: link.ended });
     this.#heard.set(link, generation);
     await this.#acknowledge(link.nodeName, generation);
   }
 
-  /** Only while another root goes away: a certificate of the active one renews itself in its own time. */
+  /** Only while another root goes away, or an intermediate is tainted: else a certificate renews itself in its own time. */
   async #mustRenew({ serialNumber }: NodeRecord): Promise<boolean> {
     const { clusterCa } = this.#ports;
     const phase = phaseOf(clusterCa.roots);
-    if (phase !== "activated" && phase !== "tainted") return false;
+    const isTainted = clusterCa.trust().refusedIssuers.length > 0;
+    if (phase !== "activated" && phase !== "tainted" && !isTainted) return false;
     return !(await clusterCa.isOfActiveRoot(serialNumber));
   }
 

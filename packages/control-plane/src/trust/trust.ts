@@ -6,6 +6,7 @@ import type { ClusterCa } from "../pki/cluster-ca.js";
 import { AutoRotation } from "./auto-rotation.js";
 import { CaRotation, type CaRotationPorts } from "./ca-rotation.js";
 import { assertIssuerCounts } from "./client-issuer.js";
+import { type IntermediateFiles, reviveIntermediate } from "./intermediate-revival.js";
 import { TrustDistribution } from "./trust-distribution.js";
 
 /** What serves with the cluster's certificates. */
@@ -25,6 +26,7 @@ export interface TrustPorts extends Pick<CaRotationPorts, "joinTokens"> {
   readonly links: Pick<NodeLinks, "current" | "inUse" | "close">;
   /** Called with the roots to trust (DER) when they have changed. */
   readonly onTrust?: ((bundle: readonly Uint8Array[]) => Promise<void>) | undefined;
+  readonly intermediateFiles?: IntermediateFiles | undefined;
 }
 
 export interface TrustInit {
@@ -67,8 +69,14 @@ export class Trust {
     return this.#distribution.behind();
   }
 
-  /** To be called before anything is served: gets over roots that have expired, when rotation is rks' own. Never rejects. */
+  /**
+   * To be called before anything is served: gets over roots that have expired, when rotation is rks' own, and takes in the
+   * intermediate that was left for an offline root. Never rejects.
+   */
   async revive(): Promise<void> {
+    const { rotation } = this;
+    const { clusterCa, clock, logger, intermediateFiles: files } = this.#ports;
+    await reviveIntermediate({ clusterCa, rotation, files, nowMs: clock.now(), logger });
     await this.#auto?.revive();
   }
 

@@ -6,6 +6,7 @@
  *   process-death  kill an agent twenty times, also while it renews
  *   renewal     ten minutes of certificates that live ten seconds
  *   bad-networks  cut a node off for a minute
+ *   migration   kill rks fifty times while it moves its store to etcd and back (needs etcd)
  *   node        every test under the newest Node 22 and 24 (needs the npm registry)
  * Stops at the first failure and shows what vitest said.
  */
@@ -28,6 +29,7 @@ const PARTS = {
   "process-death": processDeath,
   renewal,
   "bad-networks": badNetworks,
+  migration,
   node: otherNodes,
 };
 
@@ -82,6 +84,10 @@ function renewal() {
 
 function badNetworks() {
   nightly("bad-networks");
+}
+
+function migration() {
+  nightly("migration");
 }
 
 /** One suite of test-e2e/nightly. */

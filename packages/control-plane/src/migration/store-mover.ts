@@ -133,6 +133,7 @@ export class StoreMover implements AsyncDisposable {
 
   async #untilMoved(to: StoreConfig, vault: MovedVault, signal: AbortSignal): Promise<void> {
     const { clock, logger, random = Math.random } = this.#ports;
+    if (!this.isInDoubt) this.#migration = undefined;
     const names = { from: storeName(this.#at), to: storeName(to) };
     const startedAt = new Date(clock.now()).toISOString();
     this.#status = { ...names, startedAt, phase: "connecting", error: null, digest: null, pausedMs: null };

@@ -9,6 +9,8 @@ import { promisify } from "node:util";
 import { type CertificateFiles, type PemCredentials, TestAuthority } from "./etcd-certificates.js";
 import { EtcdMember } from "./etcd-member.js";
 
+export { EtcdMember } from "./etcd-member.js";
+
 const run = promisify(execFile);
 
 /** Generous: three members start on two busy cores. */

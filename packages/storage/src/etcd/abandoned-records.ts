@@ -18,7 +18,7 @@ export async function removeAbandonedRecords(
   members: Members,
   { nowMs, budget }: { readonly nowMs: number; readonly budget: Budget },
 ): Promise<void> {
-  const request = rangeRequest(keyspace.attemptRange(), 10 * MAX_AT_ONCE).finish();
+  const request = rangeRequest(keyspace.attemptRange(), { limit: 10 * MAX_AT_ONCE }).finish();
   const { entries } = await members.repeatedly(RANGE, request, budget);
   const abandoned = entries
     .filter(({ value }) => nowMs - writtenMs(value) > ABANDONED_MS)

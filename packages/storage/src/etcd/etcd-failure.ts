@@ -52,6 +52,12 @@ const REFUSALS: readonly { says: RegExp; code: ErrorCode; message: string; sugge
       "Compact and defragment etcd or raise its --quota-backend-bytes, then run etcdctl alarm disarm.",
   },
   {
+    says: /revision has been compacted/,
+    code: "CONFLICT",
+    message: "older revisions were compacted in the store at",
+    suggestion: "List again and watch from the revision of that list.",
+  },
+  {
     says: /corrupt/,
     code: "STORAGE_CORRUPT",
     message: "the members' data differ in the store at",

@@ -77,6 +77,34 @@ describe.skipIf(!hasEtcd())("on a real etcd with mutual TLS (needs etcd)", () =>
     }
   });
 
+  test("500 reads at once give what is there, and each sees what was written before it", async () => {
+    await using storage = await open(newPrefix());
+    const count = 100;
+    await storage.transaction(
+      [],
+      Array.from({ length: count }, (_, index) => put(`k/${index}`, String(index))),
+    );
+    const read = await Promise.all(
+      Array.from({ length: 500 }, (_, index) => storage.get(`k/${index % 125}`)),
+    );
+    expect(
+      read.map((entry) => (entry === undefined ? -1 : Number(Buffer.from(entry.value).toString()))),
+    ).toEqual(Array.from({ length: 500 }, (_, index) => (index % 125 < count ? index % 125 : -1)));
+    for (let round = 0; round < 20; round += 1) {
+      const others = Array.from({ length: 40 }, () => storage.get("k/1"));
+      const { revision } = await storage.transaction([], [put("k/0", `round ${round}`)]);
+      expect(await storage.get("k/0")).toMatchObject({ modRevision: revision });
+      await Promise.all(others);
+    }
+  });
+
+  test("a member is found by its name too", async () => {
+    const endpoints = cluster.endpoints.map((url) => url.replace("127.0.0.1", "localhost"));
+    const init = { endpoints, prefix: newPrefix(), credentials, clock: systemClock, learnMembers: false };
+    await using storage = await openEtcdStorage(init);
+    expect((await storage.transaction([], [put("a", "1")])).succeeded).toBe(true);
+  });
+
   test("a client's writes are seen by another one's watch within a second", async () => {
     const prefix = newPrefix();
     await using writer = await open(prefix);
@@ -154,14 +182,36 @@ describe.skipIf(!hasEtcd())("on a real etcd with mutual TLS (needs etcd)", () =>
     expect(keys).toEqual(Array.from({ length: 30 }, (_, index) => `big/${index + 10}`));
   }, 30_000);
 
-  test("a watch from a revision that was compacted away is refused, also one that begins where another one was", async () => {
+  test("a watch that catches up with more than one answer can hold misses nothing and repeats nothing", async () => {
+    await using storage = await open(newPrefix());
+    const { revision } = await storage.list("");
+    const value = new Uint8Array(300_000);
+    for (let round = 0; round < 8; round += 1) {
+      await storage.transaction(
+        [],
+        ["a", "b", "c", "d", "e"].map((key) => ({ type: "put", key: `${key}${round}`, value })),
+      );
+    }
+    const seen = await collect(storage, "", revision + 1, 40);
+    expect(seen.map(({ key }) => key)).toEqual(
+      Array.from({ length: 8 }, (_, round) =>
+        ["a", "b", "c", "d", "e"].map((key) => key + String(round)),
+      ).flat(),
+    );
+  }, 20_000);
+
+  test("a watch from a revision that was compacted away, or that may have lost a deletion, is refused", async () => {
     await using storage = await open(newPrefix());
     const { revision } = await storage.transaction([], [put("a", "1")]);
-    await storage.transaction([], [put("a", "2")]);
-    const last = await storage.transaction([], [put("a", "3")]);
-    await cluster.etcdctl("compact", String(last.revision));
-    await expect(collect(storage, "", revision + 1, 1)).rejects.toMatchObject({ code: "CONFLICT" });
-    expect(await collect(storage, "", last.revision, 1)).toMatchObject([{ revision: last.revision }]);
+    await storage.transaction([], [put("b", "1")]);
+    const deleted = await storage.transaction([], [{ type: "delete", key: "a" }]);
+    await cluster.etcdctl("compact", String(deleted.revision));
+    for (const from of [revision, revision + 1, deleted.revision]) {
+      await expect(collect(storage, "", from, 1)).rejects.toMatchObject({ code: "CONFLICT" });
+    }
+    const seen = collect(storage, "", deleted.revision + 1, 1);
+    const last = await storage.transaction([], [put("c", "1")]);
+    expect(await seen).toMatchObject([{ key: "c", revision: last.revision }]);
   });
 });
 

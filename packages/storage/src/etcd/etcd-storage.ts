@@ -23,6 +23,7 @@ import { EtcdFailure } from "./etcd-failure.js";
 import { Keyspace } from "./keyspace.js";
 import { Members } from "./members.js";
 import { RANGE, type RangeAnswer, rangeRequest, TxnWriter } from "./messages.js";
+import { ReadLine } from "./read-line.js";
 import { TransactionLine } from "./transaction-line.js";
 import { watchChanges } from "./watch-changes.js";
 
@@ -110,6 +111,7 @@ class OpenEtcdStorage implements EtcdStorage {
   readonly #members: Members;
   readonly #attempts: Attempts;
   readonly #line: TransactionLine;
+  readonly #reads: ReadLine;
   /** Ends what goes on by itself. */
   readonly #end = new AbortController();
   #closed: RksError | undefined;
@@ -124,6 +126,7 @@ class OpenEtcdStorage implements EtcdStorage {
     const record = keyspace.attemptKey(randomBytes(8).toString("hex"));
     this.#attempts = new Attempts(record, members, init.clock);
     this.#line = new TransactionLine(this.#attempts, members, () => this.#budget());
+    this.#reads = new ReadLine(members, () => this.#budget());
   }
 
   /** Read once, so that what is wrong is known before anybody relies on the store, and tidy up. */
@@ -160,9 +163,8 @@ class OpenEtcdStorage implements EtcdStorage {
   get(key: string): Promise<Entry | undefined> {
     return this.#ask(async () => {
       assertKey(key);
-      const request = rangeRequest({ key: this.#keyspace.encode(key) }).finish();
-      const { entries } = await this.#members.repeatedly(RANGE, request, this.#budget());
-      return entries[0] === undefined ? undefined : this.#keyspace.entry(entries[0]);
+      const found = await this.#reads.get(this.#keyspace.encode(key));
+      return found === undefined ? undefined : this.#keyspace.entry(found);
     });
   }
 
@@ -200,7 +202,8 @@ class OpenEtcdStorage implements EtcdStorage {
         logger: this.#logger,
         signal: end.signal,
       };
-      for await (const { isDelete, entry } of watchChanges({ range, fromRevision }, ports)) {
+      const watch = { range, fromRevision, newBudget: () => this.#budget() };
+      for await (const { isDelete, entry } of watchChanges(watch, ports)) {
         const { key, value, modRevision } = this.#keyspace.entry(entry);
         yield { key, value: isDelete ? undefined : value, revision: modRevision };
       }
@@ -231,7 +234,7 @@ class OpenEtcdStorage implements EtcdStorage {
     const budget = this.#budget();
     for (let size = limit; ; size = Math.ceil(size / 4)) {
       try {
-        return await this.#members.repeatedly(RANGE, rangeRequest(range, size).finish(), budget);
+        return await this.#members.repeatedly(RANGE, rangeRequest(range, { limit: size }).finish(), budget);
       } catch (reason) {
         if (!(reason instanceof EtcdFailure) || reason.kind !== "too-large" || size === 1) throw reason;
       }

@@ -56,7 +56,7 @@ export class Members {
   /** @throws {RksError} CONFIG_INVALID, CERTIFICATE_EXPIRED */
   constructor(init: MembersInit, ports: MembersPorts) {
     this.#prefix = init.prefix;
-    this.#probe = rangeRequest(init.range, 1, true).finish();
+    this.#probe = rangeRequest(init.range, { limit: 1, keysOnly: true }).finish();
     this.#ports = ports;
     const { credentials } = init;
     this.#identity = credentials === undefined ? undefined : loadCredentials(credentials, ports.clock.now());

@@ -70,9 +70,18 @@ export const MEMBER_LIST: Rpc<readonly string[]> = {
 };
 export const WATCH: Rpc<WatchAnswer> = { path: "/etcdserverpb.Watch/Watch", decode: decodeWatch };
 
+/** What of a range is asked for. */
+export interface RangeOptions {
+  readonly limit?: number;
+  /** As it was then; default: as it is now. */
+  readonly revision?: number;
+  readonly keysOnly?: boolean;
+}
+
 /** For `RANGE`. Linearizable: it sees every write that was answered before. */
-export function rangeRequest(range: KeyRange, limit = 0, keysOnly = false): MessageWriter {
-  const request = keyFields(range).integer(3, limit);
+export function rangeRequest(range: KeyRange, options: RangeOptions = {}): MessageWriter {
+  const { limit = 0, revision = 0, keysOnly = false } = options;
+  const request = keyFields(range).integer(3, limit).integer(4, revision);
   return keysOnly ? request.integer(8, 1) : request;
 }
 
@@ -108,6 +117,11 @@ export class TxnWriter {
 
   delete(key: Uint8Array): this {
     this.#request.message(2, new MessageWriter().message(3, keyFields({ key })));
+    return this;
+  }
+
+  read(key: Uint8Array): this {
+    this.#request.message(2, new MessageWriter().message(1, rangeRequest({ key })));
     return this;
   }
 

@@ -79,6 +79,7 @@ export class TransactionLine {
   }
 }
 
-function busy(message: string): RksError {
+/** The error of what there is no room or no time for. */
+export function busy(message: string): RksError {
   return new RksError("BUSY", message, { suggestion: "Try again in a moment." });
 }

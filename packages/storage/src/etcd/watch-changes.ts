@@ -1,8 +1,17 @@
 import { type Clock, type Logger, RksError } from "@rk8s/protocol";
 
+import type { Budget } from "./budget.js";
 import { EtcdFailure } from "./etcd-failure.js";
 import type { Members } from "./members.js";
-import { type KeyRange, type WatchAnswer, type WatchEvent, watchRequest } from "./messages.js";
+import {
+  type KeyRange,
+  RANGE,
+  rangeRequest,
+  type WatchAnswer,
+  type WatchEvent,
+  watchRequest,
+} from "./messages.js";
+import { WatchPosition } from "./watch-position.js";
 import { forgotten } from "../change-log.js";
 
 /** Before a watch is asked for again after it failed; doubled each time. */
@@ -14,6 +23,7 @@ const BEGIN_MS = 1500;
 export interface WatchInit {
   readonly range: KeyRange;
   readonly fromRevision: number;
+  readonly newBudget: () => Budget;
 }
 
 export interface WatchPorts {
@@ -23,48 +33,35 @@ export interface WatchPorts {
   readonly signal: AbortSignal;
 }
 
-/** How far a watch has come: of the events at `revision` so many were given, of earlier ones all. */
-interface Position {
-  revision: number;
-  given: number;
-}
-
 /**
  * Every event in the range from a revision on, in order and once each, until `signal` is aborted. A connection that breaks
  * is made again, at another member if need be, for as long as it takes.
  * @throws {RksError} CONFLICT when etcd has compacted what comes next; PERMISSION_DENIED.
  */
 export async function* watchChanges(
-  { range, fromRevision }: WatchInit,
+  { range, fromRevision, newBudget }: WatchInit,
   ports: WatchPorts,
 ): AsyncGenerator<WatchEvent, void, void> {
   const { members, clock, logger, signal } = ports;
   if (fromRevision < 1) throw forgotten(fromRevision);
-  const position: Position = { revision: fromRevision, given: 0 };
+  const position = new WatchPosition(fromRevision);
   let pauseMs = FIRST_PAUSE_MS;
   while (!signal.aborted) {
     try {
+      position.begin();
       const request = watchRequest(range, position.revision).finish();
-      let repeated = position.given;
       for await (const answer of members.watch(request, { firstMs: BEGIN_MS, signal })) {
-        assertGoesOn(answer, position);
+        assertGoesOn(answer, position.revision);
+        if (answer.isCreated && position.revision <= answer.revision) {
+          await assertRemembered(members, range, { revision: position.revision, budget: newBudget() });
+        }
         pauseMs = FIRST_PAUSE_MS;
         for (const event of answer.events) {
-          const { modRevision } = event.entry;
-          if (modRevision === position.revision && repeated > 0) {
-            repeated -= 1;
-            continue;
-          }
-          if (modRevision !== position.revision) {
-            position.revision = modRevision;
-            position.given = 0;
-          }
-          position.given += 1;
+          if (!position.take(event)) continue;
           yield event;
           if (signal.aborted) return;
         }
-        advance(position, answer);
-        repeated = 0;
+        position.finish(answer);
       }
     } catch (reason) {
       if (!(reason instanceof EtcdFailure)) throw reason;
@@ -76,20 +73,29 @@ export async function* watchChanges(
   }
 }
 
-/** All of the answer was given: what comes next has a higher revision. In a fragment that is not so. */
-function advance(position: Position, answer: WatchAnswer): void {
-  if (answer.isFragment || answer.isCreated) return;
-  // Without events it says how far etcd has come without any; with events it may be ahead of what it still sends.
-  const revision = answer.events.length === 0 ? answer.revision : position.revision;
-  if (revision < position.revision) return;
-  position.revision = revision + 1;
-  position.given = 0;
+/**
+ * etcd watches from the very revision that it compacted to, but has forgotten what was deleted at it (3.4). So the revision
+ * before must still be there.
+ * @throws {EtcdFailure} CONFLICT, or that the store cannot be asked.
+ */
+async function assertRemembered(
+  members: Members,
+  range: KeyRange,
+  { revision, budget }: { readonly revision: number; readonly budget: Budget },
+): Promise<void> {
+  if (revision === 1) return;
+  const request = rangeRequest(range, { limit: 1, keysOnly: true, revision: revision - 1 });
+  try {
+    await members.repeatedly(RANGE, request.finish(), budget);
+  } catch (reason) {
+    throw reason instanceof EtcdFailure ? reason : new EtcdFailure("unwell", RksError.from(reason));
+  }
 }
 
 /** @throws {EtcdFailure | RksError} when etcd ends the watch */
-function assertGoesOn(answer: WatchAnswer, position: Position): void {
+function assertGoesOn(answer: WatchAnswer, revision: number): void {
   if (!answer.isCanceled) return;
-  if (answer.compactRevision > 0) throw forgotten(position.revision);
+  if (answer.compactRevision > 0) throw forgotten(revision);
   const reason = answer.cancelReason;
   const isRefused = reason.includes("permission denied");
   throw new EtcdFailure(

@@ -3,7 +3,7 @@ import { defineConfig } from "vitest/config";
 /** Unit tests read the packages' sources, so they need no build. */
 const source = {
   resolve: { conditions: ["@rk/source"] },
-  ssr: { resolve: { conditions: ["@rk/source", "node", "import", "module", "default"] } },
+  ssr: { resolve: { conditions: ["@rk/source", "node"] } },
 };
 
 /** End to end over the built packages, after the unit tests; two suites at a time, because each mostly waits for its processes. */

@@ -1,5 +1,6 @@
 import { spawnSync } from "node:child_process";
 import { hasEtcd } from "@rk8s/storage/testing/etcd";
+import { missingFor } from "@rk8s/storage-sql/testing";
 import { describe } from "vitest";
 
 /** What a suite may need beyond Node, and whether it is here. */
@@ -12,6 +13,8 @@ const AVAILABLE = {
   ansible: () => runs("ansible-playbook", ["--version"]),
   faketime: () => runs("faketime", ["-f", "+1s", "true"]),
   etcd: hasEtcd,
+  postgres: () => missingFor("postgres") === undefined,
+  mariadb: () => missingFor("mariadb") === undefined,
   strace: () => runs("strace", ["-f", "true"]),
   "mkfs.ext4": () => runs("mkfs.ext4", ["-V"]),
   "loop mounts": () =>

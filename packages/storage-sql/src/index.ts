@@ -1,0 +1,3 @@
+export { openSqlStorage } from "./open-sql-storage.js";
+export type { SqlStoragePorts } from "./open-sql-storage.js";
+export type { SqlStorageInit, SqlTls } from "./sql-target.js";

@@ -1,0 +1,45 @@
+import { silentLogger } from "@rk8s/protocol";
+import type { LogFields, Logger } from "@rk8s/protocol";
+import { systemClock } from "@rk8s/host";
+import type { Change, Storage, Write } from "@rk8s/storage";
+
+import { openSqlStorage } from "../open-sql-storage.js";
+import type { SqlStorageInit } from "../sql-target.js";
+
+/** Open a storage on the real clock. */
+export function open(url: string, init: Partial<SqlStorageInit> = {}): Promise<Storage> {
+  return openSqlStorage({ url, ...init }, { clock: systemClock, logger: silentLogger });
+}
+
+/** A logger that remembers what it was told. */
+export function recordingLogger(): Logger & { readonly lines: string[] } {
+  const lines: string[] = [];
+  const note = (message: string, fields?: LogFields): void => {
+    lines.push(`${message} ${JSON.stringify(fields)}`);
+  };
+  return { lines, debug: note, info: note, warn: note, error: note };
+}
+
+export function put(key: string, value: string | Uint8Array): Write {
+  return { type: "put", key, value: typeof value === "string" ? Buffer.from(value) : value };
+}
+
+export function text(value: Uint8Array | undefined): string | undefined {
+  return value === undefined ? undefined : Buffer.from(value).toString();
+}
+
+/** The first `count` changes from a revision on. */
+export async function collect(
+  storage: Storage,
+  prefix: string,
+  from: number,
+  count: number,
+): Promise<Change[]> {
+  const abort = new AbortController();
+  const changes: Change[] = [];
+  for await (const change of storage.watch(prefix, from, { signal: abort.signal })) {
+    changes.push(change);
+    if (changes.length === count) abort.abort();
+  }
+  return changes;
+}

@@ -1,0 +1,73 @@
+import { spawn } from "node:child_process";
+import { once } from "node:events";
+import { join } from "node:path";
+import { createInterface } from "node:readline";
+
+import { systemClock } from "@rk8s/host";
+import { silentLogger } from "@rk8s/protocol";
+import { pagesOf } from "@rk8s/storage";
+import { openSqlStorage } from "@rk8s/storage-sql";
+import { startSqlServer } from "@rk8s/storage-sql/testing";
+import type { SqlServerKind } from "@rk8s/storage-sql/testing";
+import { expect, test } from "vitest";
+
+import { suiteThatNeeds } from "./harness/needs.js";
+import { ROOT } from "./harness/process.js";
+
+/** Writes ten keys at once, says so when they are stored, and goes on. */
+const WRITER = `
+  import { systemClock } from "@rk8s/host";
+  import { silentLogger } from "@rk8s/protocol";
+  import { openSqlStorage } from "@rk8s/storage-sql";
+  const [url, name] = process.argv.slice(1);
+  const storage = await openSqlStorage({ url }, { clock: systemClock, logger: silentLogger });
+  for (let round = 0; ; round += 1) {
+    const keys = Array.from({ length: 10 }, (_, index) => name + "/" + round + "/" + index);
+    await Promise.all(
+      keys.map((key) => storage.transaction([{ key, modRevision: 0 }], [{ type: "put", key, value: Buffer.from(key) }])),
+    );
+    console.log(keys.join(" "));
+  }`;
+
+for (const kind of ["postgres", "mariadb"] as const) {
+  suiteThatNeeds([kind], `${kind}: a client that dies`, () => {
+    test("what kill -9 of a writer leaves is all that it was told is stored, and no lock", async () => {
+      await using server = await startSqlServer(kind satisfies SqlServerKind);
+      const url = await server.newDatabase();
+      const promised: string[] = [];
+      for (const name of ["first", "second", "third"]) promised.push(...(await killedWriter(url, name)));
+      await using storage = await openSqlStorage({ url }, { clock: systemClock, logger: silentLogger });
+      const before = performance.now();
+      const { succeeded, revision } = await storage.transaction(
+        [],
+        [{ type: "delete", key: promised[0] ?? "" }],
+      );
+      expect(succeeded).toBe(true);
+      expect(performance.now() - before).toBeLessThan(5000);
+      const stored = new Map<string, number>();
+      for await (const page of pagesOf(storage, "")) {
+        for (const { key, modRevision } of page) stored.set(key, modRevision);
+      }
+      expect(promised.slice(1).filter((key) => !stored.has(key))).toEqual([]);
+      // Every write was a revision of its own, and none is missing.
+      expect(new Set(stored.values()).size).toBe(revision - 2);
+    });
+  });
+}
+
+/** Run a writer until it stored some 300 keys, kill it, and give the keys that it said are stored. */
+async function killedWriter(url: string, name: string): Promise<readonly string[]> {
+  const child = spawn(process.execPath, ["--input-type=module", "-e", WRITER, url, name], {
+    cwd: join(ROOT, "test-e2e"),
+    stdio: ["ignore", "pipe", "inherit"],
+  });
+  const closed = once(child, "close");
+  const keys: string[] = [];
+  for await (const line of createInterface({ input: child.stdout })) {
+    keys.push(...line.split(" "));
+    if (keys.length >= 300) child.kill("SIGKILL");
+  }
+  await closed;
+  expect(keys.length).toBeGreaterThanOrEqual(300);
+  return keys;
+}

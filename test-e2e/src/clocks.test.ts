@@ -1,7 +1,67 @@
 import { execFileSync } from "node:child_process";
+import { setTimeout as sleep } from "node:timers/promises";
 import { expect, test } from "vitest";
 import { Cluster } from "./harness/cluster.js";
 import { suiteThatNeeds } from "./harness/needs.js";
+import type { Daemon, JsonLine } from "./harness/process.js";
+import { workerPid } from "./harness/worker.js";
+
+/** Stop supervisor and worker, as a suspended host does, until so long after the certificate's end; gives the next line's index. */
+async function standStill(agent: Daemon, afterEndMs: number): Promise<number> {
+  const pids = [agent.pid, (await workerPid(agent))!];
+  for (const pid of pids) process.kill(pid, "SIGSTOP");
+  // What it said before that is read.
+  await sleep(200);
+  const from = agent.lines.length;
+  const { notAfter } = agent.lines.findLast((line) => "notAfter" in line)!;
+  await sleep(Date.parse(String(notAfter)) + afterEndMs - Date.now());
+  for (const pid of pids.toReversed()) process.kill(pid, "SIGCONT");
+  return from;
+}
+
+suiteThatNeeds(["linux"], "an agent that was stopped and goes on", () => {
+  /** More attempts than this in a few seconds would be a storm. */
+  const FEW = 5;
+  const ofKind = ({ lines }: Daemon, kind: string, from: number): JsonLine[] =>
+    lines.slice(from).filter(({ event }) => event === kind);
+
+  test("past its renewal's time renews at once, past its certificate's end comes back by its grant, or says once that it is over", async () => {
+    await using cluster = await Cluster.start({ certificates: { node_ttl: "12s" } });
+    const env = { RKL_RECOVERY: "none" };
+    const grant = ["--recoveries", "1", "--recovery-window", "1h"];
+    const { token } = await cluster.mintToken(["--node", "granted", ...grant]);
+    const granted = cluster.startAgent("granted", token, { env });
+    await granted.event("recovery");
+    const [late, lost] = await Promise.all(["late", "lost"].map((name) => cluster.joinNode(name, { env })));
+    const before = new Map((await cluster.nodes()).map((node) => [node.name, node]));
+    const [fromLate, fromGranted, fromLost] = await Promise.all([
+      standStill(late!, -3500),
+      standStill(granted, 1500),
+      standStill(lost!, 1500),
+    ]);
+
+    await late!.event("renewed", fromLate);
+    await granted.event("recovered", fromGranted);
+    await granted.event("registered", fromGranted);
+    expect(await lost!.exited).toBe(77);
+    const errors = ofKind(lost!, "error", fromLost);
+    expect(errors).toMatchObject([{ code: "CERTIFICATE_EXPIRED" }]);
+    expect(errors[0]!["suggestion"]).toContain("rks node rejoin lost");
+    expect([...ofKind(late!, "error", fromLate), ...ofKind(granted, "error", fromGranted)]).toEqual([]);
+    for (const [agent, from] of [
+      [late!, fromLate],
+      [granted, fromGranted],
+      [lost!, fromLost],
+    ] as const)
+      expect(ofKind(agent, "reconnecting", from).length).toBeLessThan(FEW);
+
+    const nodes = await cluster.nodes();
+    expect(nodes.map(({ name }) => name).toSorted()).toEqual(["granted", "late", "lost"]);
+    for (const { name, joinedAt } of nodes) expect(joinedAt).toBe(before.get(name)!.joinedAt);
+    const ready = nodes.filter(({ status }) => status === "Ready").map(({ name }) => name);
+    expect(ready.toSorted()).toEqual(["granted", "late"]);
+  });
+});
 
 suiteThatNeeds(["linux", "faketime"], "an agent whose clock is wrong", () => {
   // Not the program itself: it stays between us and the agent, and keeps signals from it.

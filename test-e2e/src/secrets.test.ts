@@ -2,8 +2,10 @@ import { readdir, readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { parseJoinToken } from "@rk8s/protocol";
 import { expect, test } from "vitest";
+import { askRks } from "./harness/ask-rks.js";
 import { Cluster } from "./harness/cluster.js";
 import { eventually } from "./harness/eventually.js";
+import { keysIn } from "./harness/memory-scan.js";
 import { suiteThatNeeds } from "./harness/needs.js";
 
 /** What begins every PKCS#8 P-256 private key, and what begins the PEM of any key or certificate. */
@@ -88,11 +90,11 @@ test("no log line at debug level holds a token, a key or a certificate", async (
 });
 
 suiteThatNeeds(["linux", "strace"], "an agent watched by strace", () => {
-  test("writes no key, certificate or token to any file, through join and ten heartbeats", async () => {
+  test("writes no key, certificate or token to any file, and sends none, through join, renewal and ten heartbeats", async () => {
     await using cluster = await Cluster.start({ heartbeat: { interval: "1s", grace: "10s" } });
     const { token } = await cluster.mintToken();
     const traceFile = join(cluster.folder, "trace");
-    const calls = "openat,creat,rename,write,writev,pwrite64,pwritev";
+    const calls = "openat,?creat,?rename,renameat2,write,writev,pwrite64,pwritev,sendto,sendmsg,sendmmsg";
     // -D: strace is the agent's child and not its parent, so that signals reach the agent.
     const prefix = [
       "strace",
@@ -110,6 +112,8 @@ suiteThatNeeds(["linux", "strace"], "an agent watched by strace", () => {
     ];
     const agent = cluster.startAgent("worker-1", token, { prefix });
     await agent.event("registered");
+    await askRks(cluster, "POST", "/v1/rk8s/nodes/worker-1/renew", { reason: "a test" });
+    await agent.event("renewed");
     const heartbeats = await heartbeatsOf(cluster, 10);
     expect(heartbeats).toBe(10);
 
@@ -124,9 +128,11 @@ suiteThatNeeds(["linux", "strace"], "an agent watched by strace", () => {
     );
     const lines = trace.split("\n");
     const toPipes = lines.filter((line) => IDENTITY_PIPE.test(pathOf(line)));
-    expect(tracedBytes(toPipes).includes(PKCS8_P256), "the pipes hold the key").toBe(true);
+    const keys = new Set(keysIn(tracedBytes(toPipes)).map((key) => key.toString("hex")));
+    expect(keys.size, "the pipes held the key and the next one").toBe(2);
     const traced = tracedBytes(lines.filter((line) => !toPipes.includes(line)));
-    expect(traced.includes("registered"), "the trace shows what was written").toBe(true);
+    for (const event of ["registered", "renewed"])
+      expect(traced.includes(`"event":"${event}"`), "the trace shows what was written").toBe(true);
     assertAbsent(traced, [...spellings(token), ...MARKS], "something written");
     for (const { path, bytes } of await filesBelow(join(cluster.folder, "worker-1"))) {
       assertAbsent(bytes, [...spellings(token), ...MARKS], path);

@@ -65,7 +65,7 @@ export function keysInPipes(supervisorPid: number): Buffer[] {
 }
 
 /** Every P-256 key in PKCS#8 that the bytes hold. */
-function keysIn(bytes: Buffer): Buffer[] {
+export function keysIn(bytes: Buffer): Buffer[] {
   const keys: Buffer[] = [];
   for (let at = bytes.indexOf(PKCS8_P256); at !== -1; at = bytes.indexOf(PKCS8_P256, at + 1)) {
     keys.push(Buffer.from(bytes.subarray(at, at + PKCS8_BYTES)));

@@ -1,5 +1,7 @@
 export { assertListRange, assertTransaction } from "./assert-request.js";
 export { assertKey, compareKeys } from "./key.js";
+export { Lease } from "./lease.js";
+export type { LeaseInit, Taking } from "./lease.js";
 export { memoryStorage } from "./memory-storage.js";
 export { deletePrefix, pagesOf } from "./pages.js";
 export { RecordCollection } from "./record-collection.js";

@@ -480,3 +480,54 @@ test("events have one reader", async () => {
   await expect(agent.events()[Symbol.asyncIterator]().next()).rejects.toThrow(TypeError);
   await agent.stop();
 });
+
+/** Two control planes of one cluster, and an agent that knows both; it turns to the first one first. */
+async function setUpTwo(init: Partial<FakeRksInit> = {}) {
+  const clock = new FakeClock();
+  const first = await FakeRks.start({ clock, ...init });
+  const second = await FakeRks.start({ clock, ca: first.ca, transport: first.transport });
+  const rksAddress = `${first.address},${second.address}`;
+  const agent = await createAgent({
+    rksAddress,
+    joinToken: first.joinToken,
+    nodeName: "worker-1",
+    rootCertificates: [first.ca.root],
+    transport: first.transport,
+    facts: { read: () => Promise.resolve(STATUS) },
+    clock,
+    clockWatch: quietClocks,
+    random: () => 0.5,
+  });
+  const events = agent.events()[Symbol.asyncIterator]();
+  const until = async (name: AgentEvent["event"]): Promise<AgentEvent> => {
+    for (;;) {
+      const { value, done } = await events.next();
+      if (done === true) throw new Error(`no ${name} came`);
+      if (value.event === name) return value;
+    }
+  };
+  return { clock, first, second, agent, until };
+}
+
+test("when its control plane is gone an agent turns to the other one at once, with the same certificate", async () => {
+  const { clock, first, second, agent, until } = await setUpTwo();
+  expect(await until("connected")).toMatchObject({ rksAddress: first.address });
+  const { serial } = (await until("registered")) as { serial?: string };
+  await first.close();
+  // Half of the way from 50 ms to 300 ms.
+  await pause(clock, 175);
+  expect(await until("connected")).toMatchObject({ rksAddress: second.address });
+  expect(await until("registered")).toMatchObject({ serial });
+  expect(second.requests.map(({ type }) => type)).not.toContain("CertificateSign");
+  await agent.stop();
+});
+
+test("a join goes on with the other control plane when the first one is sealed", async () => {
+  const { clock, second, agent, until } = await setUpTwo({
+    answer: ({ message }) => (message.type === "CertificateSign" ? refusal("VAULT_SEALED") : undefined),
+  });
+  await pause(clock, 750);
+  await until("joined");
+  expect(await until("connected")).toMatchObject({ rksAddress: second.address });
+  await agent.stop();
+});

@@ -30,7 +30,7 @@ import {
 } from "./session/session.js";
 
 export interface CreateAgentOptions extends TrustOptions, PortOptions {
-  /** `host:port` of the control plane. */
+  /** `host:port` of the control plane; of several, separated by commas. */
   readonly rksAddress: string;
   /** As `rks gen join-token` printed it, or parsed. Not needed when `stash` holds an identity. */
   readonly joinToken?: string | JoinToken | undefined;
@@ -226,7 +226,7 @@ class RunningAgent implements Agent {
     const init = {
       holder,
       demand: this.#demand,
-      rksAddress: formatAddress(this.#join.address),
+      addresses: this.#join.addresses,
       handlers: {
         ...this.#identityHandlers(holder),
         ...(pods === undefined ? NO_POD_HANDLERS : createPodHandlers(pods)),

@@ -4,6 +4,7 @@ import {
   assertNodeName,
   parseJoinToken,
   request,
+  RksError,
   SERVER_NAME,
   type JoinToken,
   type SocketAddress,
@@ -18,14 +19,16 @@ import {
   type TrustOptions,
 } from "../identity/trust.js";
 import type { AgentPorts } from "../ports.js";
-import { parseRksAddress } from "./address.js";
 import { readCertificateAnswer } from "./certificate-answer.js";
 import { joinApplication } from "./join-application.js";
 import { openConnection } from "./open-connection.js";
+import { RksAddresses } from "./rks-addresses.js";
 
 export interface EnrolmentOptions extends TrustOptions {
-  /** `host:port` of the control plane. */
+  /** `host:port` of the control plane; of several, separated by commas. */
   readonly rksAddress: string;
+  /** The same, read already: what one stage has learnt of them the next one knows. */
+  readonly addresses?: RksAddresses | undefined;
   /** As `rks gen join-token` printed it, or parsed. */
   readonly joinToken: string | JoinToken;
   /** Default: the name bound to the token, else the common name of `csr`, else this host's name in lower case. */
@@ -39,7 +42,7 @@ export interface EnrolmentOptions extends TrustOptions {
 }
 
 interface EnrolmentInit {
-  readonly address: SocketAddress;
+  readonly addresses: RksAddresses;
   readonly token: JoinToken;
   readonly role: "node" | "operator";
   /** Undefined: the root that the token pins, whatever its certificate. */
@@ -59,10 +62,6 @@ export class Enrolment implements Disposable {
     this.#keyPairIsOurs = options.keyPairIsOurs;
   }
 
-  get address(): SocketAddress {
-    return this.#init.address;
-  }
-
   /** What is sent for a certificate, and the token that entitles to it. They stay the enrolment's. */
   get request(): Pick<EnrolmentInit, "token" | "keyPair" | "csr" | "nodeName"> {
     return this.#init;
@@ -76,9 +75,30 @@ export class Enrolment implements Disposable {
     ports: AgentPorts,
     { signal }: { readonly signal: AbortSignal | undefined },
   ): Promise<Identity> {
-    const { address, token, role, keyPair, csr, nodeName } = this.#init;
-    const roots = this.#init.roots ?? [await this.#fetchPinnedRoot(ports, signal)];
-    const opened = await openConnection({ address, roots }, { ports, signal });
+    const { addresses } = this.#init;
+    const address = addresses.current;
+    try {
+      return await this.#enrolAt(address, ports, signal);
+    } catch (reason) {
+      if (RksError.from(reason).retryable) addresses.passOver(address);
+      throw reason;
+    }
+  }
+
+  /** Overwrite the key pair, unless it is the caller's or has become an identity's. */
+  [Symbol.dispose](): void {
+    if (this.#keyPairIsOurs) this.#init.keyPair[Symbol.dispose]();
+  }
+
+  async #enrolAt(
+    address: SocketAddress,
+    ports: AgentPorts,
+    signal: AbortSignal | undefined,
+  ): Promise<Identity> {
+    const { addresses, token, role, keyPair, csr, nodeName } = this.#init;
+    const { answerTimeoutMs } = addresses.patience;
+    const roots = this.#init.roots ?? [await this.#fetchPinnedRoot(address, ports, signal)];
+    const opened = await openConnection({ address, roots, answerTimeoutMs }, { ports, signal });
     await using connection = opened.connection;
     const { message, body } = await request(
       connection,
@@ -100,13 +120,12 @@ export class Enrolment implements Disposable {
     return identity;
   }
 
-  /** Overwrite the key pair, unless it is the caller's or has become an identity's. */
-  [Symbol.dispose](): void {
-    if (this.#keyPairIsOurs) this.#init.keyPair[Symbol.dispose]();
-  }
-
-  async #fetchPinnedRoot(ports: AgentPorts, signal: AbortSignal | undefined): Promise<Uint8Array> {
-    const { address, token } = this.#init;
+  async #fetchPinnedRoot(
+    address: SocketAddress,
+    ports: AgentPorts,
+    signal: AbortSignal | undefined,
+  ): Promise<Uint8Array> {
+    const { token } = this.#init;
     const chain = await ports.transport.probe({ ...address, alpn: ALPN, serverName: SERVER_NAME, signal });
     return findPinnedRoot(chain, { pin: token.rootSpkiSha256, nowMs: ports.clock.now() });
   }
@@ -126,7 +145,7 @@ export async function prepareEnrolment(
   if (options.csr !== undefined && options.keyPair === undefined) {
     throw new TypeError("a request of your own needs the key pair that signed it");
   }
-  const address = parseRksAddress(options.rksAddress);
+  const addresses = options.addresses ?? RksAddresses.parse(options.rksAddress);
   const token = typeof options.joinToken === "string" ? parseJoinToken(options.joinToken) : options.joinToken;
   if (nodeName !== undefined) assertNodeName(nodeName);
   const roots = await loadRootCertificates(options);
@@ -137,7 +156,7 @@ export async function prepareEnrolment(
     const commonName = role === "node" ? (nodeName ?? ownNodeName()) : undefined;
     const csr = options.csr ?? createCertificateRequest(keyPair, { commonName });
     assertRequestFor(csr, keyPair);
-    return new Enrolment({ address, token, role, roots, keyPair, csr, nodeName }, { keyPairIsOurs });
+    return new Enrolment({ addresses, token, role, roots, keyPair, csr, nodeName }, { keyPairIsOurs });
   } catch (error) {
     if (keyPairIsOurs) keyPair[Symbol.dispose]();
     throw error;

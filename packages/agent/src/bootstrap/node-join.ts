@@ -1,11 +1,4 @@
-import {
-  RksError,
-  type Clock,
-  type ErrorCode,
-  type JoinToken,
-  type Logger,
-  type SocketAddress,
-} from "@rk8s/protocol";
+import { RksError, type Clock, type ErrorCode, type JoinToken, type Logger } from "@rk8s/protocol";
 import type { Identity } from "../identity/identity.js";
 import { Comeback } from "../recovery/comeback.js";
 import { rememberJoin, recallNode } from "../recovery/remember.js";
@@ -13,10 +6,10 @@ import type { RecoveryOptions } from "../recovery/recovery-options.js";
 import { IdentityKeeper } from "../identity/identity-keeper.js";
 import type { IdentityStash } from "../identity/identity-stash.js";
 import type { AgentPorts } from "../ports.js";
-import { formatAddress, parseRksAddress } from "./address.js";
 import { backoffMs } from "./backoff.js";
 import { Enrolment, prepareEnrolment, type EnrolmentOptions } from "./enrolment.js";
 import { resume, type Resumed } from "./resume.js";
+import { RksAddresses } from "./rks-addresses.js";
 
 export interface NodeJoinOptions extends Omit<EnrolmentOptions, "joinToken" | "role"> {
   /** Not needed when the stash holds an identity. */
@@ -52,9 +45,10 @@ interface ObtainOptions {
 
 /** A node on its way to an identity: with the one that a process before it had, or by joining. */
 export class NodeJoin implements Disposable {
-  readonly address: SocketAddress;
+  readonly addresses: RksAddresses;
   /** Keeps the identity from now on. */
   readonly keeper: IdentityKeeper;
+  readonly #rksAddress: string;
   readonly #recovery: JoinRecovery;
   #source: Enrolment | Comeback | Identity;
 
@@ -62,13 +56,16 @@ export class NodeJoin implements Disposable {
     source: Enrolment | Comeback | Identity,
     init: {
       readonly keeper: IdentityKeeper;
-      readonly address: SocketAddress;
+      /** As they were given. */
+      readonly rksAddress: string;
+      readonly addresses: RksAddresses;
       readonly recovery: JoinRecovery;
     },
   ) {
     this.#source = source;
     this.keeper = init.keeper;
-    this.address = init.address;
+    this.addresses = init.addresses;
+    this.#rksAddress = init.rksAddress;
     this.#recovery = init.recovery;
   }
 
@@ -150,7 +147,7 @@ export class NodeJoin implements Disposable {
 
   /** The number of the next recovery is on disk, and the certificate in the stash, before it is used. */
   async #keep(identity: Identity): Promise<void> {
-    await rememberJoin(identity, { rksAddress: formatAddress(this.address), memory: this.#recovery.memory });
+    await rememberJoin(identity, { rksAddress: this.#rksAddress, memory: this.#recovery.memory });
     const { trustGeneration: generation, trustBundle: roots, refusedIssuers } = identity;
     const trust = { generation, roots, refusedIssuers };
     await this.keeper.keep({ nodeName: identity.nodeName, trust, current: identity });
@@ -169,14 +166,14 @@ export class NodeJoin implements Disposable {
  */
 export async function prepareNodeJoin(
   options: NodeJoinOptions,
-  ports: { readonly logger: Logger; readonly clock: Clock },
+  ports: { readonly logger: Logger; readonly clock: Clock; readonly random?: () => number },
 ): Promise<NodeJoin> {
   const { rksAddress, stash, joinToken } = options;
-  const address = parseRksAddress(rksAddress);
+  const addresses = RksAddresses.parse(rksAddress, ports.random);
   const resumed = await resumeOrNot(options, ports);
   const keeper = new IdentityKeeper({ stash, rksAddress, instanceId: resumed?.instanceId }, ports);
-  const recovery = await prepareRecovery(options, ports);
-  const init = { keeper, address, recovery };
+  const recovery = await prepareRecovery({ ...options, addresses }, ports);
+  const init = { keeper, rksAddress, addresses, recovery };
   if (resumed?.kind === "identity") return new NodeJoin(resumed.identity, init);
   if (resumed === undefined && joinToken === undefined) {
     const comeback = recovery.prepareComeback?.();
@@ -186,7 +183,7 @@ export async function prepareNodeJoin(
     });
   }
   const enrolment = await prepareEnrolment(
-    { ...options, joinToken: joinToken!, ...resumed, role: "node" },
+    { ...options, addresses, joinToken: joinToken!, ...resumed, role: "node" },
     resumed?.keyPair === undefined ? {} : { keyPairIsOurs: true },
   );
   return new NodeJoin(enrolment, init);
@@ -202,12 +199,12 @@ interface JoinRecovery {
 }
 
 async function prepareRecovery(
-  { recovery, rksAddress, nodeName, joinToken }: NodeJoinOptions,
+  { recovery, addresses, nodeName, joinToken }: NodeJoinOptions,
   ports: { readonly logger: Logger },
 ): Promise<JoinRecovery> {
   if (recovery === undefined) return { memory: undefined, prepareComeback: undefined, recall: undefined };
   const { memory, methods, machineIdSha256 } = recovery;
-  const init = { rksAddress, methods, machineIdSha256 };
+  const init = { addresses, methods, machineIdSha256 };
   const recall = async (name: string): Promise<Comeback | undefined> => {
     const remembered = await recallNode({ memory, nodeName: name, hasToken: true }, ports);
     return remembered && Comeback.prepare({ remembered, ...init });

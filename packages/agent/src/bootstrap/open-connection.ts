@@ -27,6 +27,8 @@ export interface OpenConnectionInit {
   readonly credentials?: Credentials;
   /** Give up after this when nothing at all is heard of the server; default: as late as any handshake. */
   readonly answerTimeoutMs?: number | undefined;
+  /** Take the connection for lost after this without a sign of the server; default: as any connection. */
+  readonly idleTimeoutMs?: number | undefined;
 }
 
 /** A connection on which both sides have greeted each other. */
@@ -74,7 +76,10 @@ async function open(
     serverName: SERVER_NAME,
     roots: init.roots,
     ...(init.credentials === undefined ? {} : { credentials: init.credentials }),
-    limits: { maxIncomingStreams: LIMITS.maxStreamsPerConnection },
+    limits: {
+      maxIncomingStreams: LIMITS.maxStreamsPerConnection,
+      ...(init.idleTimeoutMs === undefined ? {} : { idleTimeoutMs: init.idleTimeoutMs }),
+    },
     ...(init.answerTimeoutMs === undefined ? {} : { answerTimeoutMs: init.answerTimeoutMs }),
     signal,
   });

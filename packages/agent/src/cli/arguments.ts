@@ -183,7 +183,10 @@ function peerOptions<T>(command: Argv<T>): Argv<T & PeerArguments> {
 
 function tokenOptions<T>(command: Argv<T>): Argv<T & Omit<PeerArguments, "socket">> {
   return jsonOption(command)
-    .option("rks-address", { ...text, describe: "host:port of the control plane [RKS_ADDRESS]" })
+    .option("rks-address", {
+      ...text,
+      describe: "host:port of the control plane, or of several, separated by commas [RKS_ADDRESS]",
+    })
     .option("enable-tls", { type: "boolean", describe: "Accepted; TLS is always on [ENABLE_TLS]" })
     .option("root-cert-path", {
       ...text,

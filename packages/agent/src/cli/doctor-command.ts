@@ -40,14 +40,14 @@ async function* examine(args: DoctorArguments, io: CliIo): AsyncGenerator<Findin
     const { walkJoin } = await import("../doctor/join-walk.js");
     const rootCertPath = args.rootCertPath ?? io.env["ROOT_CERT_PATH"];
     const init = {
-      rksAddress,
       joinToken: await tokenOf(args, io),
       rootCertPath:
         rootCertPath === undefined || rootCertPath === "" ? undefined : resolve(io.cwd, rootCertPath),
       nodeName: args.nodeName,
       role: args.role,
     };
-    yield* walkJoin(init, await completePorts({ logger: silentLogger }));
+    const ports = await completePorts({ logger: silentLogger });
+    for (const one of rksAddress.split(",")) yield* walkJoin({ ...init, rksAddress: one }, ports);
   }
   const dataFolder = resolve(io.cwd, args.dataDir ?? dataFolderOf(io.env));
   yield* walkHost({ dataFolder, nowMs: systemClock.now() });

@@ -9,7 +9,7 @@ import {
   type Message,
   type SocketAddress,
 } from "@rk8s/protocol";
-import { parseRksAddress } from "../bootstrap/address.js";
+import { RksAddresses } from "../bootstrap/rks-addresses.js";
 import { readCertificateAnswer } from "../bootstrap/certificate-answer.js";
 import { openConnection } from "../bootstrap/open-connection.js";
 import { createCertificateRequest } from "../identity/csr.js";
@@ -26,7 +26,7 @@ type Kind = Message<"CertificateRecover">["kind"];
 export interface ComebackInit {
   readonly remembered: RememberedNode;
   /** Default: the remembered one. */
-  readonly rksAddress?: string | undefined;
+  readonly addresses?: RksAddresses | undefined;
   readonly methods: readonly RecoveryMethod[];
   readonly machineIdSha256: Uint8Array;
   /** Why the token that was given is no help. */
@@ -41,7 +41,7 @@ const NEXT_RUNG: ReadonlySet<ErrorCode> = new Set(["RECOVERY_REFUSED", "UNSUPPOR
  * new key, so that an answer that was lost is given again.
  */
 export class Comeback implements Disposable {
-  readonly address: SocketAddress;
+  readonly #addresses: RksAddresses;
   readonly #init: ComebackInit;
   readonly #keyPair: KeyPair;
   readonly #csr: Uint8Array;
@@ -49,7 +49,7 @@ export class Comeback implements Disposable {
 
   private constructor(init: ComebackInit, key: { readonly keyPair: KeyPair; readonly csr: Uint8Array }) {
     this.#init = init;
-    this.address = parseRksAddress(init.rksAddress ?? init.remembered.rksAddress);
+    this.#addresses = init.addresses ?? RksAddresses.parse(init.remembered.rksAddress);
     this.#keyPair = key.keyPair;
     this.#csr = key.csr;
   }
@@ -87,6 +87,25 @@ export class Comeback implements Disposable {
     ports: AgentPorts,
     { signal }: { readonly signal: AbortSignal | undefined },
   ): Promise<Identity> {
+    const address = this.#addresses.current;
+    try {
+      return await this.#enrolAt(address, ports, signal);
+    } catch (reason) {
+      if (RksError.from(reason).retryable) this.#addresses.passOver(address);
+      throw reason;
+    }
+  }
+
+  /** Overwrite the new key, unless it has become an identity's. */
+  [Symbol.dispose](): void {
+    if (this.#keyPairIsOurs) this.#keyPair[Symbol.dispose]();
+  }
+
+  async #enrolAt(
+    address: SocketAddress,
+    ports: AgentPorts,
+    signal: AbortSignal | undefined,
+  ): Promise<Identity> {
     const { refusal } = this.#init;
     const reasons = refusal === undefined ? [] : [refusal.message];
     for (const kind of ["tpm", "ssh-host-key", "grant"] as const) {
@@ -98,7 +117,7 @@ export class Comeback implements Disposable {
         continue;
       }
       try {
-        return await this.#recover(kind, method, ports, signal);
+        return await this.#recover(kind, method, ports, { address, signal });
       } catch (reason) {
         const error = RksError.from(reason);
         // Another cluster answers here: what it said to the token is the better answer.
@@ -110,22 +129,18 @@ export class Comeback implements Disposable {
     throw identityLost(this.nodeName, reasons);
   }
 
-  /** Overwrite the new key, unless it has become an identity's. */
-  [Symbol.dispose](): void {
-    if (this.#keyPairIsOurs) this.#keyPair[Symbol.dispose]();
-  }
-
   async #recover(
     kind: Kind,
     method: RecoveryMethod | undefined,
     ports: AgentPorts,
-    signal: AbortSignal | undefined,
+    { address, signal }: { readonly address: SocketAddress; readonly signal: AbortSignal | undefined },
   ): Promise<Identity> {
     const { remembered, machineIdSha256 } = this.#init;
     const { nodeName, sequence } = remembered;
-    const roots = [await this.#fetchRoot(ports, signal)];
+    const roots = [await this.#fetchRoot(address, ports, signal)];
     const refusedIssuers = remembered.refusedIssuers?.map((text) => fromHex(text) ?? new Uint8Array());
-    const server = { address: this.address, roots, refusedIssuers };
+    const { answerTimeoutMs } = this.#addresses.patience;
+    const server = { address, roots, refusedIssuers, answerTimeoutMs };
     const opened = await openConnection(server, { ports, signal });
     await using connection = opened.connection;
     const asked = { nodeName, csr: this.#csr, kind, sequence, machineIdSha256 };
@@ -161,9 +176,13 @@ export class Comeback implements Disposable {
   }
 
   /** The control plane's root, vouched for by one of the remembered pins. */
-  async #fetchRoot(ports: AgentPorts, signal: AbortSignal | undefined): Promise<Uint8Array> {
+  async #fetchRoot(
+    address: SocketAddress,
+    ports: AgentPorts,
+    signal: AbortSignal | undefined,
+  ): Promise<Uint8Array> {
     const chain = await ports.transport.probe({
-      ...this.address,
+      ...address,
       alpn: ALPN,
       serverName: SERVER_NAME,
       signal,

@@ -9,7 +9,7 @@ const MAX_BYTES = 65_536;
 const nodeFile = z.strictObject({
   version: z.literal(1),
   nodeName: z.string().min(1).max(63),
-  rksAddress: z.string().min(1).max(300),
+  rksAddress: z.string().min(1).max(5000),
   rootPins: z
     .array(z.string().regex(/^[0-9a-f]{64}$/))
     .min(1)

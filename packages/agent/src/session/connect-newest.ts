@@ -1,4 +1,6 @@
 import { RksError } from "@rk8s/protocol";
+import { formatAddress } from "../bootstrap/address.js";
+import type { RksAddresses } from "../bootstrap/rks-addresses.js";
 import type { IdentityHolder } from "../identity/identity-holder.js";
 import type { ServerClock } from "../clock-watch/server-clock.js";
 import type { AgentPorts } from "../ports.js";
@@ -8,8 +10,7 @@ import type { RksConnection } from "./connection.js";
 import { isAboutCertificate } from "./refusal.js";
 
 export interface ConnectNewestOptions extends AgentPorts {
-  /** `host:port` of the control plane. */
-  readonly rksAddress: string;
+  readonly addresses: RksAddresses;
   /** Decides whether a certificate has expired; hears what the control plane says. */
   readonly serverClock: ServerClock;
   readonly signal: AbortSignal;
@@ -32,15 +33,16 @@ export async function connectNewest(
   options: ConnectNewestOptions,
 ): Promise<RksConnection> {
   const { next, newest: identity } = holder;
+  const rksAddress = formatAddress(options.addresses.current);
   let connection: RksConnection;
   try {
     const { nowMs: serverNowMs } = options.serverClock;
     const { roots, refusedIssuers } = holder.trust;
     const trusted = { identity, roots, refusedIssuers };
-    connection = await connect({ ...options, ...trusted, serverNowMs, answerTimeoutMs: ANSWER_TIMEOUT_MS });
+    const waits = { serverNowMs, answerTimeoutMs: ANSWER_TIMEOUT_MS };
+    connection = await connect({ ...options, ...trusted, ...waits, rksAddress });
     options.serverClock.heard(connection.serverTime.getTime());
   } catch (reason) {
-    const { rksAddress } = options;
     const node = { nodeName: identity.nodeName, rksAddress, trust: holder.trust };
     const error = await explainUntrusted(RksError.from(reason), node, options);
     if (next === undefined || !isAboutCertificate(error)) throw error;

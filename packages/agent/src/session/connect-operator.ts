@@ -1,4 +1,5 @@
 import { withDeadline, type JoinToken } from "@rk8s/protocol";
+import { RksAddresses } from "../bootstrap/rks-addresses.js";
 import { requestCertificate } from "../bootstrap/request-certificate.js";
 import { retry } from "../bootstrap/retry.js";
 import type { TrustOptions } from "../identity/trust.js";
@@ -7,7 +8,7 @@ import { connect } from "./connect.js";
 import type { RksConnection } from "./connection.js";
 
 export interface ConnectOperatorOptions extends TrustOptions, PortOptions {
-  /** `host:port` of the control plane. */
+  /** `host:port` of the control plane; of several, separated by commas. */
   readonly rksAddress: string;
   /** A token of role `operator` (`rks gen join-token --role operator`). */
   readonly joinToken: string | JoinToken;
@@ -28,9 +29,10 @@ const MAX_ATTEMPTS = 5;
  */
 export async function connectOperator(options: ConnectOperatorOptions): Promise<RksConnection> {
   const ports = await completePorts(options);
+  const addresses = RksAddresses.parse(options.rksAddress);
   return withDeadline(
     async (signal) => {
-      const init = { ...options, ...ports, signal, maxAttempts: MAX_ATTEMPTS };
+      const init = { ...options, ...ports, addresses, signal, maxAttempts: MAX_ATTEMPTS };
       using identity = await requestCertificate({ ...init, role: "operator" });
       return await retry(() => connect({ ...init, identity }), init);
     },

@@ -1,6 +1,6 @@
 import { RksError } from "@rk8s/protocol";
-import { parseRksAddress } from "../bootstrap/address.js";
 import { openConnection } from "../bootstrap/open-connection.js";
+import { RksAddresses } from "../bootstrap/rks-addresses.js";
 import type { Identity } from "../identity/identity.js";
 import { completePorts, type PortOptions } from "../ports.js";
 import { RksConnection } from "./connection.js";
@@ -13,8 +13,10 @@ export interface ConnectOptions extends PortOptions {
   readonly roots?: readonly Uint8Array[] | undefined;
   /** SHA-256 of the SubjectPublicKeyInfo of intermediates that do not count; default: those that came with the identity. */
   readonly refusedIssuers?: readonly Uint8Array[] | undefined;
-  /** `host:port` of the control plane. */
+  /** `host:port` of the control plane; of several, separated by commas. */
   readonly rksAddress: string;
+  /** The same, read already: where nothing good came from is passed over. */
+  readonly addresses?: RksAddresses | undefined;
   /** What the control plane's clock says now, which decides whether the certificate has expired. Default: what this host's says. */
   readonly serverNowMs?: number | undefined;
   /** Give up after this when nothing at all is heard of the server; default: 10 s, as when it has answered. */
@@ -32,18 +34,22 @@ export interface ConnectOptions extends PortOptions {
 export async function connect(options: ConnectOptions): Promise<RksConnection> {
   const { identity, signal, answerTimeoutMs } = options;
   const { roots = identity.trustBundle, refusedIssuers = identity.refusedIssuers } = options;
-  const address = parseRksAddress(options.rksAddress);
+  const answer = answerTimeoutMs === undefined ? {} : { answerTimeoutMs };
+  const addresses = options.addresses ?? RksAddresses.parse(options.rksAddress);
+  const address = addresses.current;
+  const { patience } = addresses;
   const ports = await completePorts(options);
   const nowMs = ports.clock.now();
   if (identity.isExpired(options.serverNowMs ?? nowMs)) throw certificateExpired(identity);
   const credentials = identity.credentials();
   try {
     const opened = await openConnection(
-      { address, roots, refusedIssuers, credentials, answerTimeoutMs },
+      { address, roots, refusedIssuers, credentials, ...patience, ...answer },
       { ports, signal },
     );
     return new RksConnection(opened, { clock: ports.clock });
   } catch (reason) {
+    if (RksError.from(reason).retryable) addresses.passOver(address);
     // The server's TLS stack does not say why it refuses a certificate; that it has expired is the likely reason then.
     const isRefused = reason instanceof RksError && reason.code === "CLIENT_CERTIFICATE_REFUSED";
     throw isRefused && identity.isExpired(nowMs) ? certificateExpired(identity, reason) : reason;

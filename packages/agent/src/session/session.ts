@@ -1,5 +1,6 @@
 import { RksError, type ErrorCode, type SocketAddress } from "@rk8s/protocol";
 import { backoffMs, DEFAULT_BACKOFF, type BackoffPolicy } from "../bootstrap/backoff.js";
+import type { RksAddresses } from "../bootstrap/rks-addresses.js";
 import { ServerClock } from "../clock-watch/server-clock.js";
 import type { Identity } from "../identity/identity.js";
 import type { IdentityHolder } from "../identity/identity-holder.js";
@@ -23,8 +24,7 @@ export interface SessionInit {
   readonly holder: IdentityHolder;
   /** Demands to renew the certificate before its time. */
   readonly demand: RenewalDemand;
-  /** `host:port` of the control plane. */
-  readonly rksAddress: string;
+  readonly addresses: RksAddresses;
   readonly handlers: Handlers;
   /** The agent's version, as it is reported. */
   readonly version: string;
@@ -86,6 +86,8 @@ const SEARCH_BACKOFF: BackoffPolicy = { ...DEFAULT_BACKOFF, capMs: 3000 };
 /** Of what is left of the certificate, how much a pause may take. */
 const PAUSE_SHARE = 1 / 8;
 const MIN_PAUSE_MS = 100;
+/** Who has somewhere else to go does not wait for the one that is gone. */
+const ELSEWHERE_BACKOFF: BackoffPolicy = { floorMs: 50, baseMs: 300, capMs: 3000 };
 const NO_ANSWER: ReadonlySet<ErrorCode> = new Set(["CONNECTION_LOST", "TIMED_OUT", "UNREACHABLE"]);
 
 /**
@@ -128,7 +130,7 @@ export async function runSession(
       last = error;
       if (readyMs >= STABLE_MS) failures = 0;
       const leftMs = init.holder.newest.notAfter.getTime() - serverClock.nowMs;
-      const delayMs = pauseMs(backoffMs(failures, ports.random, backoffAfter(error)), leftMs);
+      const delayMs = pauseMs(backoffMs(failures, ports.random, backoffAfter(error, init.addresses)), leftMs);
       failures++;
       options.onState({ kind: "waiting", attempt: failures, delayMs, error, wasConnected });
       await clock.sleep(delayMs, { signal }).catch(() => undefined);
@@ -146,9 +148,13 @@ function pauseMs(wantedMs: number, leftMs: number): number {
   return Math.round(Math.min(wantedMs, Math.max(MIN_PAUSE_MS, leftMs * PAUSE_SHARE)));
 }
 
-function backoffAfter({ code }: RksError): BackoffPolicy {
+function backoffAfter({ code }: RksError, { isSeveral }: RksAddresses): BackoffPolicy {
+  if (isSeveral && ELSEWHERE.has(code)) return ELSEWHERE_BACKOFF;
   return NO_ANSWER.has(code) ? SEARCH_BACKOFF : DEFAULT_BACKOFF;
 }
+
+/** After these another control plane may be able to serve. */
+const ELSEWHERE: ReadonlySet<ErrorCode> = new Set([...NO_ANSWER, "UNAVAILABLE", "VAULT_SEALED"]);
 
 interface AttemptOptions extends SessionOptions {
   readonly statuses: StatusQueue;
@@ -184,8 +190,17 @@ async function attempt(init: SessionInit, ports: NodeLinkPorts, options: Attempt
   const renewal: RenewalInit = {
     holder,
     demand: init.demand,
-    connect: async (inner) =>
-      connectNewest(holder, { ...ports, rksAddress: init.rksAddress, serverClock, signal: inner }),
+    connect: async (inner) => {
+      const { current } = init.addresses;
+      const connected = await connectNewest(holder, {
+        ...ports,
+        addresses: init.addresses,
+        serverClock,
+        signal: inner,
+      });
+      used = current;
+      return connected;
+    },
     register: async (connection, inner) => {
       const trustGeneration = holder.trust.generation;
       const open = { connection, identity: holder.current, trustGeneration };
@@ -196,6 +211,7 @@ async function attempt(init: SessionInit, ports: NodeLinkPorts, options: Attempt
     onIssued: ({ issuedAt }) => serverClock.heard(issuedAt.getTime()),
     onRenewed: (link) => onRenewed?.(certificateOf(link)),
   };
+  let used: SocketAddress | undefined;
   let wasConnected = false;
   let readySinceMs: number | undefined;
   // A function of its own: nothing here holds on to the first connection, and to its key, when it was replaced.
@@ -234,6 +250,7 @@ async function attempt(init: SessionInit, ports: NodeLinkPorts, options: Attempt
   } catch (reason) {
     const error = RksError.from(reason);
     if (error.code === "INTERNAL" && !signal.aborted) logger.error("Session failed", { cause: error.cause });
+    if (used !== undefined) init.addresses.passOver(used);
     const readyMs = readySinceMs === undefined ? 0 : clock.monotonicMs() - readySinceMs;
     return { error, wasConnected, readyMs };
   }

@@ -1,0 +1,67 @@
+import { RksError, type SocketAddress } from "@rk8s/protocol";
+import { formatAddress, parseRksAddress } from "./address.js";
+
+/** More control planes than a cluster has. */
+const MAX_ADDRESSES = 16;
+/**
+ * With somewhere else to go, a control plane that says nothing for so long is left: together with a pause and a handshake that
+ * is less than five seconds.
+ */
+const IDLE_TIMEOUT_MS = 3_600;
+const ANSWER_TIMEOUT_MS = 3_500;
+
+/** How long to wait for a control plane; undefined where the usual is right. */
+export interface Patience {
+  readonly idleTimeoutMs: number | undefined;
+  readonly answerTimeoutMs: number | undefined;
+}
+
+/**
+ * Where the control planes of a cluster are reached, in an order of this agent's own, so that a fleet spreads over them. The
+ * one that was good last stays the first choice until nothing good comes from it.
+ */
+export class RksAddresses {
+  readonly #order: readonly SocketAddress[];
+  #at = 0;
+
+  private constructor(order: readonly SocketAddress[]) {
+    this.#order = order;
+  }
+
+  /**
+   * Read addresses, separated by commas, each as `parseRksAddress` reads it.
+   * @throws {RksError} USAGE_INVALID naming the one that is none, and for too many.
+   */
+  static parse(text: string, random: () => number = Math.random): RksAddresses {
+    const texts = text.split(",");
+    if (texts.length > MAX_ADDRESSES) {
+      throw new RksError("USAGE_INVALID", `${texts.length} addresses of control planes were given`, {
+        suggestion: `Give at most ${MAX_ADDRESSES}, separated by commas.`,
+      });
+    }
+    const all = new Map(texts.map(parseRksAddress).map((address) => [formatAddress(address), address]));
+    const drawn = [...all.values()].map((address) => ({ address, place: random() }));
+    return new RksAddresses(drawn.toSorted((a, b) => a.place - b.place).map(({ address }) => address));
+  }
+
+  /** Where to turn now. */
+  get current(): SocketAddress {
+    return this.#order[this.#at]!;
+  }
+
+  /** Whether there is somewhere else to go. */
+  get isSeveral(): boolean {
+    return this.#order.length > 1;
+  }
+
+  /** Who can go elsewhere waits for less. */
+  get patience(): Patience {
+    if (!this.isSeveral) return { idleTimeoutMs: undefined, answerTimeoutMs: undefined };
+    return { idleTimeoutMs: IDLE_TIMEOUT_MS, answerTimeoutMs: ANSWER_TIMEOUT_MS };
+  }
+
+  /** Nothing good came from there: turn to the next one, unless that has happened already. */
+  passOver(address: SocketAddress): void {
+    if (address === this.current) this.#at = (this.#at + 1) % this.#order.length;
+  }
+}

@@ -123,7 +123,16 @@ export class ControlPlane implements OperatorApi, AsyncDisposable {
       owned.use(await lockFolder(folder.lock, { answers: () => socketAnswers(folder.socket) }));
       await finishInitialization(folder);
       const openers = ports.stores ?? storeOpeners(folder, { clock, logger });
-      const stores = owned.use(await VaultStores.open(config.store, folder, { ...openers, clock, logger }));
+      const stores = owned.use(
+        await VaultStores.open(config.store, folder, {
+          ...openers,
+          clock,
+          logger,
+          onMoved: async (to) => {
+            if (to.type !== "local") await late.controlPlane?.vault.shareStore();
+          },
+        }),
+      );
       // The vault tells the control plane of its seal, which needs the vault first.
       const late: { controlPlane?: ControlPlane } = {};
       const metrics = new Metrics({
@@ -133,6 +142,7 @@ export class ControlPlane implements OperatorApi, AsyncDisposable {
         now: () => clock.now(),
       });
       const hooks = {
+        shared: () => stores.type !== "local",
         sysPaths: [metricsPath(metrics)],
         afterUnseal: async () => {
           if (late.controlPlane !== undefined) await late.controlPlane.#startServing();
@@ -197,8 +207,12 @@ export class ControlPlane implements OperatorApi, AsyncDisposable {
     return this.#parts.folder.rootCertificate;
   }
 
+  /** Where agents reach the cluster: this control plane first, then the others that share its store. */
   agentAddress(): string {
-    return agentAddress(this.#parts.config, this.#assertServing().address);
+    const { config, vault } = this.#parts;
+    const own = agentAddress(config, this.#assertServing().address);
+    const others = vault.sharing.members.addresses();
+    return [own, ...others.filter((address) => address !== own)].join(",");
   }
 
   sealStatus(): VaultStatus {
@@ -397,7 +411,7 @@ export class ControlPlane implements OperatorApi, AsyncDisposable {
     return {
       id: vaultIdOf(clusterCaOf(vault)),
       guard: {
-        movedTo: (counter) => vault.storeGuard.movedTo(counter),
+        movedTo: (counters, revision) => vault.storeGuard.movedTo(counters, revision),
         deriveKey: (purpose, term) => vault.storeGuard.deriveKey(purpose, term),
         isAuthentic: (entry) => vault.storeGuard.isAuthentic(entry),
       },

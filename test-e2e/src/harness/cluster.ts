@@ -1,4 +1,4 @@
-import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
+import { copyFile, mkdir, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { stringify } from "yaml";
@@ -43,6 +43,14 @@ export interface ClusterOptions extends SpawnOptions {
   readonly onFolder?: (folder: string) => Promise<void>;
 }
 
+/** What tests need of a config. */
+const DEFAULTS = {
+  addr: "127.0.0.1:0",
+  http_addr: "127.0.0.1:0",
+  tls_config: { vault_folder: "./data" },
+  heartbeat: { interval: "1s", grace: "4s" },
+};
+
 /** A control plane in a folder of its own, with the verbs of the two programs. */
 export class Cluster implements AsyncDisposable {
   readonly folder: string;
@@ -65,13 +73,7 @@ export class Cluster implements AsyncDisposable {
     const cluster = new Cluster(await mkdtemp(join(tmpdir(), "rk8s-e2e-")), spawnOptions);
     try {
       await onFolder?.(cluster.folder);
-      const defaults = {
-        addr: "127.0.0.1:0",
-        http_addr: "127.0.0.1:0",
-        tls_config: { vault_folder: "./data" },
-        heartbeat: { interval: "1s", grace: "4s" },
-      };
-      await writeFile(cluster.configFile, stringify({ ...defaults, ...config }));
+      await writeFile(cluster.configFile, stringify({ ...DEFAULTS, ...config }));
       assertDone(await cluster.rks(["gen", "certs", "--config", cluster.configFile]));
       return cluster;
     } catch (error) {
@@ -84,6 +86,26 @@ export class Cluster implements AsyncDisposable {
   static async start(config: object = {}, options: ClusterOptions = {}): Promise<Cluster> {
     const cluster = await Cluster.create(config, options);
     try {
+      await cluster.startControlPlane();
+      return cluster;
+    } catch (error) {
+      await cluster[Symbol.asyncDispose]();
+      throw error;
+    }
+  }
+
+  /**
+   * Another control plane, ready, of the cluster that `first` has in a store which both configs name: with a folder of its own
+   * and the unseal keys.
+   */
+  static async beside(first: Cluster, config: object, options: SpawnOptions = {}): Promise<Cluster> {
+    const cluster = new Cluster(await mkdtemp(join(tmpdir(), "rk8s-e2e-")), options);
+    try {
+      await writeFile(cluster.configFile, stringify({ ...DEFAULTS, ...config }));
+      await mkdir(cluster.vaultFolder, { mode: 0o700 });
+      for (const file of ["root.pem", "keys.json"]) {
+        await copyFile(join(first.vaultFolder, file), join(cluster.vaultFolder, file));
+      }
       await cluster.startControlPlane();
       return cluster;
     } catch (error) {

@@ -12,7 +12,9 @@ interface HeadPlace {
   readonly name: string;
 }
 
-const CLUSTER: HeadPlace = { prefix: "cluster/audit-head/", name: "cluster" };
+/** Heads of the cluster's own log: of a control plane that is alone under `cluster`, of several each under its host's id. */
+export const CLUSTER_HEADS = "cluster/audit-head/";
+const CLUSTER: HeadPlace = { prefix: CLUSTER_HEADS, name: "cluster" };
 
 /** The head of an audit log behind the barrier: who can write the log cannot forge or roll back this. */
 export class StoredHead implements HeadStore {

@@ -10,7 +10,7 @@ import {
   sameState,
   stateWrite,
 } from "../store/store-state.js";
-import { advancedCounter, SEQUENCE_KEY } from "../vault/seal/barrier.js";
+import { advancedCounter, SEQUENCE_PREFIX } from "../vault/seal/barrier.js";
 import type { Keyring } from "../vault/seal/keyring.js";
 import { openSeal, readSeal, UnsealAttempt, type VaultKeys } from "../vault/seal/seal.js";
 import {
@@ -166,7 +166,7 @@ async function writeAll(file: string, from: number, target: Storage): Promise<vo
 }
 
 function sealValue({ key, value }: Pick<Entry, "key" | "value">, keyring: Keyring): Uint8Array {
-  return key === SEQUENCE_KEY ? advancedCounter(keyring, value) : value;
+  return key === SEQUENCE_PREFIX ? advancedCounter(keyring, value) : value;
 }
 
 async function* inBatches<T>(items: AsyncIterable<T>): AsyncGenerator<readonly T[], void, void> {

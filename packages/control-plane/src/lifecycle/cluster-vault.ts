@@ -62,7 +62,10 @@ interface MadeAuthority {
 }
 
 /** What a running control plane adds to its vault. */
-export type ClusterVaultHooks = Pick<VaultInit, "afterUnseal" | "beforeSeal" | "onRekey" | "sysPaths">;
+export type ClusterVaultHooks = Pick<
+  VaultInit,
+  "afterUnseal" | "beforeSeal" | "onRekey" | "sysPaths" | "shared"
+>;
 
 /** Open the vault of a control plane: PKI engines for users, the cluster's CA on its reserved mount. */
 export async function openClusterVault(

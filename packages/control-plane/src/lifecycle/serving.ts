@@ -12,7 +12,7 @@ import type { AuditEvent, AuditLog } from "../audit/audit-log.js";
 import { type AuditStamp, assertNotPutBack } from "../audit/audit-stamp.js";
 import type { ChainHead } from "../audit/chain-link.js";
 import { type FileAudit, openFileAudit } from "../audit/file-audit.js";
-import { StoredHead } from "../audit/stored-head.js";
+import { CLUSTER_HEADS, StoredHead } from "../audit/stored-head.js";
 import { isWildcard } from "../config/address.js";
 import type { ControlPlaneConfig } from "../config/config.js";
 import type { JoinCheck } from "../join/join-check.js";
@@ -20,8 +20,10 @@ import { type Cluster, type ClusterConfig, createCluster, type ServeOptions } fr
 import type { ClusterMeter } from "../server/cluster-meter.js";
 import type { ClusterCa } from "../pki/cluster-ca.js";
 import type { Vault } from "../vault/vault.js";
+import { agentAddress } from "./agent-address.js";
 import { clusterCaOf } from "./cluster-vault.js";
 import { Disposables } from "./disposables.js";
+import { hostId } from "./host-id.js";
 import { intermediateFilesIn } from "./offline-initialization.js";
 import { publishRoots } from "./root-file.js";
 import { makeHostFolder, makeMemberFolder } from "./store-certificates.js";
@@ -98,6 +100,7 @@ export async function startServing(
     const cluster = createCluster({
       config: { ...config.certificates, ...heartbeatOf(config), trustDomain: clusterCa.trustDomain },
       barrier: vault.barrier,
+      sharing: vault.sharing,
       clusterCa,
       policies: vault.policies,
       audit,
@@ -116,6 +119,7 @@ export async function startServing(
     const renewing = storeClient.keepFresh(stop.signal);
     const where = { ...config.quicAddress, ...namesOf(config), onCertificate };
     const { address, ended } = await cluster.serve(transport, where, stop.signal).catch(notBound);
+    await vault.sharing.members.announce(agentAddress(config, address));
     owned.defer(async () => {
       stop.abort(new RksError("UNAVAILABLE", "rks is stopping"));
       await withinDrainTime(ended, clock);
@@ -152,11 +156,14 @@ async function openAudit(
   { vault, clusterCa }: { readonly vault: Vault; readonly clusterCa: ClusterCa },
   ports: Pick<ServingPorts, "clock" | "logger">,
 ): Promise<FileAudit> {
-  const { audit } = vaultFolderAt(config.vaultFolder);
+  const { audit, hostId: file } = vaultFolderAt(config.vaultFolder);
   const id = vaultIdOf(clusterCa);
   await assertNotPutBack(audit, { vault: id, sequence: vault.sequence });
   const stamp = (): AuditStamp => (vault.status().sealed ? {} : { vault: id, sequence: vault.sequence });
-  return openFileAudit(audit, { ...ports, stamp, heads: new StoredHead(vault.barrier) });
+  const heads = vault.sharing.members.isShared
+    ? new StoredHead(vault.barrier, { prefix: CLUSTER_HEADS, name: await hostId(file) })
+    : new StoredHead(vault.barrier);
+  return openFileAudit(audit, { ...ports, stamp, heads });
 }
 
 /** Nothing is issued by it: a full disk keeps nobody from opening or closing the vault. */

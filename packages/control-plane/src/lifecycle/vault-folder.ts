@@ -28,6 +28,8 @@ export interface VaultFolder {
   /** Where people put what the offline root has signed, PEM, while rks does not run. */
   readonly intermediate: string;
   readonly audit: string;
+  /** What tells this folder from those of other control planes of the cluster. */
+  readonly hostId: string;
   /** The operator socket. */
   readonly socket: string;
 }
@@ -60,6 +62,7 @@ export function vaultFolderAt(folder: string): VaultFolder {
     intermediateRequest: join(folder, REQUEST_NAME),
     intermediate: join(folder, "intermediate.pem"),
     audit: join(folder, "audit.log"),
+    hostId: join(folder, "host-id"),
     socket: socketPathOf(folder),
   };
 }

@@ -29,6 +29,8 @@ export interface Restored {
 export interface VaultStoresPorts extends StoreOpeners {
   readonly clock: Clock;
   readonly logger: Logger;
+  /** Called when the vault is in another store; what it throws is logged. */
+  readonly onMoved?: ((to: StoreConfig) => Promise<void>) | undefined;
 }
 
 /** Where the store is, for people and programs. */
@@ -245,6 +247,7 @@ export class VaultStores implements AsyncDisposable {
     if (this.#moveTo === to || to.type === "local") this.#moveTo = undefined;
     this.#epoch = outcome.epoch;
     try {
+      await this.#ports.onMoved?.(to);
       if (to.type === "local") await putInPlace(this.#folder, clock.now());
       await this.#writeHome(to, outcome.vault);
       const left: Storage = await outcome.left;

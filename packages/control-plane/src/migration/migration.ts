@@ -11,7 +11,8 @@ import {
   type StoreStateOf,
   stateWrite,
 } from "../store/store-state.js";
-import { SEQUENCE_KEY } from "../vault/seal/barrier.js";
+import { isOfMembers } from "../vault/members/membership.js";
+import { writerOfCounter } from "../vault/seal/barrier.js";
 import type { StoreGuard } from "../vault/vault.js";
 import { claimTarget, type Claim } from "./claim.js";
 import { type CopyProgress, StoreCopy } from "./store-copy.js";
@@ -67,7 +68,7 @@ interface Doubt {
   readonly claim: Claim;
   readonly active: StoreStateOf<"active">;
   readonly total: DigestTotal;
-  readonly counter: Entry;
+  readonly counters: readonly Entry[];
 }
 
 /**
@@ -170,9 +171,10 @@ export class Migration {
         const pause = await storage.pause({ signal: inner });
         try {
           const total = await copy.finish(inner);
-          const core = await entriesOf(this.#source, SEAL_PREFIX);
-          const counter = core.find(({ key }) => key === SEQUENCE_KEY);
-          if (counter === undefined) throw RksError.from(new Error("the store has no transaction counter"));
+          const all = await entriesOf(this.#source, SEAL_PREFIX);
+          // Who has the source open is not who has the target open.
+          const core = all.filter(({ key }) => !isOfMembers(key));
+          const counters = core.filter(({ key }) => writerOfCounter(key) !== undefined);
           const about = this.#about(known.epoch);
           const summed = { entries: total.entries, digest: formatSum(total) };
           const active: StoreStateOf<"active"> = {
@@ -184,7 +186,7 @@ export class Migration {
           };
           await this.#writeState(known.leaving, { ...about, state: "switching", ...this.#move(), ...summed });
           inner.throwIfAborted();
-          return { pause, total, core, active, counter };
+          return { pause, total, core, active, counters };
         } catch (reason) {
           pause.resume();
           throw reason;
@@ -230,7 +232,7 @@ export class Migration {
   }
 
   /** The target is the vault now. Nothing may be awaited between the exchange and telling the barrier. */
-  async #switched({ pause, active, counter, since }: Doubt, revision: number): Promise<MigrationOutcome> {
+  async #switched({ pause, active, counters, since }: Doubt, revision: number): Promise<MigrationOutcome> {
     const { storage, target, guard } = this.#init;
     const { clock, logger } = this.#ports;
     const { entries = 0, digest = "", at, epoch } = active;
@@ -243,7 +245,10 @@ export class Migration {
     const modRevision = pause.revision + revision;
     const left = pause.switchTo(target, revision).then(() => this.#source);
     storage.onWritten(undefined);
-    guard.movedTo({ ...counter, createRevision: modRevision, modRevision });
+    guard.movedTo(
+      counters.map((counter) => ({ ...counter, createRevision: modRevision, modRevision })),
+      modRevision,
+    );
     this.#phase = "done";
     const pausedMs = Math.round(clock.monotonicMs() - since);
     return { migration: this.#init.id, vault: this.#init.vault, epoch, entries, digest, at, pausedMs, left };

@@ -25,6 +25,17 @@ export class NodeInstances {
     return true;
   }
 
+  /** What is known of a node, for another control plane. */
+  of(nodeName: string): { current: string; superseded: string[] } | undefined {
+    const known = this.#nodes.get(nodeName);
+    return known && { current: known.current, superseded: [...known.superseded] };
+  }
+
+  /** What another control plane knows of a node; it has seen it later than this one. */
+  adopt(nodeName: string, known: InstancesOfNode): void {
+    this.#nodes.set(nodeName, known);
+  }
+
   /** The node has a new identity, or none: whoever held the one before is no copy of it. */
   forget(nodeName: string): void {
     this.#nodes.delete(nodeName);

@@ -1,9 +1,12 @@
 import type { CloseCode, SocketAddress, StreamOpener } from "@rk8s/protocol";
+import type { NodeCertificate } from "./node-record.js";
 
 /** A node's connection, proven by its certificate. Whoever holds one can ask the node over it. */
 export interface NodeLink extends StreamOpener {
   readonly nodeName: string;
   readonly remoteAddress: SocketAddress;
+  /** What it presented; left out where nobody looks whether that still counts. */
+  readonly certificate?: NodeCertificate;
   /** End of the certificate that it presented, milliseconds. */
   readonly certificateNotAfter: number;
   /** Which of the node's certificates it presented, counted; greater is newer. */
@@ -98,6 +101,16 @@ export class NodeLinks {
     if (before === link) return;
     if (isRenewed && isSameInstance) before.drain(TAKEN_OVER);
     else before?.close("CONFLICT", TAKEN_OVER);
+  }
+
+  /** Every connection of the node, whether it has registered or not. */
+  of(nodeName: string): readonly NodeLink[] {
+    return this.#links.get(nodeName)?.all.slice() ?? [];
+  }
+
+  /** The nodes that have connections. */
+  names(): readonly string[] {
+    return [...this.#links.keys()];
   }
 
   /** The connection over which the node is asked. */

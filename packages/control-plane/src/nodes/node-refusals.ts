@@ -7,6 +7,7 @@ import { identityCloned, nodeBanned, nodeIsChanging, serialNumbersOf } from "./n
 import type { NodeInstances } from "./node-instances.js";
 import type { NodeLinks } from "./node-link.js";
 import { type NodeRecord, nodeRecords } from "./node-record.js";
+import { nodeStates } from "./node-state.js";
 
 /** Alarms of one node: whoever has an old certificate can cause one with every connection. */
 const ALARM_INTERVAL_MS = 60_000;
@@ -88,8 +89,10 @@ export class NodeRefusals {
       actor: options.actor,
       fields: {},
       record: ({ banned: _banned, cloned: _cloned, cloneAlarm: _alarm, ...kept }) => kept,
-      writes: (before) =>
-        Promise.resolve(isRefused(before) ? this.#ports.revocations.releases(serialNumbersOf(before)) : []),
+      writes: async (before) => [
+        ...(isRefused(before) ? this.#ports.revocations.releases(serialNumbersOf(before)) : []),
+        ...(await this.#forgetInstances(name)),
+      ],
       onDone: () => this.#ports.instances.forget(name),
     });
   }
@@ -156,6 +159,15 @@ export class NodeRefusals {
     const [oldest] = this.#alarmedAtMs.keys();
     if (this.#alarmedAtMs.size > MAX_ALARMED && oldest !== undefined) this.#alarmedAtMs.delete(oldest);
     return true;
+  }
+
+  /** Of several control planes the next one must not know the processes of before either. */
+  async #forgetInstances(name: string): Promise<Write[]> {
+    const states = nodeStates(this.#ports.barrier);
+    const stored = await states.read(name);
+    if (stored?.record.instances === undefined) return [];
+    const { instances: _instances, ...state } = stored.record;
+    return [states.put(name, state)];
   }
 
   #hold(before: NodeRecord): Promise<Write[]> {

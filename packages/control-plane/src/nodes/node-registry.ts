@@ -6,8 +6,13 @@ import { type NodeLink, NodeLinks } from "./node-link.js";
 import { type NodeRecord, nodeRecords } from "./node-record.js";
 import { NodeInstances } from "./node-instances.js";
 import { NodeRefusals, type NodeRefusalsPorts } from "./node-refusals.js";
+import { connectedElsewhere, NodeOwners } from "./node-owners.js";
 import { addressOf, type NodeState, nodeStates } from "./node-state.js";
+import { OrphanedNodes } from "./orphaned-nodes.js";
+import { type Sharing, UNSHARED } from "../vault/members/sharing.js";
+import type { Member } from "../vault/members/membership.js";
 import { type RenewalAnswer, renewalAnswers } from "./renewal-answer.js";
+import { followNodes } from "./follow-nodes.js";
 import { identityCloned, nodeIsChanging, serialNumbersOf } from "./node-certificates.js";
 import {
   describeNode,
@@ -33,6 +38,17 @@ export interface NodeRegistryPorts extends Omit<NodeRefusalsPorts, "links" | "in
   readonly onReady?: (nodeName: string) => void;
   /** Called when a node was forgotten. */
   readonly onForgotten?: (nodeName: string) => void;
+  /** With whom the store is shared. Default: nobody. */
+  readonly sharing?: Sharing;
+}
+
+/** What a node says of itself when it registers. */
+export interface NodeReport {
+  readonly version: string;
+  readonly status: NodeStatus;
+  readonly instanceId?: string | undefined;
+  readonly survives?: NodeState["survives"];
+  readonly clockSkewSeconds?: number | undefined;
 }
 
 /** What is known of a node since this process started. */
@@ -59,6 +75,8 @@ export class NodeRegistry {
   /** Keeps nodes out. */
   readonly refusals: NodeRefusals;
   readonly #instances = new NodeInstances();
+  readonly #owners: NodeOwners;
+  readonly #orphans: OrphanedNodes;
   readonly #graceMs: number;
   readonly #ports: NodeRegistryPorts;
   readonly #records: RecordCollection<NodeRecord>;
@@ -69,6 +87,10 @@ export class NodeRegistry {
   readonly #aging = new Map<string, Presence>();
   /** Those whose state on disk is older than what is known. */
   readonly #dirty = new Set<string>();
+  /** Those that are registering at this moment: what is on disk of them is about to change. */
+  readonly #claiming = new Set<string>();
+  /** What a claim has written already. */
+  readonly #claimed = new WeakMap<NodeLink, Presence>();
 
   constructor(init: { readonly heartbeatGraceSeconds: number }, ports: NodeRegistryPorts) {
     this.#graceMs = init.heartbeatGraceSeconds * 1000;
@@ -77,6 +99,25 @@ export class NodeRegistry {
     this.#states = nodeStates(ports.barrier);
     this.#answers = renewalAnswers(ports.barrier);
     this.refusals = new NodeRefusals({ ...ports, links: this.links, instances: this.#instances });
+    const { sharing = UNSHARED } = ports;
+    this.#owners = new NodeOwners({ ...ports, members: sharing.members });
+    this.#orphans = new OrphanedNodes(init, { ...ports, sharing });
+    // When the store begins to be shared, the others have to learn whose the nodes are.
+    let { isShared } = sharing.members;
+    sharing.members.onChange(() => {
+      if (isShared || !sharing.members.isShared) return;
+      isShared = true;
+      for (const name of this.#present.keys()) this.#dirty.add(name);
+    });
+    followNodes(sharing.changes, {
+      ...ports,
+      links: this.links,
+      owners: this.#owners,
+      names: () => this.#present.keys(),
+      isRegistered: (name) => this.#present.has(name),
+      isClaiming: (name) => this.#claiming.has(name),
+      drop: (name) => this.#drop(name),
+    });
   }
 
   /** The node's record. @throws {RksError} NOT_FOUND. */
@@ -88,14 +129,32 @@ export class NodeRegistry {
 
   /**
    * A process wants to be the node. One that another has taken it from before is not gone as it should be: there are two,
-   * and both are refused from now on.
-   * @throws {RksError} IDENTITY_CLONED, and what `NodeRefusals.quarantine` throws.
+   * and both are refused from now on. Of several control planes this one has the node when it resolves; `register` must
+   * follow.
+   * @throws {RksError} IDENTITY_CLONED, and what `NodeRefusals.quarantine` throws; NODE_EVICTED; CONFLICT when the node
+   * registers with another control plane at this moment.
    */
-  async claim(link: NodeLink, instanceId = UNNAMED_INSTANCE): Promise<void> {
+  async claim(link: NodeLink, report: Pick<NodeReport, "instanceId"> | NodeReport): Promise<void> {
     const { nodeName, remoteAddress } = link;
-    if (this.#instances.take(nodeName, instanceId)) return;
-    await this.refusals.quarantine(nodeName, { instanceId, remoteHost: remoteAddress.host });
-    throw identityCloned(nodeName);
+    const { instanceId = UNNAMED_INSTANCE } = report;
+    const before = this.#owners.isShared ? await this.#owners.read(nodeName) : undefined;
+    const { instances } = before?.record ?? {};
+    if (instances !== undefined) this.#instances.adopt(nodeName, instances);
+    if (!this.#instances.take(nodeName, instanceId)) {
+      await this.refusals.quarantine(nodeName, { instanceId, remoteHost: remoteAddress.host });
+      throw identityCloned(nodeName);
+    }
+    if (!this.#owners.isShared || !("status" in report)) return;
+    this.#claiming.add(nodeName);
+    try {
+      const presence = this.#presenceOf(link, report);
+      presence.liveness = isHealthy(report.status) ? "Ready" : "NotReady";
+      const state = { ...stateOf(presence), instances: this.#instances.of(nodeName) };
+      await this.#owners.take(nodeName, before, state);
+      this.#claimed.set(link, presence);
+    } finally {
+      this.#claiming.delete(nodeName);
+    }
   }
 
   /**
@@ -103,39 +162,29 @@ export class NodeRegistry {
    * @throws {RksError} CONNECTION_LOST over a connection that was ended meanwhile: the node is evicted, or has
    * another key.
    */
-  register(
-    link: NodeLink,
-    report: {
-      readonly version: string;
-      readonly status: NodeStatus;
-      readonly instanceId?: string | undefined;
-      readonly survives?: NodeState["survives"];
-      readonly clockSkewSeconds?: number | undefined;
-    },
-  ): void {
-    const { clock } = this.#ports;
+  register(link: NodeLink, report: NodeReport): void {
     if (!this.links.has(link)) {
       throw new RksError("CONNECTION_LOST", `this connection of node "${link.nodeName}" has ended`);
     }
-    const { version, status, instanceId, survives, clockSkewSeconds } = report;
-    const before = this.#present.get(link.nodeName);
-    const presence: Presence = {
-      version,
-      status,
-      clockSkewSeconds,
-      address: addressOf(status, link.remoteAddress.host),
-      lastHeartbeatMs: clock.monotonicMs(),
-      lastHeartbeatAt: clock.now(),
-      isStopped: false,
-      liveness: before?.liveness ?? "Unknown",
-      since: before?.since ?? new Date(clock.now()).toISOString(),
-      survives,
-    };
+    const claimed = this.#claimed.get(link);
+    this.#claimed.delete(link);
+    const presence = claimed ?? this.#presenceOf(link, report);
     this.#present.set(link.nodeName, presence);
-    this.#dirty.add(link.nodeName);
+    if (claimed === undefined) this.#dirty.add(link.nodeName);
     this.#heard(link.nodeName, presence);
-    this.links.use(link, instanceId);
+    this.links.use(link, report.instanceId);
     this.#look(link.nodeName);
+  }
+
+  /** The other control plane that has the node's session; undefined: none has, or this one. */
+  async elsewhere(name: string): Promise<Member | undefined> {
+    if (!this.#owners.isShared) return undefined;
+    return this.#owners.otherOf((await this.#owners.read(name))?.record);
+  }
+
+  /** Whether any control plane has a session with the node. */
+  async isConnected(name: string): Promise<boolean> {
+    return this.links.current(name) !== undefined || (await this.elsewhere(name)) !== undefined;
   }
 
   /** A registered node is alive. Writes nothing. What its machine is, it says once, when it registers. Over a connection that is not in use any more it says nothing. */
@@ -169,6 +218,8 @@ export class NodeRegistry {
     const { serialNumber } = await this.read(name);
     const link = this.links.current(name);
     if (link === undefined) {
+      const other = await this.elsewhere(name);
+      if (other !== undefined) throw connectedElsewhere(name, other);
       throw new RksError("UNAVAILABLE", `node "${name}" is not connected`, {
         suggestion: `Try again when \`rks node show ${name}\` says that it is.`,
       });
@@ -242,7 +293,7 @@ export class NodeRegistry {
 
   /** Notice what only time changes, and write down what changed; until aborted. */
   async run(signal: AbortSignal): Promise<void> {
-    await Promise.all([this.#watch(signal), this.#write(signal)]);
+    await Promise.all([this.#watch(signal), this.#write(signal), this.#orphans.run(signal)]);
     await this.refresh();
   }
 
@@ -294,10 +345,45 @@ export class NodeRegistry {
 
   async #know(record: NodeRecord): Promise<KnownNode> {
     const presence = this.#look(record.name);
+    if (presence === undefined && this.#owners.isShared) return this.#knowOfOther(record);
     const state = presence === undefined ? (await this.#states.read(record.name))?.record : stateOf(presence);
     const isConnected = this.links.current(record.name) !== undefined;
     const clockSkewSeconds = isConnected ? presence?.clockSkewSeconds : undefined;
     return { record, state, liveness: presence?.liveness ?? "Unknown", isConnected, clockSkewSeconds };
+  }
+
+  /** What the owner wrote counts while it is there. */
+  async #knowOfOther(record: NodeRecord): Promise<KnownNode> {
+    const state = (await this.#owners.read(record.name))?.record;
+    const isConnected = this.#owners.otherOf(state) !== undefined;
+    const left = state?.liveness === "NotReady" ? "NotReady" : "Unknown";
+    const liveness = isConnected ? (state?.liveness ?? left) : left;
+    return { record, state, liveness, isConnected, clockSkewSeconds: undefined };
+  }
+
+  #presenceOf(link: NodeLink, report: NodeReport): Presence {
+    const { clock } = this.#ports;
+    const { version, status, survives, clockSkewSeconds } = report;
+    const before = this.#present.get(link.nodeName);
+    return {
+      version,
+      status,
+      clockSkewSeconds,
+      address: addressOf(status, link.remoteAddress.host),
+      lastHeartbeatMs: clock.monotonicMs(),
+      lastHeartbeatAt: clock.now(),
+      isStopped: false,
+      liveness: before?.liveness ?? "Unknown",
+      since: before?.since ?? new Date(clock.now()).toISOString(),
+      survives,
+    };
+  }
+
+  #drop(name: string): void {
+    this.#present.delete(name);
+    this.#aging.delete(name);
+    this.#dirty.delete(name);
+    this.#instances.forget(name);
   }
 
   /** Bring a node's liveness up to now. */
@@ -322,6 +408,10 @@ export class NodeRegistry {
     const presence = this.#present.get(name);
     if (presence === undefined) return;
     try {
+      if (this.#owners.isShared) {
+        await this.#owners.update(name, stateOf(presence));
+        return;
+      }
       const record = await this.#records.read(name);
       // A node that was forgotten in the meantime must not leave a state behind.
       if (record === undefined) return;
@@ -350,9 +440,7 @@ export class NodeRegistry {
       );
       return succeeded ? true : undefined;
     });
-    this.#present.delete(name);
-    this.#aging.delete(name);
-    this.#instances.forget(name);
+    this.#drop(name);
     this.links.close(name, "NODE_EVICTED", `node "${name}" was evicted`);
     this.#ports.onForgotten?.(name);
   }

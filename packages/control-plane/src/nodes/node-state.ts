@@ -13,6 +13,10 @@ const nodeState = z.object({
   /** The last one before this was written. */
   lastHeartbeat: z.iso.datetime(),
   survives: MESSAGE_SCHEMAS.RegisterNode.shape.survives,
+  /** Of several control planes, the one that the node registered with last: the id of its membership. */
+  owner: z.string().optional(),
+  /** Which processes have held the identity, for the control plane that the node turns to next. */
+  instances: z.object({ current: z.string(), superseded: z.array(z.string()) }).optional(),
 });
 
 /**

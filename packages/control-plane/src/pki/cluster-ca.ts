@@ -2,6 +2,7 @@ import { type Clock, equalBytes, RksError } from "@rk8s/protocol";
 import type { Storage, Write } from "@rk8s/storage";
 import { encodeName, OID, parseCertificate } from "@rk8s/x509";
 import type { Backend, MountInit } from "../vault/backend.js";
+import type { Changes } from "../vault/members/changes.js";
 import { PathTable } from "../vault/path-table.js";
 import type { CertificateAuthority, IssuedCertificate } from "./certificate-authority.js";
 import { assertModest, type ProvenRequest } from "./cluster-request.js";
@@ -44,6 +45,7 @@ import {
   type RotationOptions,
 } from "./cluster-rotation-change.js";
 import {
+  CLUSTER_KEYS,
   clusterCertificateWrite,
   clusterIssuerWrites,
   readClusterCertificate,
@@ -213,6 +215,18 @@ export class ClusterCa implements Backend {
     const trustDomain = await this.#barrier.get(storagePrefix + TRUST_DOMAIN_KEY);
     if (stored === undefined || trustDomain === undefined) return;
     this.#state = { ...stored, trustDomain: new TextDecoder().decode(trustDomain.value) };
+  }
+
+  /** Read the state again when another process has changed it, and say so. */
+  follow(changes: Changes, onChanged: () => void): void {
+    const again = async (): Promise<void> => {
+      const before = this.#state?.modRevision;
+      await this.reload();
+      if (this.#state?.modRevision !== before) onChanged();
+    };
+    const heard = (): void => void again().catch(() => undefined);
+    changes.on(this.#mount.storagePrefix + CLUSTER_KEYS.roots, heard);
+    changes.onGap(heard);
   }
 
   /**

@@ -12,7 +12,7 @@ import { issuerPaths } from "./issuer/issuer-paths.js";
 import { keyPaths } from "./issuer/key-paths.js";
 import { issuePaths } from "./issuance/issue-paths.js";
 import { KeyMaker } from "./key-maker.js";
-import { openPkiMount, type PkiPorts } from "./pki-mount.js";
+import { heardByMount, openPkiMount, type PkiPorts } from "./pki-mount.js";
 import { crlConfigPaths } from "./revocation/crl-config-paths.js";
 import { crlPaths } from "./revocation/crl-paths.js";
 import { mountOcspSource } from "./revocation/mount-ocsp.js";
@@ -26,8 +26,8 @@ import { rolePaths } from "./role/role-paths.js";
 /** The `pki` secrets engine: makes the backend of a mount. Paths, fields and answers are Vault's. */
 export function pkiBackend(ports: Pick<PkiPorts, "clock" | "createSerialNumber">): BackendFactory {
   const keyMaker = new KeyMaker();
-  return async (mount, storage) => {
-    const pki = await openPkiMount(mount, storage, { ...ports, keyMaker });
+  return async (mount, storage, stewardship) => {
+    const pki = await openPkiMount(mount, storage, { ...ports, keyMaker, stewardship });
     return {
       paths: new PathTable([
         ...caPaths(pki),
@@ -48,6 +48,7 @@ export function pkiBackend(ports: Pick<PkiPorts, "clock" | "createSerialNumber">
         ...certificatePaths(pki),
         ...certificateListPaths(pki),
       ]),
+      heard: (name) => heardByMount(pki, name),
       revokeLease: (internal) => revokeLeased(pki, internal),
       [Symbol.asyncDispose]: async () => {
         await pki.tidy[Symbol.asyncDispose]();

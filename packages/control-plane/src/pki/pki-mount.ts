@@ -1,6 +1,7 @@
 import type { Clock } from "@rk8s/protocol";
 import type { Storage } from "@rk8s/storage";
 import type { MountInit } from "../vault/backend.js";
+import { ALONE, type Stewardship } from "../vault/members/stewardship.js";
 import { CertificateStore } from "./certificate/certificate-store.js";
 import { AccessConfig } from "./issuer/access-config.js";
 import { IssuerStore } from "./issuer/issuer-store.js";
@@ -37,8 +38,24 @@ export interface PkiMount extends PkiPorts {
   readonly tidy: Tidy;
 }
 
+/** Of the mount's entries, those that nothing is kept of in memory. */
+const UNKEPT = ["certs/", "cert-expiry/", "roles/", "tidy-state"];
+/** And what the lists of revocations are made of. */
+const REVOCATIONS = ["revoked/", "revoked-expiry/", "revoked-stamp", "crl-entries/", "crl-state/"];
+
+/** Another process has written an entry of the mount; as `Backend.heard`. */
+export function heardByMount(pki: PkiMount, name: string): "forgotten" | "outdated" {
+  if (REVOCATIONS.some((prefix) => name.startsWith(prefix))) pki.revocations.forget();
+  else if (!UNKEPT.some((prefix) => name.startsWith(prefix))) return "outdated";
+  return "forgotten";
+}
+
 /** Read what a mount keeps in memory: issuers, public parts of keys, configuration; no certificates. @throws {RksError} STORAGE_CORRUPT. */
-export async function openPkiMount(mount: MountInit, storage: Storage, ports: PkiPorts): Promise<PkiMount> {
+export async function openPkiMount(
+  mount: MountInit,
+  storage: Storage,
+  ports: PkiPorts & { readonly stewardship?: Stewardship | undefined },
+): Promise<PkiMount> {
   const { storagePrefix: prefix } = mount;
   const access = await AccessConfig.open(storage, prefix);
   const issuers = await IssuerStore.open(storage, prefix, { access, clock: ports.clock });
@@ -57,5 +74,5 @@ export async function openPkiMount(mount: MountInit, storage: Storage, ports: Pk
     crlConfig,
     crls: new CrlPublisher({ issuers, revocations, config: crlConfig, clock: ports.clock }),
   };
-  return { ...pki, tidy: await Tidy.open(pki) };
+  return { ...pki, tidy: await Tidy.open(pki, ports.stewardship ?? ALONE) };
 }

@@ -11,7 +11,9 @@ import type { Storage } from "@rk8s/storage";
 import { KeyedQueue } from "../nodes/keyed-queue.js";
 import type { NodeLink } from "../nodes/node-link.js";
 import type { NodeRegistry } from "../nodes/node-registry.js";
-import { isOver, type PodKey, type PodRecord } from "./pod-record.js";
+import { connectedElsewhere } from "../nodes/node-owners.js";
+import { type Changes, NO_CHANGES } from "../vault/members/changes.js";
+import { isOver, type PodKey, type PodRecord, PODS_PREFIX } from "./pod-record.js";
 import { PodStore, unknownPod, withStatus } from "./pod-store.js";
 import { PodSync } from "./pod-sync.js";
 import { type Candidate, placePod } from "./scheduling.js";
@@ -25,6 +27,8 @@ export interface PodControllerPorts {
   readonly logger: Logger;
   readonly nodes: NodeRegistry;
   readonly newUid: () => string;
+  /** What other control planes write. Default: there are none. */
+  readonly changes?: Changes;
 }
 
 /** Which pod, and which life of it. */
@@ -48,6 +52,7 @@ export class PodController {
   constructor(ports: PodControllerPorts) {
     this.#ports = ports;
     this.#store = new PodStore(ports);
+    this.#follow(ports.changes ?? NO_CHANGES);
   }
 
   /**
@@ -115,6 +120,8 @@ export class PodController {
     const { nodeName } = (await this.#store.get(key)).spec;
     const link = nodeName === undefined ? undefined : this.#ports.nodes.links.current(nodeName);
     if (link !== undefined) return link;
+    const other = nodeName === undefined ? undefined : await this.#ports.nodes.elsewhere(nodeName);
+    if (nodeName !== undefined && other !== undefined) throw connectedElsewhere(nodeName, other);
     const where =
       nodeName === undefined
         ? "is not placed on a node yet"
@@ -182,7 +189,10 @@ export class PodController {
   async open(): Promise<void> {
     const known = new Set<string>();
     for await (const { record } of this.#ports.nodes.known()) known.add(record.name);
-    for (const name of await this.#store.nodeNames()) if (!known.has(name)) await this.nodeForgotten(name);
+    for (const name of await this.#store.nodeNames()) {
+      // It may have joined elsewhere meanwhile.
+      if (!known.has(name) && !(await this.#isKnown(name))) await this.nodeForgotten(name);
+    }
   }
 
   /** Try again to place what has no place yet. Never fails. */
@@ -259,8 +269,11 @@ export class PodController {
 
   /** Whether the node can be asked to end a pod, now or when it comes back. */
   async #canEnd(nodeName: string, options: DeleteOptions): Promise<boolean> {
-    if (this.#ports.nodes.links.current(nodeName) !== undefined) return true;
-    if (options.gracePeriodSeconds === 0) return false;
+    if (await this.#ports.nodes.isConnected(nodeName)) return true;
+    return options.gracePeriodSeconds !== 0 && this.#isKnown(nodeName);
+  }
+
+  async #isKnown(nodeName: string): Promise<boolean> {
     try {
       await this.#ports.nodes.read(nodeName);
       return true;
@@ -268,6 +281,28 @@ export class PodController {
       if (RksError.from(reason).code === "NOT_FOUND") return false;
       throw reason;
     }
+  }
+
+  /** Tell a node of changes that were made elsewhere, when its connection is here. */
+  #follow(changes: Changes): void {
+    changes.on(PODS_PREFIX, (key) => {
+      this.#heard(key.slice(PODS_PREFIX.length)).catch((reason: unknown) => {
+        const { code, message } = RksError.from(reason);
+        this.#ports.logger.warn("A pod could not be read again", { code, reason: message });
+        this.#lookAgain();
+      });
+    });
+    changes.onGap(() => this.#lookAgain());
+  }
+
+  async #heard(name: string): Promise<void> {
+    for (const nodeName of await this.#store.heard(name)) this.#wake(nodeName);
+  }
+
+  #lookAgain(): void {
+    this.#store.forget();
+    for (const sync of this.#syncs.values()) sync.wake();
+    this.placePending();
   }
 
   #wake(nodeName: string): void {

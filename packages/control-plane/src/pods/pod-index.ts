@@ -8,9 +8,14 @@ export class PodIndex {
   /** By node, then by record name: whether the pod is over. */
   readonly #byNode = new Map<string, Map<string, boolean>>();
   readonly #nodeOf = new Map<string, string>();
+  /** At which revision of the store each was as it is filed. */
+  readonly #revisions = new Map<string, number>();
 
-  /** File a record as it is now; undefined when it is gone. */
-  set(name: string, record: PodRecord | undefined): void {
+  /** File a record as it was at a revision of the store, undefined when it was gone; what is filed already may be newer. */
+  set(name: string, record: PodRecord | undefined, revision: number): void {
+    if (revision < (this.#revisions.get(name) ?? 0)) return;
+    if (record === undefined) this.#revisions.delete(name);
+    else this.#revisions.set(name, revision);
     const before = this.#nodeOf.get(name);
     if (before !== undefined) {
       const pods = this.#byNode.get(before);
@@ -24,6 +29,12 @@ export class PodIndex {
     pods.set(name, isOver(record.pod));
     this.#byNode.set(nodeName, pods);
     this.#nodeOf.set(name, nodeName);
+  }
+
+  /** Where a pod is filed; undefined: nowhere, or it is not there. */
+  nodeOf(name: string): string | undefined {
+    const nodeName = this.#nodeOf.get(name);
+    return nodeName === NOWHERE ? undefined : nodeName;
   }
 
   /** Names of the records of a node's pods; of those that are placed nowhere without one. */

@@ -19,9 +19,12 @@ export interface PodKey {
   readonly name: string;
 }
 
+/** Where pods are, in the barrier. */
+export const PODS_PREFIX = "cluster/pods/";
+
 /** The pods of the cluster by `<namespace>/<name>`. */
 export function podRecords(storage: Storage): RecordCollection<PodRecord> {
-  return new RecordCollection(storage, "cluster/pods/", podRecord);
+  return new RecordCollection(storage, PODS_PREFIX, podRecord);
 }
 
 /** Name of a pod's record. */

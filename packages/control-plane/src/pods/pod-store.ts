@@ -2,7 +2,14 @@ import { isDeepStrictEqual } from "node:util";
 import { type Clock, LIMITS, type Pod, type PodManifest, type PodStatus, RksError } from "@rk8s/protocol";
 import type { RecordCollection, Storage, Stored } from "@rk8s/storage";
 import { PodIndex } from "./pod-index.js";
-import { manifestOf, type PodKey, type PodRecord, podRecordName, podRecords } from "./pod-record.js";
+import {
+  manifestOf,
+  type PodKey,
+  type PodRecord,
+  podRecordName,
+  podRecords,
+  PODS_PREFIX,
+} from "./pod-record.js";
 
 /** Times that a change is tried again when the pod changes at the same moment. */
 const MAX_ATTEMPTS = 16;
@@ -105,12 +112,12 @@ export class PodStore {
     const index = await this.#indexed();
     const stored = await this.#records.read(recordName);
     if (stored !== undefined) return assertSame(stored.record, record);
-    const { succeeded } = await this.#ports.barrier.transaction(
+    const { succeeded, revision } = await this.#ports.barrier.transaction(
       [this.#records.unchanged(recordName, undefined)],
       [this.#records.put(recordName, record)],
     );
     if (succeeded) {
-      index.set(recordName, record);
+      index.set(recordName, record, revision);
       return record;
     }
     const other = await this.read({ namespace, name });
@@ -134,18 +141,33 @@ export class PodStore {
       if (stored === undefined) return undefined;
       const changed = change(stored.record);
       if (changed === undefined || isDeepStrictEqual(changed, stored.record)) return stored.record;
-      const { succeeded } = await this.#ports.barrier.transaction(
+      const { succeeded, revision } = await this.#ports.barrier.transaction(
         [this.#records.unchanged(name, stored)],
         [changed === null ? this.#records.delete(name) : this.#records.put(name, changed)],
       );
       if (!succeeded) continue;
-      index.set(name, changed ?? undefined);
+      index.set(name, changed ?? undefined, revision);
       return changed ?? undefined;
     }
     throw changing(key);
   }
 
-  /** Read once; kept up with every change from then on, because nobody else writes pods. */
+  /** Another control plane has changed a pod; gives the nodes that it was and is on. */
+  async heard(name: string): Promise<readonly string[]> {
+    const index = await this.#indexed();
+    const before = index.nodeOf(name);
+    const { revision } = await this.#ports.barrier.list(PODS_PREFIX, { limit: 1 });
+    const stored = await this.#records.read(name);
+    index.set(name, stored?.record, stored?.modRevision ?? revision);
+    return [before, stored?.record.pod.spec.nodeName].filter((nodeName) => nodeName !== undefined);
+  }
+
+  /** Anything may have changed. */
+  forget(): void {
+    this.#index = undefined;
+  }
+
+  /** Read once; kept up with every change from then on, those of other control planes included. */
   #indexed(): Promise<PodIndex> {
     this.#index ??= this.#readIndex();
     this.#index.catch(() => {
@@ -156,7 +178,8 @@ export class PodStore {
 
   async #readIndex(): Promise<PodIndex> {
     const index = new PodIndex();
-    for await (const { name, record } of this.#records.list()) index.set(name, record);
+    for await (const { name, record, modRevision } of this.#records.list())
+      index.set(name, record, modRevision);
     return index;
   }
 }

@@ -38,14 +38,14 @@ export type RecoveryPlan =
 /** Reads what a recovery depends on and applies every rule to it, in the order of SPEC.md §20. */
 export class RecoveryPlanner {
   readonly #clock: Clock;
-  readonly #isConnected: (nodeName: string) => boolean;
+  readonly #isConnected: (nodeName: string) => boolean | Promise<boolean>;
   readonly #nodes: RecordCollection<NodeRecord>;
   readonly #answers: RecordCollection<RepeatAnswer>;
 
   constructor(ports: {
     readonly barrier: Storage;
     readonly clock: Clock;
-    readonly isConnected: (nodeName: string) => boolean;
+    readonly isConnected: (nodeName: string) => boolean | Promise<boolean>;
   }) {
     this.#clock = ports.clock;
     this.#isConnected = ports.isConnected;
@@ -68,7 +68,7 @@ export class RecoveryPlanner {
     assertMachine(recovery, message);
     if (message.kind === "grant") assertNetwork(recovery, returner);
     if (isSpent(recovery, message.sequence)) return { kind: "clone", nodeName: message.nodeName };
-    if (message.kind === "grant") this.#assertGrant(recovery, message.nodeName);
+    if (message.kind === "grant") await this.#assertGrant(recovery, message.nodeName);
     return { kind: "recover", csr, node, recovery, answered };
   }
 
@@ -77,7 +77,7 @@ export class RecoveryPlanner {
   }
 
   /** A grant needs no secret: it must not take a node's identity from under it. */
-  #assertGrant(recovery: NodeRecovery, nodeName: string): void {
+  async #assertGrant(recovery: NodeRecovery, nodeName: string): Promise<void> {
     const { grant } = recovery;
     if (grant === undefined || grantsLeft(recovery, this.#clock.now()) === 0) {
       throw new RksError(
@@ -86,7 +86,7 @@ export class RecoveryPlanner {
         { suggestion: `Run \`rks node rejoin ${nodeName}\` on the control plane.` },
       );
     }
-    if (!this.#isConnected(nodeName)) return;
+    if (!(await this.#isConnected(nodeName))) return;
     throw new RksError(
       "UNAVAILABLE",
       `node "${nodeName}" is still connected; a grant brings back a node that is gone`,

@@ -36,7 +36,7 @@ export interface RecoveryPorts {
   /** The one that joins are charged to as well. */
   readonly budget: ProofBudget;
   /** Whether a node has a connection now. */
-  readonly isConnected: (nodeName: string) => boolean;
+  readonly isConnected: (nodeName: string) => boolean | Promise<boolean>;
   /** Called when a node has a new certificate in place of an old one: whoever holds the old one must go. */
   readonly onReplaced: (nodeName: string) => void;
   /** Refuse a node that was found to be two, until an operator decides. */

@@ -23,6 +23,8 @@ import { NodeRegistry } from "../nodes/node-registry.js";
 import { LogRelay } from "../pods/log-relay.js";
 import { PodController } from "../pods/pod-controller.js";
 import type { ClusterCa } from "../pki/cluster-ca.js";
+import { type Sharing, UNSHARED } from "../vault/members/sharing.js";
+import type { Stewardship } from "../vault/members/stewardship.js";
 import { Promotion } from "../renewal/promotion.js";
 import { Renewal } from "../renewal/renewal.js";
 import { type Authority, type Policies, type Question } from "./authority.js";
@@ -38,6 +40,7 @@ import { OperatorConnections } from "./operator-connections.js";
 import { asOperator } from "./operator-request.js";
 import { serveCluster, type Serving } from "./quic-server.js";
 import { resetKey } from "./reset-key.js";
+import { followRevocations } from "./follow-revocations.js";
 import { serveStream } from "./serve-stream.js";
 import { ServerCertificate } from "./server-certificate.js";
 
@@ -72,6 +75,8 @@ export interface ClusterInit {
   readonly meter?: ClusterMeter;
   /** Conditions on who may join, beyond the token's own. */
   readonly joinChecks?: readonly JoinCheck[];
+  /** With which other control planes the store is shared. Default: none. */
+  readonly sharing?: Sharing;
   /** Called with the roots to trust (DER) when they have changed. */
   readonly onTrust?: ((bundle: readonly Uint8Array[]) => Promise<void>) | undefined;
   /** Where people leave intermediates of an offline root while nothing is served. */
@@ -125,8 +130,9 @@ export function createCluster(init: ClusterInit): Cluster {
   const random = init.random ?? ((bytes: number) => new Uint8Array(randomBytes(bytes)));
   const operators = new OperatorConnections();
   const bootstraps = new BootstrapRoom();
-  const shared = { barrier, audit, clock, logger };
-  const { meter = UNCOUNTED } = init;
+  const { meter = UNCOUNTED, sharing = UNSHARED } = init;
+  const { changes, stewardship } = sharing;
+  const shared = { barrier, audit, clock, logger, sharing };
   const nodes: NodeRegistry = new NodeRegistry(config, {
     ...shared,
     revocations: clusterCa.revocations,
@@ -143,7 +149,7 @@ export function createCluster(init: ClusterInit): Cluster {
       });
     },
   });
-  const pods: PodController = new PodController({ ...shared, nodes, newUid: randomUUID });
+  const pods: PodController = new PodController({ ...shared, changes, nodes, newUid: randomUUID });
   const joinTokens = new JoinTokenStore({
     ...shared,
     random,
@@ -151,6 +157,7 @@ export function createCluster(init: ClusterInit): Cluster {
     rootSpkiSha256: () => clusterCa.rootSpkiSha256,
     onRevoked: (id) => operators.revoke(id),
   });
+  followRevocations(operators, { barrier, changes, logger });
   const budget = new ProofBudget({ clock });
   const enrolment = new Enrolment(config, {
     ...shared,
@@ -163,7 +170,7 @@ export function createCluster(init: ClusterInit): Cluster {
     ...shared,
     issuer: clusterCa,
     budget,
-    isConnected: (name) => nodes.links.current(name) !== undefined,
+    isConnected: (name) => nodes.isConnected(name),
     onReplaced: (name) => nodes.replaced(name),
     quarantine: (name, seen) => nodes.refusals.quarantine(name, seen),
   });
@@ -247,6 +254,7 @@ export function createCluster(init: ClusterInit): Cluster {
       const tidy = tidyForever([() => joinTokens.tidy(), () => enrolment.tidy(), () => clusterCa.tidy()], {
         clock,
         logger,
+        stewardship,
         signal: inner,
       });
       const ended = Promise.all(
@@ -293,9 +301,17 @@ function httpConversation(authority: Authority): Conversation {
 
 async function tidyForever(
   works: readonly (() => Promise<number>)[],
-  { clock, logger, signal }: { readonly clock: Clock; readonly logger: Logger; readonly signal: AbortSignal },
+  ports: {
+    readonly clock: Clock;
+    readonly logger: Logger;
+    readonly stewardship: Stewardship;
+    readonly signal: AbortSignal;
+  },
 ): Promise<void> {
+  const { clock, logger, stewardship, signal } = ports;
   while (!signal.aborted) {
+    await stewardship.whenHeld(signal);
+    if (signal.aborted) return;
     for (const work of works) {
       await work().catch((reason: unknown) => {
         const { code, message } = RksError.from(reason);

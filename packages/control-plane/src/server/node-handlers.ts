@@ -17,7 +17,7 @@ export const answerRegisterNode: Handler<"RegisterNode"> = async (services, exch
   session.chargeChange();
   // A connection that was opened before a newer certificate came into use must not take the node back.
   const certificateGeneration = await services.promotion.use(session.nodeName, session.certificate);
-  await nodes.claim(session, message.instanceId);
+  await nodes.claim(session, message);
   const { nodeName, certificate } = session;
   await services.recoveryEnrolment.registered({
     nodeName,

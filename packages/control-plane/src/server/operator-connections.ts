@@ -18,6 +18,11 @@ export class OperatorConnections {
     if (ended.aborted) forget();
   }
 
+  /** The tokens that they came from. */
+  tokenIds(): readonly string[] {
+    return [...this.#byToken.keys()];
+  }
+
   /** How many there are. */
   get size(): number {
     return [...this.#byToken.values()].reduce((sum, { size }) => sum + size, 0);

@@ -4,6 +4,7 @@ import { CLUSTER_ROLES } from "../pki/cluster-roles.js";
 import type { ClusterCa } from "../pki/cluster-ca.js";
 import type { RotationStep } from "../pki/cluster-rotation.js";
 import { type ClusterRoot, isOffline, phaseOf } from "../pki/cluster-roots.js";
+import { ALONE, type Stewardship } from "../vault/members/stewardship.js";
 import type { CaRotation } from "./ca-rotation.js";
 
 /** Of the active root's life, what is left when its successor is made. */
@@ -29,6 +30,8 @@ export interface AutoRotationPorts {
   readonly behind: () => number;
   readonly clock: Clock;
   readonly logger: Logger;
+  /** Whether it is this process that rotates. Default: it is. */
+  readonly stewardship?: Stewardship | undefined;
 }
 
 /**
@@ -58,13 +61,15 @@ export class AutoRotation {
 
   /** Look and act until aborted. Never rejects. */
   async run(signal: AbortSignal): Promise<void> {
-    const { clock, clusterCa, logger } = this.#ports;
+    const { clock, clusterCa, logger, stewardship = ALONE } = this.#ports;
     if (isOffline(clusterCa.roots.active)) {
       logger.warn(
         "Root is offline: it is not rotated by itself, and its intermediates are put in by operators",
       );
     }
     while (!signal.aborted) {
+      await stewardship.whenHeld(signal);
+      if (signal.aborted) return;
       await this.look();
       const pauseMs = Math.max(MIN_PAUSE_MS, Math.min(MAX_PAUSE_MS, this.#lifeMs / LOOKS_PER_LIFE));
       await clock.sleep(pauseMs, { signal }).catch(() => undefined);

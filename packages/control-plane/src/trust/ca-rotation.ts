@@ -22,6 +22,8 @@ import { surveyTrust } from "./trust-survey.js";
 const INTERMEDIATE_LEFT = 1 / 3;
 /** Names in one answer; the numbers beside them count everybody. */
 const MAX_NAMES = 1000;
+/** What other control planes get to learn of a step before the next one may build on it. */
+const SETTLE_MS = 2_000;
 /** Names in one error. */
 const MAX_NAMES_IN_TEXT = 8;
 
@@ -100,6 +102,8 @@ export interface CaRotationPorts {
   readonly joinTokens: { revoke(id: string, options: { readonly actor: string }): Promise<unknown> };
   /** Generation of the roots that the listener serves with. */
   readonly servedGeneration: () => number;
+  /** Whether other control planes serve with the same roots. */
+  readonly isShared?: (() => boolean) | undefined;
   /** Called when a step is on disk; when it resolves new connections see the new roots. */
   readonly onChanged: () => Promise<void>;
   /** Called with a node that a step has left behind: its connections must end. */
@@ -198,6 +202,7 @@ export class CaRotation {
     });
     this.#ports.logger.info("Roots changed", { step, generation, phase: phaseOf(clusterCa.roots) });
     await onChanged();
+    if (this.#ports.isShared?.() === true) await this.#ports.clock.sleep(SETTLE_MS);
     for (const name of behind.cannotGoOn) onLeftBehind(name);
     const tokensRevoked = step === "taint" ? await this.revokeTaintedTokens({ actor }) : 0;
     return { ...(await this.status()), tokensRevoked };

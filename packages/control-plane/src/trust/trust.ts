@@ -5,6 +5,7 @@ import type { NodeLink, NodeLinks } from "../nodes/node-link.js";
 import type { ClusterCa } from "../pki/cluster-ca.js";
 import { AutoRotation } from "./auto-rotation.js";
 import { CaRotation, type CaRotationPorts } from "./ca-rotation.js";
+import { type Sharing, UNSHARED } from "../vault/members/sharing.js";
 import { assertIssuerCounts } from "./client-issuer.js";
 import { type IntermediateFiles, reviveIntermediate } from "./intermediate-revival.js";
 import { TrustDistribution } from "./trust-distribution.js";
@@ -27,6 +28,8 @@ export interface TrustPorts extends Pick<CaRotationPorts, "joinTokens"> {
   /** Called with the roots to trust (DER) when they have changed. */
   readonly onTrust?: ((bundle: readonly Uint8Array[]) => Promise<void>) | undefined;
   readonly intermediateFiles?: IntermediateFiles | undefined;
+  /** With which other control planes the roots are shared. Default: none. */
+  readonly sharing?: Sharing | undefined;
 }
 
 export interface TrustInit {
@@ -46,9 +49,13 @@ export class Trust {
 
   constructor(init: TrustInit, ports: TrustPorts) {
     this.#ports = ports;
+    const { sharing = UNSHARED } = ports;
+    const { stewardship } = sharing;
+    ports.clusterCa.follow(sharing.changes, () => this.#followed());
     this.#distribution = new TrustDistribution(ports);
     this.rotation = new CaRotation(init, {
       ...ports,
+      isShared: () => sharing.members.isShared,
       servedGeneration: () => (this.#server ?? ports.clusterCa.trust()).generation,
       onChanged: () => this.#changed(),
       onLeftBehind: (nodeName) =>
@@ -61,7 +68,9 @@ export class Trust {
     const { rotation } = this;
     const behind = (): number => this.#distribution.behind();
     this.#auto =
-      init.rootRotation === "auto" ? new AutoRotation(init, { ...ports, rotation, behind }) : undefined;
+      init.rootRotation === "auto"
+        ? new AutoRotation(init, { ...ports, rotation, behind, stewardship })
+        : undefined;
   }
 
   /** How many connected nodes have not acknowledged the newest roots. */
@@ -105,6 +114,14 @@ export class Trust {
       });
     });
     await Promise.all([this.#distribution.run(signal), this.#auto?.run(signal)]);
+  }
+
+  /** Another control plane has taken a step. */
+  #followed(): void {
+    this.#changed().catch((reason: unknown) => {
+      const { code, message } = RksError.from(reason);
+      this.#ports.logger.warn("New roots could not be followed", { code, reason: message });
+    });
   }
 
   /** What fails here is on disk all the same: it is said, and made up for at the next start. */

@@ -1,6 +1,7 @@
 import type { Secret } from "@rk8s/protocol";
 import type { Comparison, Storage, Write } from "@rk8s/storage";
 
+import type { Stewardship } from "./members/stewardship.js";
 import type { PathTable } from "./path-table.js";
 import type { PolicyIdentity } from "./policy/policy.js";
 import type { VaultAuth, VaultWrapInfo } from "./request.js";
@@ -136,6 +137,11 @@ export interface Backend extends AsyncDisposable {
   readonly paths: PathTable;
   /** Decide whether a login may go on, with what its grant said then. @throws {RksError} when it may not. */
   renewLogin?(renewal: JsonObject): Promise<void>;
+  /**
+   * Another process has written or deleted an entry of the mount, `name` without the mount's prefix: forget what was kept of it.
+   * "outdated": make this backend anew. Left out: nothing is kept in memory.
+   */
+  heard?(name: string): "forgotten" | "outdated";
   /** Undo what a lease stands for. Called again when it fails, so it must be possible twice. */
   revokeLease?(internal: JsonObject): Promise<void>;
 }
@@ -155,5 +161,12 @@ export interface MountInit {
   readonly maxTtlSeconds: number;
 }
 
-/** How the vault makes the backend of a mount type, for example `pki`. The barrier is unsealed at that moment. */
-export type BackendFactory = (mount: MountInit, barrier: Storage) => Promise<Backend>;
+/**
+ * How the vault makes the backend of a mount type, for example `pki`. The barrier is unsealed at that moment. What the backend
+ * does by itself in the background it does while the process has the stewardship; default: always.
+ */
+export type BackendFactory = (
+  mount: MountInit,
+  barrier: Storage,
+  stewardship?: Stewardship,
+) => Promise<Backend>;

@@ -8,10 +8,11 @@ import {
   type InitResult,
   ROOT_TOKEN,
 } from "./initialization.js";
+import { StoreSharing } from "./members/sharing.js";
 import type { BackendPath } from "./path-table.js";
-import { Barrier, vaultSealed } from "./seal/barrier.js";
+import { Barrier, vaultSealed, type Writer } from "./seal/barrier.js";
 import { OpenSeal } from "./seal/open-seal.js";
-import { openSeal, opensSeal, UnsealAttempt } from "./seal/seal.js";
+import { isSameSeal, openSeal, opensSeal, readSeal, UnsealAttempt } from "./seal/seal.js";
 import type { StoredSeal, VaultKeys } from "./seal/seal.js";
 import { Serial } from "./serial.js";
 import { UnsealedVault } from "./unsealed-vault.js";
@@ -37,6 +38,7 @@ interface Unsealed {
   readonly kind: "unsealed";
   readonly open: OpenSeal;
   readonly vault: UnsealedVault;
+  readonly sharing: StoreSharing;
 }
 
 /** Initialises, unseals and seals a vault, one after another, and holds what is open in between. */
@@ -115,9 +117,20 @@ export class SealLifecycle {
 
   /** Do something to the open seal, alone. @throws {RksError} VAULT_SEALED, VAULT_NOT_INITIALIZED */
   operate<T>(action: (open: OpenSeal) => Promise<T>): Promise<T> {
-    return this.#serial.run(() => {
+    return this.#serial.run(async () => {
       if (this.#state.kind !== "unsealed") throw this.notUnsealed();
-      return action(this.#state.open);
+      const { open } = this.#state;
+      if (this.#isShared) await open.follow();
+      return action(open);
+    });
+  }
+
+  /** As `Vault.shareStore`. */
+  shareStore(): Promise<void> {
+    return this.#serial.run(async () => {
+      if (this.#state.kind !== "unsealed") return;
+      const { sharing, vault, open } = this.#state;
+      await sharing.begin(vault.barrier, () => this.#followSeal(open));
     });
   }
 
@@ -150,6 +163,7 @@ export class SealLifecycle {
   }
 
   async #unseal(share: string | Uint8Array): Promise<VaultStatus> {
+    await this.#followSealed();
     const state = this.#state;
     if (state.kind === "uninitialized") throw this.notUnsealed();
     if (state.kind === "unsealed") return this.status();
@@ -179,27 +193,83 @@ export class SealLifecycle {
     return this.status();
   }
 
+  /** Another process may have initialised or rekeyed the vault since; an attempt that has begun goes on as it began. */
+  async #followSealed(): Promise<void> {
+    const state = this.#state;
+    if (!this.#isShared || state.kind === "unsealed") return;
+    if (state.kind === "sealed" && state.attempt.progress > 0) return;
+    const found = await readSeal(this.#init.storage);
+    if (found === undefined || (state.kind === "sealed" && isSameSeal(found, state.seal))) return;
+    this.#state = sealedState(found);
+  }
+
   async #open(stored: StoredSeal, keys: VaultKeys): Promise<Unsealed> {
+    const { storage } = this.#init;
+    const sharing = new StoreSharing({ storage, clock: this.#ports.clock, logger: this.#logger });
+    try {
+      if (!this.#isShared) return await this.#openWith(stored, keys, sharing);
+      // What is read from here on is followed.
+      const { revision } = await storage.list("core/", { limit: 1 });
+      const unsealed = await this.#openWith(stored, keys, sharing, await sharing.join());
+      sharing.listen(unsealed.vault.barrier, revision, () => this.#followSeal(unsealed.open));
+      return unsealed;
+    } catch (reason) {
+      await sharing[Symbol.asyncDispose]();
+      throw reason;
+    }
+  }
+
+  async #openWith(
+    stored: StoredSeal,
+    keys: VaultKeys,
+    sharing: StoreSharing,
+    writer?: Writer,
+  ): Promise<Unsealed> {
     const { storage, minimumSequence, backends = {}, loginMethods = {}, reservedMounts = [] } = this.#init;
-    const barrier = await Barrier.unseal(storage, keys.keyring, minimumSequence);
+    const { clock } = this.#ports;
+    const logger = this.#logger;
+    const barrier = await Barrier.unseal(storage, keys.keyring, minimumSequence, writer);
     const open = await OpenSeal.open(
       { storage, barrier, stored, keys },
-      { clock: this.#ports.clock, makeRootToken: () => this.#makeRootToken() },
+      { clock, makeRootToken: () => this.#makeRootToken(), onLockedOut: () => this.#lockedOut() },
     );
     const vault = await UnsealedVault.open({
       barrier,
+      sharing,
       engines: backends,
       loginMethods,
       reservedMounts,
-      clock: this.#ports.clock,
-      logger: this.#logger,
+      clock,
+      logger,
       random: this.#ports.random ?? Math.random,
       stdout: this.#ports.stdout,
       sealPaths: this.#ports.sealPaths(),
       sysPaths: this.#init.sysPaths ?? [],
     });
     barrier.afterWrite(() => this.#rotateWhenDue(open));
-    return { kind: "unsealed", open, vault };
+    // Revisions that were read of the store before are void.
+    barrier.afterMove(() => sharing.changes.gap());
+    sharing.changes.on("core/key-rotation", () => this.#followSeal(open));
+    sharing.changes.onGap(() => this.#followSeal(open));
+    return { kind: "unsealed", open, vault, sharing };
+  }
+
+  get #isShared(): boolean {
+    return this.#init.shared?.() === true;
+  }
+
+  #followSeal(open: OpenSeal): void {
+    open.follow().catch((reason: unknown) => {
+      this.#logger.warn("The seal could not be read again", { reason: RksError.from(reason).message });
+    });
+  }
+
+  /** Another process encrypts with a key that this one cannot get at: it would serve less and less of the vault. */
+  #lockedOut(): void {
+    this.#logger.error(
+      "The unseal key was replaced by another rks; this one is sealed and needs the new shares",
+    );
+    void this.seal();
   }
 
   async #seal(): Promise<void> {
@@ -212,7 +282,10 @@ export class SealLifecycle {
     });
     this.#state = sealedState(state.open.stored);
     state.open.close();
+    // Nothing is read again for a vault that closes; the place among the others is kept until its last write.
+    await state.sharing.deafen();
     await state.vault[Symbol.asyncDispose]();
+    await state.sharing[Symbol.asyncDispose]();
     this.#logger.info("Vault sealed");
     this.#notify("sealed");
   }

@@ -9,8 +9,10 @@ import { EntityStore } from "./identity/entity-store.js";
 import { identityPaths } from "./identity/identity-paths.js";
 import { Expirer } from "./lease/expirer.js";
 import { leasePaths } from "./lease/lease-paths.js";
+import { LEASE_EXPIRY_PREFIX, readTimeKey } from "./lease/lease-keys.js";
 import { LeaseStore } from "./lease/lease-store.js";
 import { revokeLeases } from "./lease/revoke-leases.js";
+import type { Sharing } from "./members/sharing.js";
 import { mountPaths } from "./mount/mount-paths.js";
 import { effectiveTtls } from "./mount/mount-settings.js";
 import type { MountEntry } from "./mount/mount-table.js";
@@ -26,6 +28,7 @@ import type { Barrier } from "./seal/barrier.js";
 import { aclOfToken } from "./sys/acl-of-token.js";
 import { capabilityPaths } from "./sys/capability-paths.js";
 import { describingPaths } from "./sys/describing-paths.js";
+import { TOKEN_EXPIRY_PREFIX } from "./token/token-keys.js";
 import type { LoginMount } from "./token/token-renewal.js";
 import { TokenRoles } from "./token/token-role.js";
 import { tokenPaths } from "./token/token-paths.js";
@@ -40,6 +43,7 @@ const TOKEN_MOUNT = "auth/token/";
 
 export interface UnsealedVaultInit {
   readonly barrier: Barrier;
+  readonly sharing: Sharing;
   readonly engines: Readonly<Record<string, BackendFactory>>;
   readonly loginMethods: Readonly<Record<string, BackendFactory>>;
   readonly reservedMounts: readonly string[];
@@ -65,6 +69,7 @@ export interface ServedPath {
 /** What exists only while the vault is unsealed, put together: tokens, policies, leases, audit devices, mounts. */
 export class UnsealedVault implements AsyncDisposable {
   readonly barrier: Barrier;
+  readonly sharing: Sharing;
   readonly mounts: Mounts;
   readonly policies: PolicyStore;
   readonly #pipeline: RequestPipeline;
@@ -74,6 +79,7 @@ export class UnsealedVault implements AsyncDisposable {
 
   private constructor(parts: {
     barrier: Barrier;
+    sharing: Sharing;
     mounts: Mounts;
     policies: PolicyStore;
     pipeline: RequestPipeline;
@@ -82,6 +88,7 @@ export class UnsealedVault implements AsyncDisposable {
     background: readonly AsyncDisposable[];
   }) {
     this.barrier = parts.barrier;
+    this.sharing = parts.sharing;
     this.mounts = parts.mounts;
     this.policies = parts.policies;
     this.#pipeline = parts.pipeline;
@@ -92,7 +99,8 @@ export class UnsealedVault implements AsyncDisposable {
 
   /** @throws {RksError} STORAGE_CORRUPT */
   static async open(init: UnsealedVaultInit): Promise<UnsealedVault> {
-    const { barrier, clock, logger, random } = init;
+    const { barrier, sharing, clock, logger, random } = init;
+    const { changes, stewardship } = sharing;
     /** Backends that are being unmounted: no request reaches them, but they undo what they gave out. */
     const leaving = new Map<string, Backend | undefined>();
     // Nothing is noticed before the first look of the expirer, which sees everything.
@@ -114,7 +122,6 @@ export class UnsealedVault implements AsyncDisposable {
         await cubbyhole.clear(hash);
       },
     });
-    barrier.afterMove(() => tokens.forgetRevisions());
     const policies = new PolicyStore(barrier);
     const entities = new EntityStore(barrier, clock);
     const wrapped = new WrappedAnswers(tokens, cubbyhole, clock);
@@ -163,6 +170,7 @@ export class UnsealedVault implements AsyncDisposable {
       ],
       reserved: init.reservedMounts,
       logger,
+      stewardship,
       revokeAll: async (entry, backend) => {
         leaving.set(entry.accessor, backend);
         try {
@@ -175,7 +183,16 @@ export class UnsealedVault implements AsyncDisposable {
       await audit[Symbol.asyncDispose]();
       throw reason;
     });
-    expirer = new Expirer([tokens, leases], { clock, logger });
+    expirer = new Expirer([tokens, leases], { clock, logger, stewardship });
+    tokens.follow(changes);
+    changes.on("policy/", () => policies.forgetAll());
+    changes.onGap(() => policies.forgetAll());
+    mounts.follow(changes);
+    audit.follow(changes);
+    for (const prefix of [TOKEN_EXPIRY_PREFIX, LEASE_EXPIRY_PREFIX]) {
+      changes.on(prefix, (key) => onExpiry(readTimeKey(prefix, key)?.dueAtMs ?? 0));
+    }
+    changes.onGap(() => onExpiry(0));
     const pipeline = new RequestPipeline({
       mounts,
       tokens,
@@ -188,6 +205,7 @@ export class UnsealedVault implements AsyncDisposable {
     });
     return new UnsealedVault({
       barrier,
+      sharing,
       mounts,
       policies,
       pipeline,

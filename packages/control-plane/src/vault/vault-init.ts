@@ -8,8 +8,10 @@ import type { Vault } from "./vault.js";
 
 /** What a vault is opened over, and what it has to offer. */
 export interface VaultInit {
-  /** Belongs to the vault alone, but is the caller's to close. */
+  /** The caller's to close. Belongs to the vault alone, or with `shared` to the vaults of several processes. */
   readonly storage: Storage;
+  /** Whether other processes may have the same vault open over the same store, asked with each unsealing. Default: no. */
+  readonly shared?: (() => boolean) | undefined;
   /** Secrets engines that can be mounted, by type. */
   readonly backends?: Readonly<Record<string, BackendFactory>>;
   /** Login methods that can be mounted below `auth/`, by type. */

@@ -6,6 +6,7 @@ import type { Storage } from "@rk8s/storage";
 
 import type { Answer, Backend, Connection, JsonObject } from "./backend.js";
 import type { InitOptions, InitResult } from "./initialization.js";
+import type { Sharing } from "./members/sharing.js";
 import type { MountOptions } from "./mount/mount-settings.js";
 import { operationFor, PathTable } from "./path-table.js";
 import type { PolicyStore } from "./policy/policy-store.js";
@@ -126,6 +127,23 @@ export class Vault implements AsyncDisposable {
    */
   get storeGuard(): StoreGuard {
     return this.#unsealed().barrier;
+  }
+
+  /**
+   * How this vault shares its store, for subsystems of the same process that keep what they read from `barrier`.
+   * @throws {RksError} VAULT_SEALED, VAULT_NOT_INITIALIZED
+   */
+  get sharing(): Sharing {
+    return this.#unsealed().sharing;
+  }
+
+  /**
+   * Other processes may open the vault from now on, over a store that was this one's own: it was moved. Sealed, or shared
+   * already: nothing happens.
+   * @throws {RksError} as the storage does; then it is not shared.
+   */
+  shareStore(): Promise<void> {
+    return this.#lifecycle.shareStore();
   }
 
   /** Be told of every seal and unseal, after it happened. Gives the function that ends it. */

@@ -81,6 +81,13 @@ class CertBackend implements Backend {
     ]);
   }
 
+  /** As `Backend.heard`. */
+  heard(name: string): "forgotten" {
+    if (name.startsWith("crls/")) this.#crls.forget();
+    else this.#roles = undefined;
+    return "forgotten";
+  }
+
   /** The certificate of the login must still be one that the role lets in: in time, not revoked, trusted. */
   async renewLogin(renewal: JsonObject): Promise<void> {
     const kept = z.object({ role: z.string(), certificates: z.array(z.string()) }).parse(renewal);

@@ -41,6 +41,11 @@ export class RevocationLists {
     });
   }
 
+  /** Another process has changed them. */
+  forget(): void {
+    this.#revoked = undefined;
+  }
+
   get paths(): readonly BackendPath[] {
     const records = this.#records;
     return [

@@ -34,13 +34,14 @@ export async function anOfflineClusterCa(
   return ca;
 }
 
-/** A cluster's certificate authority with a fresh root in the store, which lives for a year. */
+/** A cluster's certificate authority with a fresh root in the store, which lives for a year, or with the one that is there. */
 export async function aClusterCa(
   storage: Storage,
   clock: Clock,
   rootTtlSeconds = 86_400 * 365,
 ): Promise<ClusterCa> {
   const ca = await ClusterCa.open(MOUNT, storage, { clock });
+  if (ca.initialized) return ca;
   const { writes, wipe } = ca.initialize({
     trustDomain: TRUST_DOMAIN,
     rootTtlSeconds,

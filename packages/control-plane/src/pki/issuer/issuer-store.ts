@@ -16,8 +16,15 @@ import { DEFAULT_REFERENCE, findByReference } from "./reference.js";
 const MAX_AUTHORITIES = 32;
 /** Changes wait for each other; who would wait behind this many is told to come back. */
 const MAX_WAITING_CHANGES = 100;
+/** Written with every change, and compared: what is in memory is what is stored. */
+const STAMP = "issuers-stamp";
 /** In one transaction. */
 const WRITES_AT_ONCE = 100;
+
+interface StampedState {
+  readonly state: IssuerState;
+  readonly stampRevision: number;
+}
 
 export interface IssuerStorePorts {
   readonly access: AccessConfig;
@@ -34,24 +41,32 @@ export class IssuerStore {
   readonly #changes = new Serial();
   #waiting = 0;
   #state: IssuerState;
+  /** Of the stamp, read before the state. */
+  #stampRevision: number;
   /** By issuer id, least recently used first; empty again after every change. */
   #authorities = new Map<string, Promise<CertificateAuthority>>();
   #chains = new Map<string, readonly Issuer[]>();
   #pems = new Map<string, string>();
   #accessVersion = 0;
 
-  private constructor(storage: Storage, prefix: string, ports: IssuerStorePorts, state: IssuerState) {
+  private constructor(
+    storage: Storage,
+    prefix: string,
+    ports: IssuerStorePorts,
+    { state, stampRevision }: StampedState,
+  ) {
     this.#storage = storage;
     this.#prefix = prefix;
     this.#access = ports.access;
     this.#clock = ports.clock;
     this.#state = state;
+    this.#stampRevision = stampRevision;
     this.keys = new KeyStore(storage, prefix, () => this.#state);
   }
 
   /** @throws {RksError} STORAGE_CORRUPT. */
   static async open(storage: Storage, prefix: string, ports: IssuerStorePorts): Promise<IssuerStore> {
-    return new IssuerStore(storage, prefix, ports, await readIssuerState(storage, prefix));
+    return new IssuerStore(storage, prefix, ports, await readStamped(storage, prefix));
   }
 
   /** All issuers and keys as they are now. */
@@ -159,7 +174,7 @@ export class IssuerStore {
    * Change issuers and keys: one change at a time, committed as one transaction when `action` returns, given up when it
    * throws. More than `WRITES_AT_ONCE` writes, which only deleting hundreds of them takes, are several
    * transactions.
-   * @throws {RksError} BUSY when too many changes wait; what `action` and the storage throw.
+   * @throws {RksError} BUSY when too many changes wait; CONFLICT when another process was faster; what `action` and the storage throw.
    */
   async change<T>(action: (change: IssuerChange) => T | Promise<T>): Promise<T> {
     if (this.#waiting >= MAX_WAITING_CHANGES) {
@@ -187,19 +202,35 @@ export class IssuerStore {
       const result = await action(change);
       writes = change.finish();
       for (let at = 0; at < writes.length; at += WRITES_AT_ONCE) {
-        await this.#storage.transaction([], writes.slice(at, at + WRITES_AT_ONCE));
+        await this.#commit(writes.slice(at, at + WRITES_AT_ONCE));
       }
       this.#state = change.state;
       return result;
     } catch (error) {
-      if (writes.length > WRITES_AT_ONCE) {
-        this.#state = await readIssuerState(this.#storage, this.#prefix);
+      if (writes.length > WRITES_AT_ONCE || RksError.from(error).code === "CONFLICT") {
+        const { state, stampRevision } = await readStamped(this.#storage, this.#prefix);
+        this.#state = state;
+        this.#stampRevision = stampRevision;
       }
       throw error;
     } finally {
       change.wipe();
       this.#forget();
     }
+  }
+
+  async #commit(writes: readonly Write[]): Promise<void> {
+    const key = this.#prefix + STAMP;
+    const { succeeded, revision } = await this.#storage.transaction(
+      [{ key, modRevision: this.#stampRevision }],
+      [...writes, { type: "put", key, value: new Uint8Array() }],
+    );
+    if (!succeeded) {
+      throw new RksError("CONFLICT", "another process changed the issuers of this mount at this moment", {
+        suggestion: "Try again.",
+      });
+    }
+    this.#stampRevision = revision;
   }
 
   async #open(issuer: Issuer): Promise<CertificateAuthority> {
@@ -214,4 +245,9 @@ export class IssuerStore {
     this.#chains = new Map();
     this.#pems = new Map();
   }
+}
+
+async function readStamped(storage: Storage, prefix: string): Promise<StampedState> {
+  const stampRevision = (await storage.get(prefix + STAMP))?.modRevision ?? 0;
+  return { stampRevision, state: await readIssuerState(storage, prefix) };
 }

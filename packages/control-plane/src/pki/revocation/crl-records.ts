@@ -1,5 +1,5 @@
 import { RksError } from "@rk8s/protocol";
-import { pagesOf, type Storage, type Write } from "@rk8s/storage";
+import { pagesOf, type Storage, untilCommitted, type Write } from "@rk8s/storage";
 import { z } from "zod";
 import { listFolder } from "../../vault/list-folder.js";
 import type { CrlShard } from "./crl-entries.js";
@@ -78,12 +78,17 @@ export class CrlRecords {
 
   /** Give the next number of a list that is signed at a time, and remember that it is given. */
   async nextNumber(crlId: string, signedMs: number): Promise<CrlNumber> {
-    const state = await this.#state(crlId);
-    const number = state.number + 1;
-    const isLatest = signedMs > state.latestMs;
-    const latestMs = Math.max(signedMs, state.latestMs);
-    await this.#storage.transaction([], [this.#put(crlId, { ...state, number, latestMs })]);
-    return { number, isLatest };
+    return untilCommitted("other processes number this list at this moment", async () => {
+      const key = this.#prefix + STATES + crlId;
+      const modRevision = (await this.#storage.get(key))?.modRevision ?? 0;
+      const state = await this.#state(crlId);
+      const number = state.number + 1;
+      const isLatest = signedMs > state.latestMs;
+      const latestMs = Math.max(signedMs, state.latestMs);
+      const put = this.#put(crlId, { ...state, number, latestMs });
+      const { succeeded } = await this.#storage.transaction([{ key, modRevision }], [put]);
+      return succeeded ? { number, isLatest } : undefined;
+    });
   }
 
   #folder(crlId: string, generation: number): string {

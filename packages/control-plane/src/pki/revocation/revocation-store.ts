@@ -32,11 +32,15 @@ interface Waiting {
 
 const REVOKED = "revoked/";
 const REVOKED_BY_END = "revoked-expiry/";
+/** Written with every change, and compared: the entries in memory are those that are stored. */
+const STAMP = "revoked-stamp";
 /** Revocations that share one transaction: at most six writes each, of 127. */
 const MAX_GROUP = 20;
 /** Removals that share one transaction, with the writes that belong to them. */
 const MAX_REMOVED = 20;
 const MAX_WAITING = 10_000;
+/** Times that a change is made again because another process was faster. */
+const MAX_ATTEMPTS = 8;
 
 /**
  * What a mount revoked: a record of each certificate, an index of them by end, and the entries of each certificate
@@ -46,6 +50,7 @@ const MAX_WAITING = 10_000;
 export class RevocationStore {
   readonly #storage: Storage;
   readonly #folder: string;
+  readonly #stamp: string;
   readonly #byEnd: ExpiryIndex;
   readonly #lists: CrlRecords;
   readonly #changes = new Serial();
@@ -54,10 +59,15 @@ export class RevocationStore {
   #closed = false;
   #version = 0;
   #entries = new Map<string, CrlEntries>();
+  /** Of the stamp, read before any of the entries. */
+  #stampRevision: number | undefined;
+  /** What it was when the change that is being made began. */
+  #unchanged = 0;
 
   constructor(storage: Storage, prefix: string) {
     this.#storage = storage;
     this.#folder = prefix + REVOKED;
+    this.#stamp = prefix + STAMP;
     this.#byEnd = new ExpiryIndex(storage, prefix + REVOKED_BY_END);
     this.#lists = new CrlRecords(storage, prefix);
   }
@@ -113,6 +123,12 @@ export class RevocationStore {
     return known === undefined ? this.#inTurn(() => this.#load(crlId)) : Promise.resolve(known);
   }
 
+  /** Another process has changed what is revoked: read it again. */
+  forget(): void {
+    this.#entries = new Map();
+    this.#stampRevision = undefined;
+  }
+
   /** Take the next number of a list, which is signed at a time: it is durable when this resolves and never given again. */
   nextNumber(crlId: string, signedMs: number): Promise<CrlNumber> {
     return this.#inTurn(() => this.#lists.nextNumber(crlId, signedMs));
@@ -164,16 +180,26 @@ export class RevocationStore {
   async close(): Promise<void> {
     this.#closed = true;
     await this.#changes.run(() => Promise.resolve());
-    this.#entries = new Map();
+    this.forget();
   }
 
   /** Run a change after those before it, unless the store is closed by then. */
   #inTurn<T>(change: () => Promise<T>): Promise<T> {
-    return this.#changes.run(() => {
-      if (!this.#closed) return change();
-      throw new RksError("UNAVAILABLE", "the mount is being closed", {
-        suggestion: "Try again in a moment.",
-      });
+    return this.#changes.run(async () => {
+      for (let attempt = 1; ; attempt += 1) {
+        if (this.#closed) {
+          throw new RksError("UNAVAILABLE", "the mount is being closed", {
+            suggestion: "Try again in a moment.",
+          });
+        }
+        try {
+          this.#unchanged = await this.#readStamp();
+          return await change();
+        } catch (error) {
+          // Another process was faster: what is in memory was forgotten.
+          if (RksError.from(error).code !== "CONFLICT" || attempt === MAX_ATTEMPTS) throw error;
+        }
+      }
     });
   }
 
@@ -284,14 +310,28 @@ export class RevocationStore {
   /** Commit, and let the lists be what they are then. */
   async #write(writes: readonly Write[], lists: ReadonlyMap<string, CrlEntries>): Promise<void> {
     if (writes.length === 0) return;
+    const unchanged = { key: this.#stamp, modRevision: this.#unchanged };
+    const stamp: Write = { type: "put", key: this.#stamp, value: new Uint8Array() };
+    let isCommitted = false;
     try {
-      await this.#storage.transaction([], writes);
-    } catch (error) {
+      const { succeeded, revision } = await this.#storage.transaction([unchanged], [...writes, stamp]);
+      isCommitted = succeeded;
+      this.#stampRevision = revision;
+    } finally {
       // Whatever became of it: the store knows.
-      for (const crlId of lists.keys()) this.#entries.delete(crlId);
-      throw error;
+      if (!isCommitted) this.forget();
+    }
+    if (!isCommitted) {
+      throw new RksError("CONFLICT", "other processes revoke certificates of this mount at this moment", {
+        suggestion: "Try again.",
+      });
     }
     for (const [crlId, entries] of lists) this.#remember(crlId, entries);
+  }
+
+  async #readStamp(): Promise<number> {
+    this.#stampRevision ??= (await this.#storage.get(this.#stamp))?.modRevision ?? 0;
+    return this.#stampRevision;
   }
 
   #nextVersion(): number {

@@ -2,6 +2,7 @@ import { setImmediate as nextTurn } from "node:timers/promises";
 import { type Clock, RksError } from "@rk8s/protocol";
 import type { Storage } from "@rk8s/storage";
 import { z } from "zod";
+import type { Stewardship } from "../../vault/members/stewardship.js";
 import type { JsonObject } from "../../vault/backend.js";
 import type { ExpiryIndex } from "../certificate/expiry-index.js";
 import { runTidy, type TidiedMount, type TidyProgress } from "./tidy-run.js";
@@ -50,6 +51,7 @@ export class Tidy implements AsyncDisposable {
   readonly #storage: Storage;
   readonly #prefix: string;
   readonly #clock: Clock;
+  readonly #stewardship: Stewardship;
   readonly #closing = new AbortController();
   #config: AutoTidySettings;
   #lastAutoFinishedMs: number;
@@ -60,8 +62,14 @@ export class Tidy implements AsyncDisposable {
   #rescheduling = new AbortController();
   #counts: Counts | undefined;
 
-  private constructor(pki: TidiedMount, config: AutoTidySettings, lastAutoFinishedMs: number) {
+  private constructor(
+    pki: TidiedMount,
+    stewardship: Stewardship,
+    config: AutoTidySettings,
+    lastAutoFinishedMs: number,
+  ) {
     this.#pki = pki;
+    this.#stewardship = stewardship;
     this.#storage = pki.storage;
     this.#prefix = pki.mount.storagePrefix;
     this.#clock = pki.clock;
@@ -69,12 +77,13 @@ export class Tidy implements AsyncDisposable {
     this.#lastAutoFinishedMs = lastAutoFinishedMs;
   }
 
-  /** Read the configuration, go on with a tidy that was broken off. @throws {RksError} STORAGE_CORRUPT. */
-  static async open(pki: TidiedMount): Promise<Tidy> {
+  /** Read the configuration, go on with a tidy that was broken off, as far as it is this process that does so. @throws {RksError} STORAGE_CORRUPT. */
+  static async open(pki: TidiedMount, stewardship: Stewardship): Promise<Tidy> {
     const config = await read(pki, CONFIG, configSchema);
     const state = await read(pki, STATE, stateSchema);
-    const tidy = new Tidy(pki, config, state.lastAutoFinishedMs || pki.clock.now());
-    if (state.running !== undefined) tidy.#begin(state.running, false);
+    const tidy = new Tidy(pki, stewardship, config, state.lastAutoFinishedMs || pki.clock.now());
+    // What another process has begun may still be going on there.
+    if (state.running !== undefined && stewardship.isHeld) tidy.#begin(state.running, false);
     tidy.#schedule();
     return tidy;
   }
@@ -216,6 +225,7 @@ export class Tidy implements AsyncDisposable {
         }
         continue;
       }
+      await this.#stewardship.whenHeld(signal);
       await this.idle();
       if (signal.aborted) return;
       this.#begin(settingsSchema.parse(this.#config), true);

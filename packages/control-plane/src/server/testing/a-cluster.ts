@@ -6,6 +6,8 @@ import { MemoryAudit } from "../../join/testing/memory-audit.js";
 import type { JoinTokenRequest } from "../../join/join-token-store.js";
 import { CLUSTER_POLICIES } from "../../lifecycle/cluster-policies.js";
 import type { ClusterCa } from "../../pki/cluster-ca.js";
+import type { Storage } from "@rk8s/storage";
+import type { Sharing } from "../../vault/members/sharing.js";
 import { PolicyStore } from "../../vault/policy/policy-store.js";
 import { type Cluster, type ClusterConfig, createCluster } from "../cluster.js";
 import { TestPeer } from "./test-peer.js";
@@ -96,15 +98,19 @@ export async function aCluster(
     readonly storage?: FaultyStorage;
     readonly clock?: FakeClock;
     readonly ca?: ClusterCa;
+    /** Instead of `storage`, which then holds nothing: of a store that is shared. */
+    readonly barrier?: Storage;
+    readonly sharing?: Sharing;
     readonly config?: Partial<ClusterConfig>;
   } = {},
 ): Promise<TestCluster> {
   const clock = options.clock ?? new FakeClock();
   const storage = options.storage ?? new FaultyStorage();
-  const ca = options.ca ?? (await aClusterCa(storage, clock));
+  const barrier = options.barrier ?? storage;
+  const ca = options.ca ?? (await aClusterCa(barrier, clock));
   const audit = new MemoryAudit();
   const transport = createMemoryTransport();
-  const policies = new PolicyStore(storage);
+  const policies = new PolicyStore(barrier);
   await policies.write("operator", CLUSTER_POLICIES["operator"]!);
   const cluster = createCluster({
     config: {
@@ -117,7 +123,8 @@ export async function aCluster(
       heartbeatGraceSeconds: 40,
       ...options.config,
     },
-    barrier: storage,
+    barrier,
+    ...(options.sharing === undefined ? {} : { sharing: options.sharing }),
     clusterCa: ca,
     policies,
     audit,

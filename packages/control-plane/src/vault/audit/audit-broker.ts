@@ -5,10 +5,17 @@ import { type Logger, RksError } from "@rk8s/protocol";
 
 import type { ChainHead } from "../../audit/chain-link.js";
 import type { JsonObject } from "../backend.js";
+import type { Changes } from "../members/changes.js";
 import { Serial } from "../serial.js";
 import { AuditDevice, type DevicePorts } from "./audit-device.js";
 import type { DeviceOptions } from "./device-options.js";
-import { type AuditDeviceEntry, readDeviceTable, writeDeviceTable } from "./device-table.js";
+import {
+  type AuditDeviceEntry,
+  DEVICES_KEY,
+  readDeviceTable,
+  type StoredDevices,
+  writeDeviceTable,
+} from "./device-table.js";
 import type { AuditedRequest, AuditedResponse, RequestAudit } from "./request-audit.js";
 
 const SALT_BYTES = 32;
@@ -48,6 +55,8 @@ export class AuditBroker implements RequestAudit, AsyncDisposable {
   readonly #init: AuditBrokerInit;
   readonly #changes = new Serial();
   #devices: readonly AuditDevice[];
+  /** Of the table, as this process knows it. */
+  #tableRevision: number;
   /** Requests whose line could not be written; it is written with that of their response. */
   readonly #unrecorded = new WeakSet<AuditedRequest>();
   /** Requests that have not come to their response, and how many those are. */
@@ -56,9 +65,10 @@ export class AuditBroker implements RequestAudit, AsyncDisposable {
   #closed = false;
 
   /** For `openAuditBroker`. @throws {RksError} STORAGE_CORRUPT */
-  constructor(init: AuditBrokerInit, entries: readonly AuditDeviceEntry[]) {
+  constructor(init: AuditBrokerInit, stored: StoredDevices) {
     this.#init = init;
-    this.#devices = entries.map((entry) => storedDevice(entry, init));
+    this.#tableRevision = stored.modRevision;
+    this.#devices = stored.devices.map((entry) => storedDevice(entry, init));
     for (const device of this.#devices) this.#warnOfRaw(device);
   }
 
@@ -97,6 +107,12 @@ export class AuditBroker implements RequestAudit, AsyncDisposable {
     } finally {
       await this.#end(request);
     }
+  }
+
+  /** Have the devices that other processes enable, and no others. */
+  follow(changes: Changes): void {
+    changes.on(DEVICES_KEY, () => this.#followLater());
+    changes.onGap(() => this.#followLater());
   }
 
   /** The devices by path. */
@@ -254,11 +270,39 @@ export class AuditBroker implements RequestAudit, AsyncDisposable {
     });
   }
 
-  #save(devices: readonly AuditDevice[]): Promise<void> {
-    return writeDeviceTable(
-      this.#init.storage,
-      devices.map(({ entry }) => entry),
-    );
+  async #save(devices: readonly AuditDevice[]): Promise<void> {
+    const entries = devices.map(({ entry }) => entry);
+    try {
+      this.#tableRevision = await writeDeviceTable(this.#init.storage, entries, this.#tableRevision);
+    } catch (reason) {
+      if (RksError.from(reason).code === "CONFLICT") this.#followLater();
+      throw reason;
+    }
+  }
+
+  #followLater(): void {
+    this.#changes
+      .run(() => this.#followTable())
+      .catch((reason: unknown) => {
+        const { code, message } = RksError.from(reason);
+        this.#init.logger.warn("Audit devices could not be read again", { code, error: message });
+      });
+  }
+
+  /** A device of another process may not be writable here: it stays among them all the same, as after an unsealing. */
+  async #followTable(): Promise<void> {
+    if (this.#closed) return;
+    const { devices: entries, modRevision } = await readDeviceTable(this.#init.storage);
+    if (modRevision === this.#tableRevision) return;
+    const before = this.#devices;
+    const isKept = (device: AuditDevice): boolean => entries.some(({ salt }) => salt === device.entry.salt);
+    const added = entries
+      .filter(({ salt }) => !before.some(({ entry }) => entry.salt === salt))
+      .map((entry) => storedDevice(entry, this.#init));
+    await Promise.allSettled(added.map((device) => device.reopen()));
+    this.#devices = [...before.filter(isKept), ...added];
+    this.#tableRevision = modRevision;
+    for (const device of before) if (!isKept(device)) await device[Symbol.asyncDispose]();
   }
 
   #warnOfRaw({ entry, options }: AuditDevice): readonly string[] {

@@ -1,6 +1,7 @@
 import { RksError } from "@rk8s/protocol";
 import type { Clock, Logger } from "@rk8s/protocol";
 
+import { ALONE, type Stewardship } from "../members/stewardship.js";
 import type { Expiring } from "./expiry-index.js";
 
 /** A wall clock that was put forward is noticed after this long at the latest. */
@@ -13,6 +14,8 @@ const CONCURRENCY = 8;
 export interface ExpirerPorts {
   readonly clock: Clock;
   readonly logger: Logger;
+  /** Default: this process has the store for itself. */
+  readonly stewardship?: Stewardship | undefined;
 }
 
 /** Ends what is due, in the background, from the moment it is made until it is disposed. It keeps no process alive. */
@@ -46,10 +49,14 @@ export class Expirer implements AsyncDisposable {
   }
 
   async #run(): Promise<void> {
-    while (!this.#closing.signal.aborted) {
+    const { stewardship = ALONE } = this.#ports;
+    const { signal } = this.#closing;
+    while (!signal.aborted) {
+      if (!stewardship.isHeld) await stewardship.whenHeld(signal);
       // Before the look: what is noticed during it is looked for again.
       this.#waking = new AbortController();
       this.#wakesAtMs = Number.POSITIVE_INFINITY;
+      if (signal.aborted) return;
       await this.#sleep(await this.#expireDue());
     }
   }

@@ -94,9 +94,12 @@ export function mountInit(entry: MountEntry): MountInit {
   };
 }
 
+/** Where the backends of all mounts keep everything. */
+export const STORAGE_PREFIX = "logical/";
+
 /** Where the mount's backend keeps everything, with trailing slash. */
 export function storagePrefix(entry: MountEntry): string {
-  return `logical/${entry.uuid}/`;
+  return `${STORAGE_PREFIX}${entry.uuid}/`;
 }
 
 function assertTtls(entry: MountEntry): void {

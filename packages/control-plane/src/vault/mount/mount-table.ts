@@ -2,7 +2,8 @@ import { RksError } from "@rk8s/protocol";
 import type { Storage } from "@rk8s/storage";
 import { z } from "zod";
 
-const TABLE_KEY = "core/mounts";
+/** Of the barrier. */
+export const TABLE_KEY = "core/mounts";
 /** Of the table as it is stored; what is left to the store's limit is the barrier's. */
 const MAX_TABLE_BYTES = 1_000_000;
 
@@ -43,15 +44,23 @@ const mountTable = z.object({ version: z.literal(1), mounts: z.array(mountEntry)
 /** A mount as it is remembered. */
 export type MountEntry = Readonly<z.infer<typeof mountEntry>>;
 
+/** The mounts as they were read. */
+export interface StoredMounts {
+  readonly mounts: readonly MountEntry[];
+  /** For a change of them. */
+  readonly modRevision: number;
+}
+
 /**
  * Read the mounts.
  * @throws {RksError} STORAGE_CORRUPT
  */
-export async function readMountTable(storage: Storage): Promise<readonly MountEntry[]> {
+export async function readMountTable(storage: Storage): Promise<StoredMounts> {
   const entry = await storage.get(TABLE_KEY);
-  if (entry === undefined) return [];
+  if (entry === undefined) return { mounts: [], modRevision: 0 };
+  const { modRevision } = entry;
   try {
-    return mountTable.parse(JSON.parse(Buffer.from(entry.value).toString())).mounts;
+    return { mounts: mountTable.parse(JSON.parse(Buffer.from(entry.value).toString())).mounts, modRevision };
   } catch (cause) {
     throw new RksError("STORAGE_CORRUPT", "the table of mounts has a form that is not known", {
       suggestion: "Use the version of rks that wrote the data folder.",
@@ -60,9 +69,20 @@ export async function readMountTable(storage: Storage): Promise<readonly MountEn
   }
 }
 
-/** Replace the mounts. */
-export async function writeMountTable(storage: Storage, mounts: readonly MountEntry[]): Promise<void> {
-  await storage.transaction([], [{ type: "put", key: TABLE_KEY, value: encodeTable(mounts) }]);
+/** Replace the mounts; gives the revision for the next change. @throws {RksError} CONFLICT when others changed them. */
+export async function writeMountTable(
+  storage: Storage,
+  mounts: readonly MountEntry[],
+  modRevision: number,
+): Promise<number> {
+  const { succeeded, revision } = await storage.transaction(
+    [{ key: TABLE_KEY, modRevision }],
+    [{ type: "put", key: TABLE_KEY, value: encodeTable(mounts) }],
+  );
+  if (succeeded) return revision;
+  throw new RksError("CONFLICT", "another rks changed the mounts at this moment", {
+    suggestion: "Try again.",
+  });
 }
 
 /** @throws {RksError} INPUT_INVALID when the mounts say more about themselves than can be stored. */

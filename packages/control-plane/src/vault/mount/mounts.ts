@@ -5,6 +5,8 @@ import type { Logger } from "@rk8s/protocol";
 import { deletePrefix, type Storage } from "@rk8s/storage";
 
 import type { Backend, BackendFactory } from "../backend.js";
+import type { Changes } from "../members/changes.js";
+import { ALONE, type Stewardship } from "../members/stewardship.js";
 import { Serial } from "../serial.js";
 import {
   builtInMount,
@@ -18,10 +20,17 @@ import {
   unknownType,
 } from "./mount-errors.js";
 import { isAuthPath, looksLike, mountPath, overlaps } from "./mount-path.js";
-import { effectiveTtls, mountInit, newMountEntry, storagePrefix, tuned } from "./mount-settings.js";
+import {
+  effectiveTtls,
+  mountInit,
+  newMountEntry,
+  STORAGE_PREFIX,
+  storagePrefix,
+  tuned,
+} from "./mount-settings.js";
 import type { MountOptions, MountTuning } from "./mount-settings.js";
-import { assertTableSize, readMountTable, writeMountTable } from "./mount-table.js";
-import type { MountEntry } from "./mount-table.js";
+import { assertTableSize, readMountTable, TABLE_KEY, writeMountTable } from "./mount-table.js";
+import type { MountEntry, StoredMounts } from "./mount-table.js";
 
 /** Moves whose outcome is remembered; they are over when they are answered. */
 const MAX_MOVES = 64;
@@ -55,6 +64,8 @@ export interface MountsInit {
   /** With trailing slash; only `enableReserved` mounts there, and nobody moves, unmounts or tunes it. */
   readonly reserved: readonly string[];
   readonly logger: Logger;
+  /** For what backends do by themselves. Default: this process has the store for itself. */
+  readonly stewardship?: Stewardship;
   /**
    * Revoke every lease and token of a mount that is being unmounted or moved. Requests do not reach the mount any more;
    * its backend, where it could be made, is handed over. When it fails the mount stays: an unmounting can be asked for
@@ -82,6 +93,10 @@ export class Mounts implements AsyncDisposable {
   readonly #removing = new Map<string, MountEntry>();
   readonly #moves = new Map<string, MountMove>();
   readonly #changes = new Serial();
+  /** Mounts whose backend is about to be made again. */
+  readonly #retried = new Set<string>();
+  /** Of the table, as this process knows it. */
+  #tableRevision = 0;
 
   private constructor(init: MountsInit) {
     this.#init = init;
@@ -92,7 +107,9 @@ export class Mounts implements AsyncDisposable {
   static async open(init: MountsInit): Promise<Mounts> {
     const mounts = new Mounts(init);
     try {
-      for (const entry of await tableWithBuiltIn(init.storage, mounts.#builtIn)) {
+      const table = await tableWithBuiltIn(init.storage, mounts.#builtIn);
+      mounts.#tableRevision = table.modRevision;
+      for (const entry of table.mounts) {
         if (entry.removing) mounts.#removing.set(entry.uuid, entry);
         else mounts.#mounted.set(entry.path, { entry, backend: await mounts.#makeBackend(entry) });
       }
@@ -102,6 +119,21 @@ export class Mounts implements AsyncDisposable {
       throw reason;
     }
     return mounts;
+  }
+
+  /** Do as other processes do: mount and unmount what they have, and let backends forget what others wrote to them. */
+  follow(changes: Changes): void {
+    changes.on(TABLE_KEY, () => this.#followLater(() => this.#followTable()));
+    changes.on(STORAGE_PREFIX, (key) => this.#heard(key));
+    changes.onGap(() =>
+      this.#followLater(async () => {
+        await this.#followTable();
+        for (const { entry, backend } of [...this.#mounted.values()]) {
+          const isSure = !(backend instanceof RksError) && backend.heard === undefined;
+          if (!isSure) await this.#replaceBackend(entry, backend);
+        }
+      }),
+    );
   }
 
   /** Mounts by path. */
@@ -132,7 +164,10 @@ export class Mounts implements AsyncDisposable {
   ): { readonly entry: MountEntry; readonly backend: Backend; readonly path: string } | undefined {
     const mounted = this.#covering(path);
     if (mounted === undefined) return undefined;
-    if (mounted.backend instanceof RksError) throw mounted.backend;
+    if (mounted.backend instanceof RksError) {
+      this.#tryAgain(mounted.entry, mounted.backend);
+      throw mounted.backend;
+    }
     const { entry, backend } = mounted;
     return { entry, backend, path: path.slice(entry.path.length) };
   }
@@ -250,6 +285,62 @@ export class Mounts implements AsyncDisposable {
     for (const { entry, backend } of mounted) await this.#close(entry, backend);
   }
 
+  /** What kept a backend from being made may be over; whoever asks next finds out. */
+  #tryAgain({ path }: MountEntry, reason: RksError): void {
+    if (!reason.retryable || this.#retried.has(path)) return;
+    this.#retried.add(path);
+    this.#followLater(async () => {
+      this.#retried.delete(path);
+      const mounted = this.#mounted.get(path);
+      if (mounted?.backend === reason) await this.#replaceBackend(mounted.entry, reason);
+    });
+  }
+
+  #followLater(work: () => Promise<void>): void {
+    this.#changes.run(work).catch((reason: unknown) => {
+      const { code, message } = RksError.from(reason);
+      this.#init.logger.warn("Mounts could not be read again", { code, error: message });
+    });
+  }
+
+  async #followTable(): Promise<void> {
+    const { mounts, modRevision } = await readMountTable(this.#init.storage);
+    if (modRevision === this.#tableRevision) return;
+    const wanted = new Map(mounts.filter(({ removing }) => !removing).map((entry) => [entry.uuid, entry]));
+    for (const { entry, backend } of [...this.#mounted.values()]) {
+      const now = wanted.get(entry.uuid);
+      if (now?.path === entry.path) continue;
+      this.#mounted.delete(entry.path);
+      await this.#close(entry, backend);
+    }
+    this.#removing.clear();
+    for (const entry of mounts) {
+      if (entry.removing) this.#removing.set(entry.uuid, entry);
+      else await this.#followEntry(entry);
+    }
+    this.#tableRevision = modRevision;
+  }
+
+  async #followEntry(entry: MountEntry): Promise<void> {
+    const mounted = this.#mounted.get(entry.path);
+    if (mounted === undefined)
+      this.#mounted.set(entry.path, { entry, backend: await this.#makeBackend(entry) });
+    else if (sameTtls(entry, mounted.entry)) this.#mounted.set(entry.path, { ...mounted, entry });
+    else await this.#replaceBackend(entry, mounted.backend);
+  }
+
+  /** Another process has written what a mount keeps. */
+  #heard(key: string): void {
+    const found = [...this.#mounted.values()].find(({ entry }) => key.startsWith(storagePrefix(entry)));
+    if (found === undefined || found.backend instanceof RksError) return;
+    const { entry, backend } = found;
+    if (backend.heard?.(key.slice(storagePrefix(entry).length)) !== "outdated") return;
+    this.#followLater(async () => {
+      const mounted = this.#mounted.get(entry.path);
+      if (mounted?.backend === backend) await this.#replaceBackend(mounted.entry, backend);
+    });
+  }
+
   #covering(path: string): Mounted | undefined {
     const whole = `${path}/`;
     for (let end = whole.indexOf("/"); end !== -1; end = whole.indexOf("/", end + 1)) {
@@ -314,13 +405,13 @@ export class Mounts implements AsyncDisposable {
   }
 
   async #makeBackend(entry: MountEntry): Promise<Backend | RksError> {
-    const { storage, logger } = this.#init;
+    const { storage, logger, stewardship } = this.#init;
     const factories = this.#factoriesFor(entry.path);
     const own = this.#builtIn.find(({ path }) => path === entry.path)?.factory;
     const factory = own ?? (Object.hasOwn(factories, entry.type) ? factories[entry.type] : undefined);
     if (factory === undefined) return engineMissing(entry);
     try {
-      return await factory(mountInit(entry), storage);
+      return await factory(mountInit(entry), storage, stewardship ?? ALONE);
     } catch (reason) {
       const error = RksError.from(reason);
       logger.error("Mount could not be opened", {
@@ -358,7 +449,7 @@ export class Mounts implements AsyncDisposable {
   }
 
   /** Write the table: every mount, with `entry` instead of what is at `path`. */
-  #save(path: string, entry?: MountEntry): Promise<void> {
+  async #save(path: string, entry?: MountEntry): Promise<void> {
     const others = [...this.#mounted.values()].map((mounted) => mounted.entry);
     const removing = [...this.#removing.values()].filter(({ uuid }) => uuid !== entry?.uuid);
     const mounts = [
@@ -367,7 +458,13 @@ export class Mounts implements AsyncDisposable {
       ...removing,
     ];
     assertTableSize(mounts);
-    return writeMountTable(this.#init.storage, mounts);
+    try {
+      this.#tableRevision = await writeMountTable(this.#init.storage, mounts, this.#tableRevision);
+    } catch (reason) {
+      // Whoever was faster is followed before the next change.
+      if (RksError.from(reason).code === "CONFLICT") this.#followLater(() => this.#followTable());
+      throw reason;
+    }
   }
 
   #remember(move: MountMove): MountMove {
@@ -381,16 +478,13 @@ export class Mounts implements AsyncDisposable {
 }
 
 /** The table as it is remembered, with the built-in mounts put in where they are missing. */
-async function tableWithBuiltIn(
-  storage: Storage,
-  builtIn: readonly BuiltInMount[],
-): Promise<readonly MountEntry[]> {
+async function tableWithBuiltIn(storage: Storage, builtIn: readonly BuiltInMount[]): Promise<StoredMounts> {
   const table = await readMountTable(storage);
-  const missing = builtIn.filter(({ path }) => !table.some((entry) => entry.path === path));
+  const missing = builtIn.filter(({ path }) => !table.mounts.some((entry) => entry.path === path));
   if (missing.length === 0) return table;
   const added = missing.map(({ path, type, description }) => newMountEntry(path, type, { description }));
-  await writeMountTable(storage, [...table, ...added]);
-  return [...table, ...added];
+  const mounts = [...table.mounts, ...added];
+  return { mounts, modRevision: await writeMountTable(storage, mounts, table.modRevision) };
 }
 
 function sameTtls(a: MountEntry, b: MountEntry): boolean {

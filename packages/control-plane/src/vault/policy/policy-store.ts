@@ -21,8 +21,8 @@ const ROOT_ACL = new Acl([], { isRoot: true });
 
 /**
  * The policies of a vault by name. Three are always there: `root`, which allows everything and has no text,
- * `default`, which can be replaced but not deleted, and `response-wrapping`, which is not listed. The store is the only
- * writer, so what it parsed stays parsed.
+ * `default`, which can be replaced but not deleted, and `response-wrapping`, which is not listed. What it parsed stays parsed
+ * until it is told that another process wrote.
  */
 export class PolicyStore {
   readonly #storage: Storage;
@@ -123,6 +123,14 @@ export class PolicyStore {
     } finally {
       this.#forget(name);
     }
+  }
+
+  /** Another process has changed policies: nothing that was made of them counts any more. */
+  forgetAll(): void {
+    this.#generation += 1;
+    this.#parsed.clear();
+    this.#sets.clear();
+    this.#acls.clear();
   }
 
   #forget(name: string): void {

@@ -3,7 +3,7 @@ import { storageContract } from "@rk8s/storage/testing";
 import fc from "fast-check";
 import { expect, test } from "vitest";
 
-import { Barrier, MAX_BARRIER_WRITES } from "./barrier.js";
+import { Barrier, MAX_BARRIER_WRITES, type Writer } from "./barrier.js";
 import { Keyring } from "./keyring.js";
 
 storageContract("barrier", () => Promise.resolve(Barrier.create(memoryStorage(), Keyring.create(0))), {
@@ -202,4 +202,130 @@ test("any value written under any key comes back", async () => {
     ),
     { numRuns: 100 },
   );
+});
+
+/** Two processes over one store, each with a number and a fence of its own. */
+async function twoWriters(): Promise<{
+  readonly storage: Storage;
+  readonly keys: Uint8Array;
+  readonly barriers: readonly [Barrier, Barrier];
+  readonly fences: readonly [string, string];
+}> {
+  const storage = memoryStorage();
+  const keyring = Keyring.create(0);
+  const keys = keyring.serialize();
+  await put(Barrier.create(storage, keyring), "a", "by the first of all");
+  const fences = ["member/1", "member/2"] as const;
+  const writerOf = async (number: number): Promise<Writer> => {
+    const key = `member/${number}`;
+    const { revision } = await storage.transaction([], [{ type: "put", key, value: Buffer.from("x") }]);
+    return { number, fence: { key, modRevision: revision } };
+  };
+  const one = await Barrier.unseal(storage, Keyring.parse(keys), 0, await writerOf(1));
+  const other = await Barrier.unseal(storage, Keyring.parse(keys), 0, await writerOf(2));
+  return { storage, keys, barriers: [one, other], fences };
+}
+
+test("two writers read what the other writes, before and after they knew of one another", async () => {
+  const { barriers } = await twoWriters();
+  const [one, other] = barriers;
+  for (let round = 0; round < 5; round += 1) {
+    await Promise.all([put(one, "b", `one ${round}`), put(other, "c", `other ${round}`), put(one, "d", "")]);
+    expect(Buffer.from((await other.get("b"))!.value).toString()).toBe(`one ${round}`);
+    expect(Buffer.from((await one.get("c"))!.value).toString()).toBe(`other ${round}`);
+  }
+  expect(Buffer.from((await other.get("a"))!.value).toString()).toBe("by the first of all");
+});
+
+test("of two writers' transactions on what both have read one wins", async () => {
+  const { barriers } = await twoWriters();
+  const { modRevision } = (await barriers[0].get("a"))!;
+  const results = await Promise.all(
+    barriers.map(async (barrier) =>
+      barrier.transaction(
+        [{ key: "a", modRevision }],
+        [{ type: "put", key: "a", value: Buffer.from("mine") }],
+      ),
+    ),
+  );
+  expect(results.filter(({ succeeded }) => succeeded)).toHaveLength(1);
+});
+
+test("all transactions count, whoever did them", async () => {
+  const { storage, keys, barriers } = await twoWriters();
+  for (const barrier of [...barriers, ...barriers]) await put(barrier, "b", "");
+  const third = await Barrier.unseal(storage, Keyring.parse(keys), 5, { number: 3 });
+  expect(third.sequence).toBe(5);
+  await put(third, "b", "");
+  expect(third.sequence).toBe(6);
+  await expect(Barrier.unseal(storage, Keyring.parse(keys), 7, { number: 3 })).rejects.toMatchObject({
+    code: "STORAGE_CORRUPT",
+  });
+});
+
+test("who lost its number writes nothing and is told, and goes on under another one", async () => {
+  const { storage, barriers, fences } = await twoWriters();
+  const [one, other] = barriers;
+  await overwrite(storage, fences[0], Buffer.from("somebody else"));
+  await expect(put(one, "b", "late")).rejects.toMatchObject({ code: "UNAVAILABLE" });
+  expect(await other.get("b")).toBeUndefined();
+  await one.writeAs({ number: 3 });
+  await put(one, "b", "in time");
+  expect(Buffer.from((await other.get("b"))!.value).toString()).toBe("in time");
+});
+
+test("who takes a number goes on counting where the one before ended", async () => {
+  const { storage, keys, barriers } = await twoWriters();
+  await put(barriers[0], "b", "1");
+  const next = await Barrier.unseal(storage, Keyring.parse(keys), 0, { number: 1 });
+  await put(next, "b", "2");
+  const late = await Barrier.unseal(storage, Keyring.parse(keys), 0, { number: 4 });
+  for (const barrier of [...barriers, next, late]) {
+    expect(Buffer.from((await barrier.get("b"))!.value).toString()).toBe("2");
+  }
+});
+
+test("an older record of another writer that is put back is refused, and so is one whose counter is gone", async () => {
+  const { storage, keys, barriers } = await twoWriters();
+  await put(barriers[0], "b", "old");
+  const old = await raw(storage, "barrier/b");
+  await put(barriers[0], "b", "new");
+  const reader = await Barrier.unseal(storage, Keyring.parse(keys), 0, { number: 5 });
+  await overwrite(storage, "barrier/b", old);
+  await expect(reader.get("b")).rejects.toMatchObject({ code: "STORAGE_CORRUPT" });
+  await put(barriers[1], "c", "by two");
+  await storage.transaction([], [{ type: "delete", key: "core/sequence/2" }]);
+  const later = await Barrier.unseal(storage, Keyring.parse(keys), 0, { number: 6 });
+  await expect(later.get("c")).rejects.toMatchObject({ code: "STORAGE_CORRUPT" });
+});
+
+test("a term that another writer has added is learnt when it is met", async () => {
+  const { barriers, keys } = await twoWriters();
+  const [one, other] = barriers;
+  const rotated = Keyring.parse(keys).rotated(1);
+  const bytes = rotated.serialize();
+  one.replaceKeyring(rotated);
+  await put(one, "b", "under 2");
+  await expect(other.get("b")).rejects.toMatchObject({ code: "STORAGE_CORRUPT" });
+  let asked = 0;
+  other.learnTermsBy(() => {
+    asked += 1;
+    other.replaceKeyring(Keyring.parse(bytes));
+    return Promise.resolve();
+  });
+  const [got, listed] = await Promise.all([other.get("b"), other.list("")]);
+  expect(Buffer.from(got!.value).toString()).toBe("under 2");
+  expect(listed.entries).toHaveLength(2);
+  expect(asked).toBe(1);
+});
+
+test("what others have encrypted uses up the key as well", async () => {
+  const { storage, barriers } = await twoWriters();
+  const [one, other] = barriers;
+  const before = other.keyUse.encryptions;
+  await put(one, "b", "1");
+  await put(one, "b", "2");
+  const key = "core/sequence/1";
+  other.heardCounter(key, await raw(storage, key));
+  expect(other.keyUse.encryptions).toBe(before + 4);
 });

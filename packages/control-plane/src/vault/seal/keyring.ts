@@ -118,6 +118,12 @@ export class Keyring {
     return createHmac("sha256", key).update(purpose).update(Buffer.of(1)).digest();
   }
 
+  /** Whether the key that a record names is there; true also for what is no record. */
+  knowsTermOf(record: Uint8Array): boolean {
+    const header = recordHeader(record);
+    return header === undefined || this.#keys.has(header.term);
+  }
+
   /** Overwrite every key. The keyring cannot be used afterwards. */
   zero(): void {
     for (const { key } of this.#keys.values()) key.fill(0);

@@ -1,6 +1,7 @@
-import type { Storage, Write } from "@rk8s/storage";
+import { RksError } from "@rk8s/protocol";
+import { type Comparison, type Storage, untilCommitted, type Write } from "@rk8s/storage";
 import type { Barrier, KeyUse } from "./barrier.js";
-import { randomKey } from "./keyring.js";
+import { type Keyring, randomKey } from "./keyring.js";
 import { Rekey } from "./rekey.js";
 import { RootGeneration } from "./root-generation.js";
 import {
@@ -12,6 +13,7 @@ import {
 import {
   isSameSeal,
   keyringWrite,
+  readKeyring,
   readSeal,
   type SealConfig,
   sealWrites,
@@ -31,6 +33,8 @@ export interface OpenSealInit {
 export interface OpenSealPorts {
   readonly clock: { now(): number };
   readonly makeRootToken: () => Promise<string>;
+  /** Called when another process has replaced the root key and added a term since: this one cannot go on. */
+  readonly onLockedOut: () => void;
 }
 
 /**
@@ -43,6 +47,8 @@ export class OpenSeal {
   readonly #init: OpenSealInit;
   readonly #ports: OpenSealPorts;
   #stored: StoredSeal;
+  /** The seal that the root key at hand belongs to; another process may have made another one since. */
+  #openedBy: StoredSeal;
   #keys: VaultKeys;
   #rotation: RotationConfig;
 
@@ -50,11 +56,13 @@ export class OpenSeal {
     this.#init = init;
     this.#ports = ports;
     this.#stored = init.stored;
+    this.#openedBy = init.stored;
     this.#keys = init.keys;
     this.#rotation = rotation;
     const stored = (): StoredSeal => this.#stored;
     this.rekey = new Rekey({ stored, reseal: (next, unsealKey) => this.#reseal(next, unsealKey) });
     this.rootGeneration = new RootGeneration({ stored, makeToken: ports.makeRootToken });
+    init.barrier.learnTermsBy(() => this.#learnTerms());
   }
 
   /** @throws {RksError} STORAGE_CORRUPT */
@@ -90,21 +98,40 @@ export class OpenSeal {
     this.#rotation = config;
   }
 
+  /** Learn what other processes have changed of the seal. @throws {RksError} STORAGE_CORRUPT */
+  async follow(): Promise<void> {
+    const found = await readSeal(this.#init.storage);
+    if (found !== undefined && !isSameSeal(found, this.#stored)) this.#stored = found;
+    this.#rotation = await readRotationConfig(this.#init.barrier);
+  }
+
   /**
    * Add a term to the keyring; from then on it encrypts. What older terms encrypted stays readable.
-   * @throws {RksError} INPUT_INVALID when there are too many terms, or why nothing could be written.
+   * @throws {RksError} INPUT_INVALID when there are too many terms; UNAVAILABLE when another process has replaced the root
+   *   key; CONFLICT, or why nothing could be written.
    */
   async rotate(): Promise<{ readonly term: number }> {
-    const keys = { ...this.#keys, keyring: this.#keys.keyring.rotated(this.#ports.clock.now()) };
-    try {
-      await this.#write([keyringWrite(keys)]);
-    } catch (reason) {
-      keys.keyring.zero();
-      throw reason;
-    }
-    this.#init.barrier.replaceKeyring(keys.keyring);
-    this.#keys = keys;
-    return { term: keys.keyring.activeTerm };
+    return untilCommitted("the keyring is changing at this moment", async () => {
+      const { keyring: present, unchanged } = await this.#present();
+      let keyring: Keyring;
+      try {
+        keyring = present.rotated(this.#ports.clock.now());
+      } finally {
+        present.zero();
+      }
+      const keys = { ...this.#keys, keyring };
+      const isWritten = await this.#write([unchanged], [keyringWrite(keys)]).catch((reason: unknown) => {
+        keyring.zero();
+        throw reason;
+      });
+      if (!isWritten) {
+        keyring.zero();
+        return undefined;
+      }
+      this.#init.barrier.replaceKeyring(keyring);
+      this.#keys = keys;
+      return { term: keyring.activeTerm };
+    });
   }
 
   /** Wipe the root key and the shares given so far. The keyring is the barrier's. */
@@ -116,24 +143,63 @@ export class OpenSeal {
 
   /** The root key is another one afterwards too, so that the old shares with an old copy of it open nothing new. */
   async #reseal(next: StoredSeal, unsealKey: Uint8Array): Promise<void> {
-    const keys = { ...this.#keys, rootKey: randomKey() };
+    const { keyring, unchanged } = await this.#present();
+    const keys = { keyring, rootKey: randomKey() };
     try {
-      await this.#write(sealWrites(next, unsealKey, keys));
+      if (!(await this.#write([unchanged], sealWrites(next, unsealKey, keys)))) throw changing();
     } catch (reason) {
       const found = await readSeal(this.#init.storage).catch(() => undefined);
       if (found === undefined || !isSameSeal(found, next)) {
         keys.rootKey.fill(0);
+        keyring.zero();
         throw reason;
       }
     }
     this.#keys.rootKey.fill(0);
+    this.#init.barrier.replaceKeyring(keyring);
     this.#keys = keys;
     this.#stored = next;
+    this.#openedBy = next;
   }
 
-  /** One transaction, counted by the barrier: an older state of the store is noticed. */
-  async #write(writes: readonly Write[]): Promise<void> {
-    const { storage, barrier } = this.#init;
-    await storage.transaction([], [...writes, ...barrier.encryptedWrites([])]);
+  /** Another process has added a term and encrypts with it. */
+  async #learnTerms(): Promise<void> {
+    let keyring: Keyring;
+    try {
+      ({ keyring } = await this.#present());
+    } catch (reason) {
+      if (RksError.from(reason).code === "UNAVAILABLE") this.#ports.onLockedOut();
+      throw reason;
+    }
+    this.#init.barrier.replaceKeyring(keyring);
+    this.#keys = { ...this.#keys, keyring };
   }
+
+  /** The keyring as it is kept now, for a change of it. @throws {RksError} UNAVAILABLE when the root key is another one. */
+  async #present(): Promise<{ readonly keyring: Keyring; readonly unchanged: Comparison }> {
+    const { storage } = this.#init;
+    try {
+      return await readKeyring(storage, this.#keys.rootKey);
+    } catch (reason) {
+      const found = await readSeal(storage);
+      if (found === undefined || isSameSeal(found, this.#openedBy)) throw reason;
+      throw new RksError("UNAVAILABLE", "another rks has replaced the unseal key of this vault", {
+        suggestion: "Seal this one with `rks seal` and unseal it with the new shares.",
+        cause: reason,
+      });
+    }
+  }
+
+  /** One transaction, counted by the barrier: an older state of the store is noticed. False: nothing was written. */
+  async #write(comparisons: readonly Comparison[], writes: readonly Write[]): Promise<boolean> {
+    const { storage, barrier } = this.#init;
+    const { fence } = barrier.writer;
+    const all = fence === undefined ? comparisons : [...comparisons, fence];
+    const { succeeded } = await storage.transaction(all, [...writes, ...barrier.encryptedWrites([])]);
+    return succeeded;
+  }
+}
+
+function changing(): RksError {
+  return new RksError("CONFLICT", "the keyring is changing at this moment", { suggestion: "Try again." });
 }

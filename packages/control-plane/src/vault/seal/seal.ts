@@ -1,7 +1,7 @@
 import { createHmac, randomUUID, timingSafeEqual } from "node:crypto";
 
 import { RksError, Secret } from "@rk8s/protocol";
-import type { Storage, Write } from "@rk8s/storage";
+import type { Comparison, Storage, Write } from "@rk8s/storage";
 import { z } from "zod";
 
 import { Keyring, randomKey } from "./keyring.js";
@@ -139,13 +139,25 @@ export async function openSeal(
   assertUnsealKey(seal, unsealKey);
   const rootKey = await openStored(storage, ROOT_KEY_KEY, unsealKey);
   try {
-    const clear = await openStored(storage, KEYRING_KEY, rootKey);
-    const keyring = Keyring.parse(clear);
-    clear.fill(0);
-    return { rootKey, keyring };
+    return { rootKey, keyring: (await readKeyring(storage, rootKey)).keyring };
   } catch (reason) {
     rootKey.fill(0);
     throw reason;
+  }
+}
+
+/** The keyring as it is kept now, and the revision of its entry. @throws {RksError} STORAGE_CORRUPT, also for another root key. */
+export async function readKeyring(
+  storage: Storage,
+  rootKey: Uint8Array,
+): Promise<{ readonly keyring: Keyring; readonly unchanged: Comparison }> {
+  const entry = await storage.get(KEYRING_KEY);
+  const clear = entry === undefined ? undefined : openRecord(rootKey, KEYRING_KEY, entry.value);
+  if (entry === undefined || clear === undefined) throw damaged(KEYRING_KEY);
+  try {
+    return { keyring: Keyring.parse(clear), unchanged: { key: KEYRING_KEY, modRevision: entry.modRevision } };
+  } finally {
+    clear.fill(0);
   }
 }
 

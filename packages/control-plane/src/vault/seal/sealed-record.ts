@@ -13,7 +13,7 @@ const RECORD_OVERHEAD_BYTES = HEADER_BYTES + NONCE_BYTES + TAG_BYTES;
 export interface RecordHeader {
   /** Which key of the keyring; 0 for keys that are not in it. */
   readonly term: number;
-  /** Number of the barrier transaction that wrote the record; 0 outside the barrier. */
+  /** Number of the barrier transaction that wrote the record, with its writer's above it; 0 outside the barrier. */
   readonly sequence: number;
 }
 

@@ -18,7 +18,8 @@ export interface StoredToken {
 
 /**
  * The entries of tokens, those used not long ago at hand: each request looks at its token and all ancestors. All that
- * writes an entry does it through here, so what is at hand is what is stored.
+ * writes an entry in this process does it through here; `forget` is for what others write. A use is taken by comparing, so a
+ * token is never used twice whatever is at hand.
  */
 export class StoredTokens {
   readonly #storage: Storage;
@@ -37,10 +38,11 @@ export class StoredTokens {
     return this.#kept.get(hash) ?? this.#load(hash);
   }
 
-  /** Read every token anew: what is at hand was read from a store that was exchanged. */
-  forget(): void {
+  /** Another process has written the token's entry; without a hash: perhaps any. */
+  forget(hash?: string): void {
     this.#generation += 1;
-    this.#kept.clear();
+    if (hash === undefined) this.#kept.clear();
+    else this.#kept.delete(hash);
   }
 
   /** Do a transaction that writes or deletes a token's entry. */

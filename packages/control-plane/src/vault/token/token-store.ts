@@ -6,6 +6,7 @@ import type { Comparison, Storage, Write } from "@rk8s/storage";
 
 import type { Commit } from "../backend.js";
 import { type Due, type DuePage, type Expiring, readDue } from "../lease/expiry-index.js";
+import type { Changes } from "../members/changes.js";
 import { BATCH_PREFIX, openBatchToken, sealBatchToken } from "./batch-token.js";
 import { OPERATOR_TOKEN } from "./operator-token.js";
 import { parentGone, tokenExists, tooBusy } from "./token-errors.js";
@@ -114,6 +115,12 @@ export class TokenStore implements Expiring {
     return { token: made.token, writes: [{ type: "put", key: SALT_KEY, value: salt }, ...made.writes] };
   }
 
+  /** Follow what other processes write. */
+  follow(changes: Changes): void {
+    changes.on(TOKEN_PREFIX, (key) => this.#entries.forget(key.slice(TOKEN_PREFIX.length)));
+    changes.onGap(() => this.#entries.forget());
+  }
+
   /**
    * Make a token below `parent`, or an orphan; the operator's are orphans.
    * @throws {RksError} INPUT_INVALID when the line of ancestors is too long or the chosen token exists; PERMISSION_DENIED
@@ -147,11 +154,6 @@ export class TokenStore implements Expiring {
       if ((await this.#entries.read(made.hash)) !== undefined) throw tokenExists();
     }
     throw tooBusy();
-  }
-
-  /** Forget what was read of tokens: it came from a store that was exchanged. */
-  forgetRevisions(): void {
-    this.#entries.forget();
   }
 
   /** Look a token up without using it; undefined when it is not alive. */

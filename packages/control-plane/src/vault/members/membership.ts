@@ -1,0 +1,264 @@
+import { randomUUID } from "node:crypto";
+
+import { aborted, type Clock, fromUtf8, type Logger, RksError, utf8 } from "@rk8s/protocol";
+import { Lease, type Storage, type Taking } from "@rk8s/storage";
+
+import { MAX_WRITER, type Writer } from "../seal/barrier.js";
+import type { Stewardship } from "./stewardship.js";
+
+/** Below the barrier, because a process needs its number before it opens that. */
+export const MEMBERS_PREFIX = "core/members/";
+/** The record of who has a number; what is below it is about that one. */
+const PLACE = /^core\/members\/\d+$/;
+const STEWARD_KEY = "core/steward";
+
+/** Whether a key of the store tells of those who have it open, which holds for this store alone. */
+export function isOfMembers(key: string): boolean {
+  return key.startsWith(MEMBERS_PREFIX) || key === STEWARD_KEY || key.startsWith(`${STEWARD_KEY}/`);
+}
+
+/** Long enough for a collection of garbage and an election of the store's leader, short enough to wait for. */
+const TTL_MS = 9_000;
+/** How often the steward looks for members that are gone. */
+const LOOK_MS = 3_000;
+/** Pause between two tries to take a number while the store does not answer. */
+const RETRY_MS = 1_000;
+
+/** A process that has the store open. */
+export interface Member {
+  /** Of this opening; never the same twice. */
+  readonly id: string;
+  /** Where agents reach it; empty until it serves them. */
+  readonly address: string;
+}
+
+export interface MembershipPorts {
+  readonly storage: Storage;
+  readonly clock: Clock;
+  readonly logger: Logger;
+}
+
+interface Place {
+  readonly number: number;
+  readonly id: string;
+  readonly lease: Lease;
+}
+
+/**
+ * The processes that share a store. Each has a number under a lease while it lives; the number tells its writes from those of
+ * the others, and all of them compare the lease, so that whoever was silent for too long and lost its number writes nothing
+ * any more. One is the steward; who takes that from a silent one takes its number as well, in the same transaction.
+ */
+export class Membership implements Stewardship, AsyncDisposable {
+  readonly #ports: MembershipPorts;
+  readonly #closing = new AbortController();
+  #place: Place;
+  #steward: Lease;
+  #others: readonly Member[] = [];
+  #address = "";
+  #waiting: (() => void)[] = [];
+  #running: Promise<unknown> = Promise.resolve();
+  readonly #listeners: (() => void)[] = [];
+
+  private constructor(ports: MembershipPorts, place: Place) {
+    this.#ports = ports;
+    this.#place = place;
+    this.#steward = this.#stewardLease();
+  }
+
+  /**
+   * Take a number. `run` must follow.
+   * @throws {RksError} BUSY when all numbers are taken, and as the storage does.
+   */
+  static async join(ports: MembershipPorts): Promise<Membership> {
+    const membership = new Membership(ports, await takePlace(ports));
+    await membership.#readOthers();
+    return membership;
+  }
+
+  /** As whom this process writes. */
+  get writer(): Writer {
+    const { number, lease } = this.#place;
+    return { number, fence: lease.fence };
+  }
+
+  /** As `Members`. */
+  get id(): string {
+    return this.#place.id;
+  }
+
+  /** As `Stewardship`. */
+  get isHeld(): boolean {
+    return this.#steward.isHeld;
+  }
+
+  /** As `Members`. */
+  find(id: string): Member | undefined {
+    if (id === this.id) return { id, address: this.#address };
+    return this.#others.find((other) => other.id === id);
+  }
+
+  /** As `Members`. */
+  addresses(): readonly string[] {
+    const all = [this.#address, ...this.#others.map(({ address }) => address)];
+    return [...new Set(all)].filter((address) => address !== "");
+  }
+
+  /** As `Members`. A record of its own: the one with the number changes with its holder only. */
+  async announce(address: string): Promise<void> {
+    this.#address = address;
+    const { lease, id } = this.#place;
+    const write = { type: "put", key: `${lease.key}/address`, value: utf8(`${id} ${address}`) } as const;
+    await this.#ports.storage.transaction([lease.fence], [write]);
+  }
+
+  /** As `Members`. */
+  onChange(listener: () => void): void {
+    this.#listeners.push(listener);
+  }
+
+  async whenHeld(signal: AbortSignal): Promise<void> {
+    while (!this.isHeld && !signal.aborted && !this.#closing.signal.aborted) {
+      const woken = new AbortController();
+      this.#waiting.push(() => woken.abort());
+      await aborted(AbortSignal.any([woken.signal, signal, this.#closing.signal]));
+    }
+  }
+
+  /** Stay a member until disposed. `onMoved` is called, and waited for, when this process had to take another number. */
+  run(onMoved: (writer: Writer) => Promise<void>): void {
+    const { signal } = this.#closing;
+    this.#running = Promise.all([this.#stay(onMoved, signal), this.#lead(signal), this.#watchOthers(signal)]);
+  }
+
+  /** Give number and stewardship back, so that nobody has to wait for their end. */
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#closing.abort();
+    await this.#running;
+    await this.#steward.release().catch(() => undefined);
+    await this.#place.lease.release().catch(() => undefined);
+  }
+
+  /** Look at the members anew; the watch of the store says that they changed. */
+  async refresh(): Promise<void> {
+    await this.#readOthers().catch(() => undefined);
+  }
+
+  async #stay(onMoved: (writer: Writer) => Promise<void>, signal: AbortSignal): Promise<void> {
+    const { clock, logger } = this.#ports;
+    let isMoving = false;
+    while (!signal.aborted) {
+      if (!isMoving && !(await this.#place.lease.keep(signal))) return;
+      try {
+        // The store was away, and nobody has taken the number meanwhile.
+        if (!isMoving && (await this.#place.lease.renew())) continue;
+        if (!isMoving) {
+          const { number } = this.#place;
+          logger.error("This rks was silent for too long; it takes another place", { place: number });
+          this.#place = await takePlace(this.#ports);
+          this.#steward = this.#stewardLease();
+          isMoving = true;
+        }
+        await onMoved(this.writer);
+        if (this.#address !== "") await this.announce(this.#address);
+        isMoving = false;
+      } catch (reason) {
+        const { code, message } = RksError.from(reason);
+        logger.warn("The store does not answer", { code, reason: message });
+        await clock.sleep(RETRY_MS, { signal, background: true }).catch(() => undefined);
+      }
+    }
+  }
+
+  async #lead(signal: AbortSignal): Promise<void> {
+    const { clock, logger } = this.#ports;
+    while (!signal.aborted) {
+      const steward = this.#steward;
+      const moved = new AbortController();
+      const inner = AbortSignal.any([signal, moved.signal]);
+      const taking = (silent: string): Promise<Taking> => this.#expel(silent);
+      const led = steward.run(
+        async (held) => {
+          logger.info("This rks is the steward of those that share the store");
+          for (const wake of this.#waiting.splice(0)) wake();
+          await this.#freePlaces(held);
+        },
+        { signal: inner, taking },
+      );
+      while (steward === this.#steward && !signal.aborted) {
+        await clock.sleep(LOOK_MS, { signal, background: true }).catch(() => undefined);
+      }
+      moved.abort();
+      await led.catch((reason: unknown) => {
+        logger.warn("Stewardship ended", { reason: RksError.from(reason).message });
+      });
+    }
+  }
+
+  /** What a silent steward's number is worth: nothing, from the moment on that somebody else is the steward. */
+  async #expel(silent: string): Promise<Taking> {
+    const [number = "", id = ""] = silent.split(" ");
+    const key = MEMBERS_PREFIX + number;
+    const member = await this.#ports.storage.get(key);
+    if (member === undefined || fromUtf8(member.value) !== id) return { comparisons: [], writes: [] };
+    return {
+      comparisons: [{ key, modRevision: member.modRevision }],
+      writes: [{ type: "put", key, value: utf8("") }],
+    };
+  }
+
+  async #freePlaces(signal: AbortSignal): Promise<void> {
+    const { storage, clock } = this.#ports;
+    const leases = new Map<string, Lease>();
+    while (!signal.aborted) {
+      const { entries } = await storage.list(MEMBERS_PREFIX).catch(() => ({ entries: [] }));
+      for (const { key, value } of entries) {
+        if (!PLACE.test(key) || value.byteLength === 0) leases.delete(key);
+        else if (key !== this.#place.lease.key) {
+          const lease = leases.get(key) ?? new Lease({ ...this.#ports, key, holder: this.id, ttlMs: TTL_MS });
+          leases.set(key, lease);
+          await lease.tryFree().catch(() => false);
+        }
+      }
+      await clock.sleep(LOOK_MS, { signal, background: true }).catch(() => undefined);
+    }
+  }
+
+  async #watchOthers(signal: AbortSignal): Promise<void> {
+    while (!signal.aborted) {
+      await this.#ports.clock.sleep(LOOK_MS, { signal, background: true }).catch(() => undefined);
+      if (!signal.aborted) await this.refresh();
+    }
+  }
+
+  async #readOthers(): Promise<void> {
+    const { entries } = await this.#ports.storage.list(MEMBERS_PREFIX);
+    const texts = new Map(entries.map(({ key, value }) => [key, fromUtf8(value)]));
+    const members = [...texts].flatMap(([key, id]) => {
+      if (!PLACE.test(key) || id === "" || id === this.id) return [];
+      const [announcedBy, address = ""] = (texts.get(`${key}/address`) ?? "").split(" ");
+      return [{ id, address: announcedBy === id ? address : "" }];
+    });
+    const before = this.#others.map(({ id }) => id).join();
+    this.#others = members;
+    if (before === this.#others.map(({ id }) => id).join()) return;
+    for (const listener of this.#listeners) listener();
+  }
+
+  #stewardLease(): Lease {
+    const { number, id } = this.#place;
+    return new Lease({ ...this.#ports, key: STEWARD_KEY, holder: `${number} ${id}`, ttlMs: TTL_MS });
+  }
+}
+
+/** The lowest number that nobody has; one that is not given back yet waits for the steward to free it. */
+async function takePlace(ports: MembershipPorts): Promise<Place> {
+  const id = randomUUID();
+  for (let number = 1; number <= MAX_WRITER; number += 1) {
+    const lease = new Lease({ ...ports, key: `${MEMBERS_PREFIX}${number}`, holder: id, ttlMs: TTL_MS });
+    if (await lease.tryTake()) return { number, id, lease };
+  }
+  throw new RksError("BUSY", `${MAX_WRITER} processes share this store already`, {
+    suggestion: "Wait a minute for those that are gone, then try again.",
+  });
+}

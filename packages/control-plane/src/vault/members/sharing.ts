@@ -1,0 +1,165 @@
+import type { Clock, Logger } from "@rk8s/protocol";
+import type { Storage } from "@rk8s/storage";
+
+import type { Barrier, Writer } from "../seal/barrier.js";
+import { type Changes, Listeners, NO_CHANGES } from "./changes.js";
+import { Hearing } from "./hearing.js";
+import { type Member, Membership, MEMBERS_PREFIX } from "./membership.js";
+import { ALONE, type Stewardship } from "./stewardship.js";
+
+/** The processes that have the store open. */
+export interface Members {
+  /** Whether there may be others. */
+  readonly isShared: boolean;
+  /** Which of them this process is; empty while nobody else can have the store. */
+  readonly id: string;
+  /** One that is there, as of the last look; undefined: it is gone. */
+  find(id: string): Member | undefined;
+  /** Those that serve agents, this process among them, as of the last look. */
+  addresses(): readonly string[];
+  /** Tell the others where agents reach this process. @throws {RksError} as the storage does. */
+  announce(address: string): Promise<void>;
+  /** Call `listener` when some have gone or come, and when the store begins to be shared. */
+  onChange(listener: () => void): void;
+}
+
+/** How an open vault shares its store with other processes, for whoever keeps something in memory or works in the background. */
+export interface Sharing {
+  readonly changes: Changes;
+  readonly stewardship: Stewardship;
+  readonly members: Members;
+}
+
+/** Of a process that has its store for itself. */
+export const UNSHARED: Sharing = {
+  changes: NO_CHANGES,
+  stewardship: ALONE,
+  members: {
+    isShared: false,
+    id: "",
+    find: () => undefined,
+    addresses: () => [],
+    announce: () => Promise.resolve(),
+    onChange: () => undefined,
+  },
+};
+
+export interface StoreSharingPorts {
+  /** Below the barrier. */
+  readonly storage: Storage;
+  readonly clock: Clock;
+  readonly logger: Logger;
+}
+
+/** What is there while the store is shared. */
+interface Shared {
+  readonly membership: Membership;
+  readonly hearing: Hearing;
+}
+
+/** The sharing of one unsealed vault's store. It may begin while the vault is in use, when the store is moved. */
+export class StoreSharing implements Sharing, Stewardship, Members, AsyncDisposable {
+  readonly changes: Listeners;
+  readonly #ports: StoreSharingPorts;
+  readonly #memberListeners: (() => void)[] = [];
+  #membership: Membership | undefined;
+  #shared: Shared | undefined;
+  #address = "";
+
+  constructor(ports: StoreSharingPorts) {
+    this.#ports = ports;
+    this.changes = new Listeners(ports);
+  }
+
+  get stewardship(): Stewardship {
+    return this;
+  }
+
+  get members(): Members {
+    return this;
+  }
+
+  get isShared(): boolean {
+    return this.#membership !== undefined;
+  }
+
+  get isHeld(): boolean {
+    return this.#membership?.isHeld ?? true;
+  }
+
+  get id(): string {
+    return this.#membership?.id ?? "";
+  }
+
+  async whenHeld(signal: AbortSignal): Promise<void> {
+    await this.#membership?.whenHeld(signal);
+  }
+
+  find(id: string): Member | undefined {
+    return this.#membership?.find(id);
+  }
+
+  addresses(): readonly string[] {
+    return this.#membership?.addresses() ?? [];
+  }
+
+  async announce(address: string): Promise<void> {
+    this.#address = address;
+    await this.#membership?.announce(address);
+  }
+
+  onChange(listener: () => void): void {
+    this.#memberListeners.push(listener);
+  }
+
+  /** Become one of those who have the store open; gives as whom this process writes. `listen` must follow. */
+  async join(): Promise<Writer> {
+    const membership = await Membership.join(this.#ports);
+    membership.onChange(() => this.#membersChanged());
+    this.#membership = membership;
+    return membership.writer;
+  }
+
+  /** Hear what the others write from `revision` of the store on; nothing may have been read before it. */
+  listen(barrier: Barrier, revision: number, onSeal: () => void): void {
+    const membership = this.#membership;
+    if (membership === undefined) throw new TypeError("the store is not shared");
+    const hearing = new Hearing({ ...this.#ports, barrier }, this.changes, revision);
+    hearing.onBelow("core/seal-config", onSeal);
+    hearing.onBelow(MEMBERS_PREFIX, (key) => {
+      // Renewals say nothing new.
+      if (!key.endsWith("/beat")) void membership.refresh();
+    });
+    hearing.run();
+    membership.run(async (writer) => {
+      await barrier.writeAs(writer);
+      this.changes.gap();
+    });
+    this.#shared = { membership, hearing };
+  }
+
+  /** Share a store that is in use already and was this process's own until now. */
+  async begin(barrier: Barrier, onSeal: () => void): Promise<void> {
+    if (this.isShared) return;
+    const { revision } = await this.#ports.storage.list("core/", { limit: 1 });
+    await barrier.writeAs(await this.join());
+    this.listen(barrier, revision, onSeal);
+    this.changes.gap();
+    this.#membersChanged();
+    if (this.#address !== "") await this.announce(this.#address);
+  }
+
+  /** Hear no more. The place among the others is kept until `[Symbol.asyncDispose]`. */
+  async deafen(): Promise<void> {
+    await this.#shared?.hearing[Symbol.asyncDispose]();
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.deafen();
+    await this.#membership?.[Symbol.asyncDispose]();
+  }
+
+  #membersChanged(): void {
+    for (const listener of this.#memberListeners) listener();
+  }
+}

@@ -24,6 +24,7 @@ import { settleRestore, type SettlePorts } from "./backup/settle-restore.js";
 import { clusterCaOf, openClusterVault } from "./lifecycle/cluster-vault.js";
 import { Disposables } from "./lifecycle/disposables.js";
 import { lockFolder } from "./lifecycle/folder-lock.js";
+import { hostId } from "./lifecycle/host-id.js";
 import { HttpsListener } from "./lifecycle/https-listener.js";
 import { finishInitialization, isInitialized } from "./lifecycle/initialize.js";
 import { type Serving, startServing, type StoreFilesOwner } from "./lifecycle/serving.js";
@@ -143,6 +144,7 @@ export class ControlPlane implements OperatorApi, AsyncDisposable {
       });
       const hooks = {
         shared: () => stores.type !== "local",
+        host: config.store.type === "local" ? undefined : await hostId(folder.hostId),
         sysPaths: [metricsPath(metrics)],
         afterUnseal: async () => {
           if (late.controlPlane !== undefined) await late.controlPlane.#startServing();
@@ -229,8 +231,10 @@ export class ControlPlane implements OperatorApi, AsyncDisposable {
   }
 
   /** As `VaultStores.migrate`. @throws {RksError} VAULT_SEALED, AUDIT_UNWRITABLE besides. */
-  migrateStore(to: StoreConfig, { actor }: { readonly actor: string }): Promise<StoreStatus> {
-    const { stores } = this.#parts;
+  async migrateStore(to: StoreConfig, { actor }: { readonly actor: string }): Promise<StoreStatus> {
+    const { stores, vault } = this.#parts;
+    const others = vault.sharing.members.addresses().length - 1;
+    if (others > 0) throw sharedByOthers(others);
     const fields = { from: stores.status.store, to: storeName(to) };
     const serving = this.#assertServing();
     return serving.audited({ operation: "storage.migrate", actor, fields }, async () => {
@@ -428,5 +432,12 @@ async function assertInitialized(folder: VaultFolder): Promise<void> {
   if (await isInitialized(folder)) return;
   throw new RksError("VAULT_NOT_INITIALIZED", `there is no vault in "${folder.folder}" yet`, {
     suggestion: "Run `rks gen certs --config FILE` first.",
+  });
+}
+
+/** They would go on writing to the store that is left. */
+function sharedByOthers(others: number): RksError {
+  return new RksError("CONFLICT", `${others} other control planes serve from this store`, {
+    suggestion: "Stop them, move the store with the one that is left, then start them with the new config.",
   });
 }

@@ -64,7 +64,7 @@ interface MadeAuthority {
 /** What a running control plane adds to its vault. */
 export type ClusterVaultHooks = Pick<
   VaultInit,
-  "afterUnseal" | "beforeSeal" | "onRekey" | "sysPaths" | "shared"
+  "afterUnseal" | "beforeSeal" | "onRekey" | "sysPaths" | "shared" | "host"
 >;
 
 /** Open the vault of a control plane: PKI engines for users, the cluster's CA on its reserved mount. */

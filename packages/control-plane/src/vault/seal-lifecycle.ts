@@ -236,6 +236,7 @@ export class SealLifecycle {
     const vault = await UnsealedVault.open({
       barrier,
       sharing,
+      host: this.#init.host,
       engines: backends,
       loginMethods,
       reservedMounts,

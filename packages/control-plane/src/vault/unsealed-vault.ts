@@ -44,6 +44,8 @@ const TOKEN_MOUNT = "auth/token/";
 export interface UnsealedVaultInit {
   readonly barrier: Barrier;
   readonly sharing: Sharing;
+  /** As `VaultInit`. */
+  readonly host: string | undefined;
   readonly engines: Readonly<Record<string, BackendFactory>>;
   readonly loginMethods: Readonly<Record<string, BackendFactory>>;
   readonly reservedMounts: readonly string[];
@@ -131,6 +133,7 @@ export class UnsealedVault implements AsyncDisposable {
       storage: barrier,
       clock,
       logger,
+      host: init.host,
       ...(init.stdout === undefined ? {} : { stdout: init.stdout }),
     });
     const aclOf = (token: LiveToken): Promise<Acl> => aclOfToken({ policies, entities }, token);

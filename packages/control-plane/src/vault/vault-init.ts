@@ -12,6 +12,8 @@ export interface VaultInit {
   readonly storage: Storage;
   /** Whether other processes may have the same vault open over the same store, asked with each unsealing. Default: no. */
   readonly shared?: (() => boolean) | undefined;
+  /** Tells the files of this process from those of the others, for as long as they are there. Needed when the store is shared. */
+  readonly host?: string | undefined;
   /** Secrets engines that can be mounted, by type. */
   readonly backends?: Readonly<Record<string, BackendFactory>>;
   /** Login methods that can be mounted below `auth/`, by type. */

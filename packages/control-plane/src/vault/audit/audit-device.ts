@@ -34,6 +34,8 @@ export interface DevicePorts {
   readonly stdout?: LineWriter | undefined;
   /** The unsealed barrier. */
   readonly storage: Storage;
+  /** Of several processes that share the store, whose files these are; default: there is one process. */
+  readonly host?: string | undefined;
 }
 
 /** What is common to files and the standard output. */
@@ -60,7 +62,10 @@ export class AuditDevice implements AsyncDisposable {
     const salt = Buffer.from(entry.salt, "base64");
     this.entries = new AuditEntries({ salt, isRaw, hashAccessors, clock: ports.clock });
     // A device that is enabled anew at the same path has another salt, and a chain of its own.
-    const name = createHash("sha256").update(salt).digest("hex");
+    const name = createHash("sha256")
+      .update(salt)
+      .update(ports.host ?? "")
+      .digest("hex");
     this.#storedHead = new StoredHead(ports.storage, { prefix: HEADS, name });
     const { filePath } = this.options;
     if (filePath !== undefined) {

@@ -1,12 +1,14 @@
 import { X509Certificate } from "node:crypto";
-import { mkdir, readFile, writeFile } from "node:fs/promises";
+import { mkdir, readdir, readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
 import { requestCertificate } from "@rk8s/agent";
 import { ALPN, SERVER_NAME } from "@rk8s/protocol";
 import { encodePem } from "@rk8s/x509";
 import { expect, test } from "vitest";
 import { askRks, newToken } from "./harness/ask-rks.js";
 import { assertDone, Cluster } from "./harness/cluster.js";
+import { Forger } from "./harness/forger.js";
 import { eventually } from "./harness/eventually.js";
 import { LiveAgent } from "./harness/live-agent.js";
 import { suiteThatNeeds } from "./harness/needs.js";
@@ -61,6 +63,36 @@ async function opensslVerify(
   const { stdout, stderr } = await runOutside("openssl", args, { cwd: cluster.folder });
   return (stdout + stderr).trim();
 }
+
+test("when an intermediate has ended while rks was down, a file in the vault folder brings it back", async () => {
+  await using cluster = await Cluster.create({ certificates: { root_key: "offline" } });
+  const root = Forger.foreign("offline root");
+  const request = join(cluster.vaultFolder, "intermediate.csr");
+  const answer = async (): Promise<void> => {
+    const signed = root.signRequest(await readFile(request, "utf8"));
+    await writeFile(join(cluster.vaultFolder, "intermediate.pem"), signed);
+  };
+  await answer();
+  assertDone(await cluster.rks(["gen", "certs", "--config", cluster.configFile]));
+  await cluster.startControlPlane();
+  await cluster.joinNode("worker-1");
+
+  const { csr } = (await askRks(cluster, "POST", "/v1/rk8s/ca/csr", {})) as { csr: string };
+  await caStep(cluster, "renew", { certificates: root.signRequest(csr, 4_000) });
+  const end = performance.now() + 4_000;
+  expect((await caStatus(cluster)).warnings).toEqual([expect.stringContaining("rks ca csr")]);
+  await cluster.controlPlane.stop();
+  await sleep(Math.max(0, end + 1_000 - performance.now()));
+  const failed = await cluster.rks(["start", "--config", cluster.configFile]);
+  expect([failed.status, failed.stderr]).toEqual([77, expect.stringContaining("intermediate.pem")]);
+  await answer();
+  await cluster.startControlPlane();
+  expect(await readdir(cluster.vaultFolder)).not.toContain("intermediate.pem");
+  await eventually(
+    () => cluster.nodes(),
+    ([node]) => node?.status === "Ready",
+  );
+});
 
 suiteThatNeeds(["openssl"], "an offline root", () => {
   test("rks serves below it from the beginning: joins, renewal, HTTPS, restart, and openssl agrees", async () => {

@@ -5,16 +5,19 @@ import type { Credentials } from "@rk8s/protocol";
 import {
   assembleCertificate,
   buildTbsCertificate,
+  decodePem,
   decodePemCertificates,
   encodeBasicConstraints,
   encodeExtendedKeyUsage,
   encodeExtension,
   encodeKeyUsage,
   encodeName,
+  encodePem,
   encodeSignatureAlgorithm,
   encodeSubjectAlternativeName,
   OID,
   parseCertificate,
+  parseCertificateRequest,
 } from "@rk8s/x509";
 import type { Cluster } from "./cluster.js";
 import { aKey, type RawKey } from "./raw-request.js";
@@ -75,17 +78,29 @@ export class Forger {
   /** An intermediate authority of this CA, with its key. */
   intermediate(commonName: string): { readonly certificate: Uint8Array; readonly key: RawKey } {
     const key = aKey();
-    const certificate = issue(this.#key, {
+    const subject = encodeName([{ type: OID.commonName, value: commonName }]);
+    return { certificate: this.#signIntermediate(subject, key.spki, HOUR_MS / 2), key };
+  }
+
+  /** What this CA, as an offline root, makes of a request (PEM): the intermediate and the root, PEM. */
+  signRequest(csr: string, lifetimeMs = HOUR_MS / 2): string {
+    const { subject, spki } = parseCertificateRequest(decodePem(csr)[0]!.der);
+    return [this.#signIntermediate(subject.der, spki, lifetimeMs), this.root]
+      .map((der) => encodePem("CERTIFICATE", der))
+      .join("");
+  }
+
+  #signIntermediate(subject: Uint8Array, spki: Uint8Array, lifetimeMs: number): Uint8Array {
+    return issue(this.#key, {
       issuer: parseCertificate(this.root).subject.der,
-      subject: encodeName([{ type: OID.commonName, value: commonName }]),
-      spki: key.spki,
-      lifetimeMs: HOUR_MS / 2,
+      subject,
+      spki,
+      lifetimeMs,
       extensions: [
         encodeBasicConstraints({ isCa: true, pathLength: 0 }),
         encodeKeyUsage(["keyCertSign", "cRLSign"]),
       ],
     });
-    return { certificate, key };
   }
 
   /** A leaf with its key, the root behind it. */

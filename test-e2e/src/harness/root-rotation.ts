@@ -11,6 +11,7 @@ export interface CaStatus {
   readonly notAcknowledged: readonly string[];
   readonly withOldCertificate: readonly string[];
   readonly tokensRevoked?: number;
+  readonly warnings: readonly string[];
 }
 
 export async function caStatus(cluster: Cluster): Promise<CaStatus> {

@@ -24,6 +24,9 @@ test("what was saved is loaded, and only its owner reads it", async () => {
   const memory = openNodeFile(path);
   expect(await memory.load()).toBeUndefined();
   await memory.save({ ...NODE, sequence: 2 });
+  const node = { ...NODE, refusedIssuers: ["cd".repeat(32)] };
+  await memory.save(node);
+  expect(await memory.load()).toEqual(node);
   await memory.save(NODE);
   expect(await memory.load()).toEqual(NODE);
   expect((await stat(path)).mode & 0o777).toBe(0o600);

@@ -1,5 +1,6 @@
 import { closeSync } from "node:fs";
 import { tmpdir } from "node:os";
+import { encodeMessage } from "@rk8s/protocol";
 import fc from "fast-check";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import type { StashedIdentity } from "../identity/identity-stash.js";
@@ -14,7 +15,14 @@ const states: fc.Arbitrary<StashedIdentity> = fc.record({
   instanceId: fc.string(),
   rksAddress: fc.string(),
   nodeName: fc.option(fc.string(), { nil: undefined }),
-  trust: fc.record({ generation: fc.nat(), roots: fc.array(someBytes, { maxLength: 3 }) }),
+  trust: fc.record(
+    {
+      generation: fc.nat(),
+      roots: fc.array(someBytes, { maxLength: 3 }),
+      refusedIssuers: fc.array(someBytes, { minLength: 1, maxLength: 3 }),
+    },
+    { requiredKeys: ["generation", "roots"] },
+  ),
   joinToken: fc.option(someBytes, { nil: undefined }),
   current: fc.option(key, { nil: undefined }),
   pending: fc.option(key, { nil: undefined }),
@@ -68,6 +76,25 @@ describe.runIf(process.platform === "linux")("a stash in pipes", () => {
     expect(await createPipeStash(pipes).load()).toEqual(state);
     await stash.clear();
     expect(await stash.load()).toBeUndefined();
+  });
+
+  test("has room for two identities with the largest certificates of an offline root, in the middle of a rotation", () => {
+    const certificate = new Uint8Array(2048);
+    const answer = encodeMessage({
+      type: "Certificate",
+      nodeName: "n".repeat(63),
+      leaf: new Uint8Array(700),
+      chain: Array.from({ length: 4 }, () => certificate),
+      trustBundle: [certificate, certificate],
+      renewAfter: new Date(0).toISOString(),
+      notAfter: new Date(0).toISOString(),
+      serialNumber: "0".repeat(40),
+      refusedIssuers: Array.from({ length: 7 }, () => new Uint8Array(32)),
+    });
+    const held = { pkcs8: new Uint8Array(200), csr: new Uint8Array(1000), answer };
+    const trust = { generation: 7, roots: [certificate, certificate] };
+    const largest = encodeState({ ...state, trust, current: held, pending: held });
+    expect(largest.length).toBeLessThan(MAX_PAYLOAD_BYTES);
   });
 
   test("says that a state is too large, and holds nothing rather than an old one", async () => {

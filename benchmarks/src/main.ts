@@ -26,6 +26,10 @@ const BENCHMARKS: Readonly<Record<string, Benchmark>> = {
     title: "Joins against a real rks, and its memory with idle nodes",
     run: async () => (await import("./joins.js")).joins(),
   },
+  stores: {
+    title: "Joins with the state in the vault folder and in etcd",
+    run: async () => (await import("./stores.js")).stores(),
+  },
   vault: {
     title: "The vault over HTTPS, with a file audit device",
     run: async () => (await import("./vault.js")).vault(),

@@ -20,7 +20,7 @@ const WRITER = `
   import { silentLogger } from "@rk8s/protocol";
   import { openSqlStorage } from "@rk8s/storage-sql";
   const [url, name] = process.argv.slice(1);
-  const storage = await openSqlStorage({ url }, { clock: systemClock, logger: silentLogger });
+  const storage = await openSqlStorage({ url, clock: systemClock, logger: silentLogger });
   for (let round = 0; ; round += 1) {
     const keys = Array.from({ length: 10 }, (_, index) => name + "/" + round + "/" + index);
     await Promise.all(
@@ -36,7 +36,7 @@ for (const kind of ["postgres", "mariadb"] as const) {
       const url = await server.newDatabase();
       const promised: string[] = [];
       for (const name of ["first", "second", "third"]) promised.push(...(await killedWriter(url, name)));
-      await using storage = await openSqlStorage({ url }, { clock: systemClock, logger: silentLogger });
+      await using storage = await openSqlStorage({ url, clock: systemClock, logger: silentLogger });
       const before = performance.now();
       const { succeeded, revision } = await storage.transaction(
         [],

@@ -43,6 +43,14 @@ for (const kind of ["postgres", "mariadb"] as const) {
         expect(await storage.get("a")).toBeUndefined();
       });
 
+      test("with the CA named by the url", async () => {
+        await using storage = await open(`${await url()}?ca_file=${join(folder, "ca.crt")}`);
+        expect(await storage.get("a")).toBeUndefined();
+        await expect(open(`${await url()}?ca_file=${join(folder, "other-ca.crt")}`)).rejects.toMatchObject({
+          code: "SERVER_UNTRUSTED",
+        });
+      });
+
       test("a server with a certificate of another CA is refused", async () => {
         const opening = open(await url(), { tls: { ca: await ca("other-ca") } });
         await expect(opening).rejects.toMatchObject({ code: "SERVER_UNTRUSTED" });
@@ -81,10 +89,11 @@ for (const kind of ["postgres", "mariadb"] as const) {
         },
       ])("$what: $code, with the server's name and without the password", async ({ change, code }) => {
         const logger = recordingLogger();
-        const error: unknown = await openSqlStorage(
-          { url: change(await url()) },
-          { clock: systemClock, logger },
-        ).then(
+        const error: unknown = await openSqlStorage({
+          url: change(await url()),
+          clock: systemClock,
+          logger,
+        }).then(
           (storage) => storage[Symbol.asyncDispose](),
           (reason: unknown) => reason,
         );
@@ -137,7 +146,7 @@ for (const kind of ["postgres", "mariadb"] as const) {
 /** One statement; PostgreSQL then also reads its configuration again, which takes until a new session sees it. */
 async function asAdmin(url: string, statement: string): Promise<void> {
   const options = { clock: systemClock, statementMs: 5000 };
-  const session = await openSession(parseSqlTarget({ url }), options);
+  const session = await openSession(await parseSqlTarget({ url }), options);
   await session.query(statement);
   const setting = /^alter system (set|reset) (\w+)/.exec(statement);
   if (setting !== null) {

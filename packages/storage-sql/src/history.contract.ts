@@ -95,7 +95,7 @@ export function historyTests(server: () => SqlServer): void {
 }
 
 async function withTables(url: string, work: (db: Database) => Promise<void>): Promise<void> {
-  const db = openDatabase(parseSqlTarget({ url }), { maxSessions: 1, statementMs: 5000 }, systemClock);
+  const db = openDatabase(await parseSqlTarget({ url }), { maxSessions: 1, statementMs: 5000 }, systemClock);
   try {
     await work(db);
   } finally {

@@ -9,9 +9,9 @@ import { assertServerSettings } from "./server-settings.js";
 import { SqlStorage } from "./sql-storage.js";
 import { parseSqlTarget, serverName } from "./sql-target.js";
 import { WriteQueue } from "./write-queue.js";
-import type { SqlStorageInit, SqlTarget } from "./sql-target.js";
+import type { SqlAddress, SqlTarget } from "./sql-target.js";
 
-export interface SqlStoragePorts {
+export interface SqlStorageInit extends SqlAddress {
   readonly clock: Clock;
   readonly logger: Logger;
 }
@@ -29,9 +29,9 @@ const MIGRATION_STATEMENT_MS = 15_000;
  * @throws {RksError} CONFIG_INVALID for a URL or a server setting that cannot be used, UNREACHABLE, SERVER_UNTRUSTED,
  * PERMISSION_DENIED, and what making the tables gives. No error holds the URL's password.
  */
-export async function openSqlStorage(init: SqlStorageInit, ports: SqlStoragePorts): Promise<Storage> {
-  const { clock, logger } = ports;
-  const target = parseSqlTarget(init);
+export async function openSqlStorage(init: SqlStorageInit): Promise<Storage> {
+  const { clock, logger } = init;
+  const target = await parseSqlTarget(init);
   if (target.tls === undefined && target.socket === undefined) {
     logger.warn("The SQL connection is not encrypted", { server: serverName(target) });
   }

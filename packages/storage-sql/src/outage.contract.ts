@@ -73,7 +73,7 @@ export function outageTests(server: () => SqlServer): void {
     const url = await server().newDatabase();
     await using storage = await open(url);
     const options = { clock: systemClock, statementMs: 2000 };
-    const silent = await openSession(parseSqlTarget({ url }), options);
+    const silent = await openSession(await parseSqlTarget({ url }), options);
     await silent.query("begin");
     await silent.query("select revision from rk8s_store for update");
     const before = performance.now();

@@ -2,28 +2,23 @@ import { isIP } from "node:net";
 
 import { nearestWord, RksError, Secret } from "@rk8s/protocol";
 
-export interface SqlStorageInit {
+import { assertTls, readTls } from "./tls.js";
+import type { SqlTls } from "./tls.js";
+
+/** Where the database is. */
+export interface SqlAddress {
   /**
    * `postgres://USER:PASSWORD@HOST:PORT/DATABASE`, or `mysql://…` or `mariadb://…` of the same form. User, password and
    * database are percent-encoded. `?socket=/path` takes a unix socket instead of host and port: for PostgreSQL the folder that
-   * holds it, for the others the socket itself. The text is secret as soon as it holds a password.
+   * holds it, for the others the socket itself. `?ca_file=/path&cert_file=/path&key_file=/path` are `tls` in files, of which the
+   * first is enough; they are read once. The text is secret as soon as it holds a password.
    */
   readonly url: string;
-  /** Without it the connection is plain, which is refused unless the server is on this machine. */
+  /** Without it, and without files in the URL, the connection is plain, which is refused unless the server is on this machine. */
   readonly tls?: SqlTls | undefined;
 }
 
-/** TLS 1.2 or newer; the server's certificate must chain to `ca` and name the URL's host. */
-export interface SqlTls {
-  /** Certificates (PEM) that the server's chain may end in; the system's are not used. */
-  readonly ca: string;
-  /** Certificate chain (PEM) that this client shows. */
-  readonly certificate?: string | undefined;
-  /** Its private key (PEM). */
-  readonly key?: string | undefined;
-}
-
-/** A parsed and checked `SqlStorageInit`. */
+/** A parsed and checked `SqlAddress`. */
 export interface SqlTarget {
   readonly engine: "postgres" | "mysql";
   readonly host: string;
@@ -42,27 +37,31 @@ const ENGINES: Readonly<Record<string, Pick<SqlTarget, "engine" | "port">>> = {
   "mariadb:": { engine: "mysql", port: 3306 },
 };
 
+const PARAMETERS = ["socket", "ca_file", "cert_file", "key_file"] as const;
+type Parameter = (typeof PARAMETERS)[number];
+
 const FORM = "postgres://USER:PASSWORD@HOST:PORT/DATABASE";
 
 /**
  * Read where the database is. No error names the URL: it holds a password.
  * @throws {RksError} CONFIG_INVALID when the URL cannot be used, or is plain to another machine.
  */
-export function parseSqlTarget(init: SqlStorageInit): SqlTarget {
-  const url = parse(init.url);
+export async function parseSqlTarget(address: SqlAddress): Promise<SqlTarget> {
+  const url = parse(address.url);
   const engine = ENGINES[url.protocol];
   if (engine === undefined) {
     throw invalid(`the SQL url begins with "${url.protocol}", expected "postgres:", "mysql:" or "mariadb:"`);
   }
+  const paths = pathsIn(url);
   const target: SqlTarget = {
     engine: engine.engine,
     host: url.hostname.replace(/^\[(.*)\]$/, "$1"),
     port: url.port === "" ? engine.port : Number(url.port),
-    socket: socketOf(url),
+    socket: paths.get("socket"),
     user: decoded("user", url.username),
     password: new Secret(decoded("password", url.password)),
     database: decoded("database", url.pathname.slice(1)),
-    tls: init.tls,
+    tls: await tlsOf(address, paths),
   };
   if (target.host === "") throw invalid("the SQL url names no host");
   if (target.user === "") throw invalid("the SQL url names no user");
@@ -92,18 +91,35 @@ function parse(text: string): URL {
   }
 }
 
-function socketOf(url: URL): string | undefined {
-  let socket: string | undefined;
-  for (const [name, value] of url.searchParams) {
-    if (name !== "socket") {
-      const meant = nearestWord(name, ["socket"]) ?? "socket";
-      throw invalid(`the SQL url has the unknown parameter "${name}", did you mean "${meant}"`);
+function pathsIn(url: URL): ReadonlyMap<Parameter, string> {
+  const paths = new Map<Parameter, string>();
+  for (const [name, path] of url.searchParams) {
+    const parameter = PARAMETERS.find((known) => known === name);
+    if (parameter === undefined) {
+      const meant = nearestWord(name, PARAMETERS) ?? PARAMETERS.join(" or ");
+      throw invalid(`the SQL url has the unknown parameter "${name}", did you mean ${meant}`);
     }
-    if (!value.startsWith("/"))
-      throw invalid(`the SQL url's socket is "${value}", expected an absolute path`);
-    socket = value;
+    if (!path.startsWith("/")) {
+      throw invalid(`${name} in the SQL url is "${path}", expected an absolute path`);
+    }
+    paths.set(parameter, path);
   }
-  return socket;
+  return paths;
+}
+
+async function tlsOf(
+  { tls }: SqlAddress,
+  paths: ReadonlyMap<Parameter, string>,
+): Promise<SqlTls | undefined> {
+  const [ca, certificate, key] = [paths.get("ca_file"), paths.get("cert_file"), paths.get("key_file")];
+  if (ca !== undefined) {
+    if (tls !== undefined) throw invalid("the SQL url names a ca_file, and tls is given as well");
+    return readTls({ ca, certificate, key });
+  }
+  if (certificate !== undefined || key !== undefined) {
+    throw invalid("the SQL url names a cert_file or a key_file without a ca_file");
+  }
+  return tls;
 }
 
 function decoded(what: string, text: string): string {
@@ -118,13 +134,11 @@ function assertTransport(target: SqlTarget): void {
   if (target.tls === undefined) {
     if (isLocal(target)) return;
     throw new RksError("CONFIG_INVALID", `the connection to ${serverName(target)} would not be encrypted`, {
-      suggestion: "Set tls with the CA of the server's certificate; plain connections stay on one machine.",
+      suggestion: "Add ?ca_file=/path to the url, with the CA of the server's certificate (PEM).",
     });
   }
   if (target.socket !== undefined) throw invalid("the SQL url names a socket, which has no TLS");
-  if ((target.tls.certificate === undefined) !== (target.tls.key === undefined)) {
-    throw invalid("tls for SQL has a certificate without a key, or a key without a certificate");
-  }
+  assertTls(target.tls);
 }
 
 function invalid(message: string): RksError {

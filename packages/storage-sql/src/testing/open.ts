@@ -4,11 +4,11 @@ import { systemClock } from "@rk8s/host";
 import type { Change, Storage, Write } from "@rk8s/storage";
 
 import { openSqlStorage } from "../open-sql-storage.js";
-import type { SqlStorageInit } from "../sql-target.js";
+import type { SqlAddress } from "../sql-target.js";
 
 /** Open a storage on the real clock. */
-export function open(url: string, init: Partial<SqlStorageInit> = {}): Promise<Storage> {
-  return openSqlStorage({ url, ...init }, { clock: systemClock, logger: silentLogger });
+export function open(url: string, address: Partial<SqlAddress> = {}): Promise<Storage> {
+  return openSqlStorage({ url, ...address, clock: systemClock, logger: silentLogger });
 }
 
 /** A logger that remembers what it was told. */

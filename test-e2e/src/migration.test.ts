@@ -1,5 +1,6 @@
 import { copyFile, mkdir, readdir, readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
+import { startSqlServer } from "@rk8s/storage-sql/testing";
 import { expect, test } from "vitest";
 import { parse, stringify } from "yaml";
 import { clusterState, tokenState } from "./harness/ask-rks.js";
@@ -88,5 +89,37 @@ suiteThatNeeds(["etcd"], "the store of a running control plane", () => {
     const status = await cluster.rks(["status", "--config", cluster.configFile]);
     expect(status.stdout).toMatch(/^restored +from the backup of /m);
     expect(await readFile(join(vaultFolder, "audit.log"), "utf8")).toContain('"operation":"storage.restore"');
+  });
+});
+
+suiteThatNeeds(["etcd", "postgres"], "the store of a running control plane, with a database", () => {
+  test("moves from its folder to etcd, from there to PostgreSQL, and back into its folder", async () => {
+    await using server = await startSqlServer("postgres");
+    await using story = await MigrationStory.begin();
+    const { cluster } = story;
+    const { configFile: file, folder } = cluster;
+    await story.want("etcd");
+    await cluster.startControlPlane();
+    await story.isAt("etcd");
+    await cluster.joinNode("worker-1");
+    const urlFile = join(folder, "database.url");
+    await writeFile(urlFile, `${await server.newDatabase()}\n`, { mode: 0o600 });
+    const config = parse(await readFile(file, "utf8")) as object;
+    const other = join(folder, "sql.yaml");
+    await writeFile(
+      other,
+      stringify({ ...config, xline_config: undefined, sql_config: { url_file: urlFile } }),
+    );
+    const moved = await cluster.rks(["storage", "migrate", "--to", other, "--config", file]);
+    expect(moved).toMatchObject({ status: 0 });
+    // The config that names the store that was left is refused; the one that names the database goes on.
+    await cluster.controlPlane.stop();
+    expect(await cluster.rks(["start", "--config", file])).toMatchObject({ status: 78 });
+    await copyFile(other, file);
+    await cluster.startControlPlane();
+    const state = await clusterState(cluster);
+    expect(state.nodes.map(({ name }) => name)).toEqual(["worker-1"]);
+    assertDone(await cluster.rks(["storage", "migrate", "--to", "local", "--config", file]));
+    assertDone(await cluster.rks(["storage", "verify", "--config", file]));
   });
 });

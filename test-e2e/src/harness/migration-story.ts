@@ -76,7 +76,7 @@ export class MigrationStory implements AsyncDisposable {
 }
 
 /** Makes join tokens all the time, and remembers those that rks has confirmed. */
-export class TokenMaker {
+class TokenMaker {
   readonly confirmed: string[] = [];
   #isStopped = false;
   readonly #cluster: Cluster;

@@ -109,9 +109,8 @@ function bodyOf(store: StoreConfig, file: string): StoreBody {
       suggestion: "Say `--to local` for the vault folder, or set xline_config.endpoints or sql_config there.",
     });
   }
-  return "file" in store.url
-    ? { type: "sql-file", file: store.url.file }
-    : { type: "sql", url: store.url.reveal() };
+  const { url, tls } = store;
+  return "file" in url ? { type: "sql-file", file: url.file, tls } : { type: "sql", url: url.reveal(), tls };
 }
 
 function describe({ phase, to, entries, parts, verified, error, pausedMs }: PrintedMigration): string {

@@ -18,6 +18,12 @@ const certificatesBody = z.strictObject({
 });
 const backupBody = z.strictObject({ file: z.string().max(4096).startsWith("/") });
 const noBody = z.strictObject({});
+const file = z.string().min(1).max(4096);
+const sqlTls = z.strictObject({
+  caFile: file,
+  certFile: file.optional(),
+  keyFile: file.optional(),
+});
 /** The store that is named, as `StoreConfig` with everything as text. */
 const storeBody = z.discriminatedUnion("type", [
   z.strictObject({ type: z.literal("local") }),
@@ -26,8 +32,8 @@ const storeBody = z.discriminatedUnion("type", [
     endpoints: z.array(z.string().max(300)).min(1).max(32),
     prefix: z.string().min(1).max(256),
   }),
-  z.strictObject({ type: z.literal("sql"), url: z.string().min(1).max(4096) }),
-  z.strictObject({ type: z.literal("sql-file"), file: z.string().min(1).max(4096) }),
+  z.strictObject({ type: z.literal("sql"), url: z.string().min(1).max(4096), tls: sqlTls.optional() }),
+  z.strictObject({ type: z.literal("sql-file"), file, tls: sqlTls.optional() }),
 ]);
 export type StoreBody = z.input<typeof storeBody>;
 
@@ -72,8 +78,8 @@ export function storageRoutes(api: OperatorApi): readonly Route[] {
       pattern: "/v1/rk8s/storage/backup",
       asks: "update",
       handle: async ({ request, authority, signal }) => {
-        const { file } = await readJsonBody(request, backupBody);
-        return data(await api.backupStore(file, { actor: authority.actor, signal }));
+        const asked = await readJsonBody(request, backupBody);
+        return data(await api.backupStore(asked.file, { actor: authority.actor, signal }));
       },
     },
     {
@@ -96,9 +102,9 @@ function storeOf(body: z.output<typeof storeBody>): StoreConfig {
     case "etcd":
       return { ...body, endpoints: body.endpoints.map(parseStoreEndpoint) };
     case "sql":
-      return { type: "sql", url: new Secret(body.url) };
+      return { type: "sql", url: new Secret(body.url), tls: body.tls };
     case "sql-file":
-      return { type: "sql", url: { file: body.file } };
+      return { type: "sql", url: { file: body.file }, tls: body.tls };
     default:
       return body satisfies never;
   }

@@ -1,7 +1,7 @@
-import { readFile, rm } from "node:fs/promises";
+import { readFile } from "node:fs/promises";
 import { RksError } from "@rk8s/protocol";
 import { z } from "zod";
-import { exists, fileError, writeDurably } from "../lifecycle/durable-file.js";
+import { exists, writeDurably } from "../lifecycle/durable-file.js";
 
 const homeRecord = z.object({
   version: z.literal(1),
@@ -34,11 +34,4 @@ export async function readHome(file: string): Promise<StoreHome | undefined> {
 /** @throws {RksError} STORAGE_FULL, STORAGE_UNWRITABLE. */
 export async function writeHome(file: string, home: StoreHome): Promise<void> {
   await writeDurably(file, `${JSON.stringify(home)}\n`, { mode: 0o600 });
-}
-
-/** @throws {RksError} STORAGE_UNWRITABLE. */
-export async function removeHome(file: string): Promise<void> {
-  await rm(file, { force: true }).catch((cause: unknown) => {
-    throw fileError(`remove "${file}"`, cause);
-  });
 }

@@ -3,7 +3,7 @@ import { type Clock, type Logger, RksError } from "@rk8s/protocol";
 import type { Storage } from "@rk8s/storage";
 import type { EtcdStorage } from "@rk8s/storage/etcd";
 import { openLmdbStorage } from "@rk8s/storage/lmdb";
-import type { ExternalStoreConfig } from "../config/config.js";
+import type { ExternalStoreConfig, SqlTlsConfig } from "../config/config.js";
 import type { VaultFolder } from "../lifecycle/vault-folder.js";
 import type { StoreOpeners } from "./choose-store.js";
 import { readStoreCredentials } from "./store-credentials.js";
@@ -66,14 +66,25 @@ async function openEtcd(store: Etcd, folder: VaultFolder, ports: OpenStorePorts)
 }
 
 interface SqlPackage {
-  readonly openSqlStorage: (init: { readonly url: string } & OpenStorePorts) => Promise<Storage>;
+  readonly openSqlStorage: (
+    init: { readonly url: string; readonly tls?: SqlTls | undefined },
+    ports: OpenStorePorts,
+  ) => Promise<Storage>;
+}
+
+/** PEM. */
+interface SqlTls {
+  readonly ca: string;
+  readonly certificate?: string | undefined;
+  readonly key?: string | undefined;
 }
 
 async function openSql(
-  { url }: ExternalStoreConfig & { readonly type: "sql" },
+  { url, tls }: ExternalStoreConfig & { readonly type: "sql" },
   ports: OpenStorePorts,
 ): Promise<Storage> {
   const text = "file" in url ? await readUrl(url.file) : url.reveal();
+  const pem = tls === undefined ? undefined : await readSqlTls(tls);
   let adapter: SqlPackage;
   try {
     adapter = (await import(SQL_PACKAGE)) as SqlPackage;
@@ -87,21 +98,33 @@ async function openSql(
       },
     );
   }
-  return adapter.openSqlStorage({ url: text, ...ports });
+  return adapter.openSqlStorage({ url: text, tls: pem }, ports);
+}
+
+async function readSqlTls({ caFile, certFile, keyFile }: SqlTlsConfig): Promise<SqlTls> {
+  const read = (setting: string, file: string): Promise<string> => readSetting(`sql_config.${setting}`, file);
+  return {
+    ca: await read("ca_file", caFile),
+    certificate: certFile && (await read("cert_file", certFile)),
+    key: keyFile && (await read("key_file", keyFile)),
+  };
 }
 
 async function readUrl(file: string): Promise<string> {
-  let text: string;
-  try {
-    text = (await readFile(file, "utf8")).trim();
-  } catch (cause) {
-    throw new RksError("CONFIG_INVALID", `cannot read the URL of the database in "${file}"`, {
-      cause,
-      suggestion: "Write the URL into the file that sql_config.url_file names, and let only rks read it.",
-    });
-  }
+  const text = (await readSetting("sql_config.url_file", file)).trim();
   if (text !== "" && text.length <= MAX_URL_CHARACTERS) return text;
   throw new RksError("CONFIG_INVALID", `"${file}" does not hold the URL of a database`, {
     suggestion: "Write one line like postgresql://rks:password@db:5432/rks.",
   });
+}
+
+async function readSetting(setting: string, file: string): Promise<string> {
+  try {
+    return await readFile(file, "utf8");
+  } catch (cause) {
+    throw new RksError("CONFIG_INVALID", `cannot read "${file}" of ${setting}`, {
+      cause,
+      suggestion: `Give ${setting} a file that the user of rks may read.`,
+    });
+  }
 }

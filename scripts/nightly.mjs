@@ -7,6 +7,11 @@
  *   renewal     ten minutes of certificates that live ten seconds
  *   bad-networks  cut a node off for a minute
  *   migration   kill rks fifty times while it moves its store to etcd and back (needs etcd)
+ *   trust-moves  a compromise drill with 200 agents
+ *   fleet       500 agents through a kill of rks and through a long absence
+ *   abuse       500 nodes join behind one address while it floods rks, compared with issue 4
+ *   large-fleet  10,000 agents for ten minutes, a kill of rks, and renewals, compared with issue 4 (--agents N, --minutes N);
+ *               wants a machine with nothing else to do
  *   node        every test under the newest Node 22 and 24 (needs the npm registry)
  * Stops at the first failure and shows what vitest said.
  */
@@ -14,6 +19,7 @@ import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
+import { checkFigures } from "./figures.mjs";
 import { run, setUp, step } from "./setup.mjs";
 import { runVitest } from "./vitest.mjs";
 
@@ -22,14 +28,22 @@ const CASES_PER_ROUND = 100_000;
 const NODE_MAJORS = [22, 24];
 /** The fuzz run has a part of its own; the other parts only make sure that it works there. Fewer are too much alike. */
 const FEW_CASES = "20000";
+/** Each is a file of test-e2e/nightly. */
+const SUITES = [
+  "power-loss",
+  "process-death",
+  "renewal",
+  "bad-networks",
+  "migration",
+  "trust-moves",
+  "fleet",
+];
 const PARTS = {
   repeat,
   fuzz,
-  "power-loss": powerLoss,
-  "process-death": processDeath,
-  renewal,
-  "bad-networks": badNetworks,
-  migration,
+  ...Object.fromEntries(SUITES.map((suite) => [suite, () => nightly(suite)])),
+  abuse,
+  "large-fleet": largeFleet,
   node: otherNodes,
 };
 
@@ -38,6 +52,8 @@ const { positionals, values } = parseArgs({
   options: {
     repetitions: { type: "string", default: "10" },
     cases: { type: "string", default: "2000000" },
+    agents: { type: "string", default: "10000" },
+    minutes: { type: "string", default: "10" },
   },
 });
 const unknown = positionals.find((part) => !Object.hasOwn(PARTS, part));
@@ -70,24 +86,56 @@ function fuzz() {
   }
 }
 
-function powerLoss() {
-  nightly("power-loss");
+/** Part 9 of issue 4. */
+function abuse() {
+  const attacked = { benchmark: "abuse", subject: "under attack" };
+  const before = "RSS of rks before";
+  compare(
+    "abuse",
+    ["abuse"],
+    [],
+    [
+      { ...attacked, measure: "500 joins with registration", most: 30 },
+      { ...attacked, measure: "good heartbeat p99", most: 1000 },
+      { ...attacked, measure: "good nodes registered at the end", least: 100 },
+      { ...attacked, measure: "false NotReady", most: 0 },
+      // Five hundred nodes more stay, some 50 KiB each, and V8 keeps what it may need again.
+      {
+        ...attacked,
+        measure: "RSS of rks 45 s after, with 500 nodes more",
+        most: (own) => own[before] + 100,
+      },
+    ],
+  );
 }
 
-function processDeath() {
-  nightly("process-death");
+/** "Scale and speed" of issue 4. */
+function largeFleet() {
+  const [agents, minutes] = [count("agents"), count("minutes")];
+  const args = ["--agents", String(agents), "--minutes", String(minutes)];
+  const fleet = { benchmark: "fleet" };
+  compare("large fleet", ["fleet", "renewals"], args, [
+    { ...fleet, measure: "agents", least: agents },
+    { ...fleet, measure: "false NotReady", most: 0 },
+    { ...fleet, measure: "connections lost", most: 0 },
+    { ...fleet, measure: "RSS of rks, most", most: 2048 },
+    { ...fleet, measure: "cores of rks, average", most: 1 },
+    { ...fleet, measure: "NotReady after the grace, slowest", most: 1000 },
+    { ...fleet, measure: "all registered again after kill -9", most: 60 },
+    { benchmark: "renewals", measure: "renewals per CPU-second of rks", least: 500 },
+  ]);
 }
 
-function renewal() {
-  nightly("renewal");
-}
-
-function badNetworks() {
-  nightly("bad-networks");
-}
-
-function migration() {
-  nightly("migration");
+/** Measure, print, and end the process when something is not as it must be. */
+function compare(name, benchmarks, args, requirements) {
+  const { lines, broken } = checkFigures(benchmarks, args, requirements);
+  for (const line of lines) process.stdout.write(`${line}\n`);
+  process.stdout.write(
+    `${name}: ${broken.length === 0 ? "as it must be" : `${broken.length} figures are not as they must be`}\n`,
+  );
+  if (broken.length === 0) return;
+  for (const line of broken) process.stderr.write(`NOT MET ${line}\n`);
+  process.exit(1);
 }
 
 /** One suite of test-e2e/nightly. */

@@ -92,9 +92,6 @@ const SECTIONS = {
   sql_config: {
     url: z.string(expected("a URL")).min(1, "expected a URL, got an empty text").optional(),
     url_file: path.optional(),
-    ca_file: path.optional(),
-    cert_file: path.optional(),
-    key_file: path.optional(),
   },
   network_config: {
     Network: anything,

@@ -36,20 +36,9 @@ export type ExternalStoreConfig =
     }
   | {
       readonly type: "sql";
-      /** The URL, which may hold a password, or the file that it is in. */
+      /** The URL, which may hold a password and names TLS files, or the file that it is in. */
       readonly url: Secret<string> | { readonly file: string };
-      /** Undefined: the database is on this machine. */
-      readonly tls?: SqlTlsConfig | undefined;
     };
-
-/** PEM files, read when the store is opened. */
-export interface SqlTlsConfig {
-  /** What the database's certificate must lead to. */
-  readonly caFile: string;
-  /** What rks shows, with its key, where the database asks for it. */
-  readonly certFile?: string | undefined;
-  readonly keyFile?: string | undefined;
-}
 
 export interface HostPort {
   /** A host name or an IP address without brackets. */

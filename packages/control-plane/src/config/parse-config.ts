@@ -81,11 +81,9 @@ function complete(raw: ConfigFile, folder: string): ControlPlaneConfig {
 function completeStore({ xline_config: xline, sql_config: sql }: ConfigFile, folder: string): StoreConfig {
   const endpoints = xline?.endpoints ?? [];
   if (endpoints.length > 0) return { type: "etcd", endpoints, prefix: xline?.prefix ?? DEFAULT_PREFIX };
-  if (sql?.url === undefined && sql?.url_file === undefined) return { type: "local" };
-  const url = sql.url === undefined ? { file: resolve(folder, sql.url_file!) } : new Secret(sql.url);
-  const file = (name: string | undefined): string | undefined => name && resolve(folder, name);
-  const [caFile, certFile, keyFile] = [sql.ca_file, sql.cert_file, sql.key_file].map(file);
-  return { type: "sql", url, ...(caFile === undefined ? {} : { tls: { caFile, certFile, keyFile } }) };
+  if (sql?.url !== undefined) return { type: "sql", url: new Secret(sql.url) };
+  if (sql?.url_file !== undefined) return { type: "sql", url: { file: resolve(folder, sql.url_file) } };
+  return { type: "local" };
 }
 
 /** null is an address that was left empty: nothing is served there. */
@@ -136,13 +134,6 @@ function contradictions(raw: ConfigFile): Problem[] {
     }
   }
   const { url, url_file: urlFile } = raw.sql_config ?? {};
-  const tls = raw.sql_config ?? {};
-  if ((tls.cert_file === undefined) !== (tls.key_file === undefined)) {
-    refuse("sql_config", "cert_file and key_file belong together");
-  }
-  if (tls.ca_file === undefined && tls.cert_file !== undefined) {
-    refuse("sql_config.ca_file", "expected a path, because cert_file is given");
-  }
   if (url !== undefined && urlFile !== undefined) refuse("sql_config", "give url or url_file, not both");
   if ((url ?? urlFile) !== undefined && (raw.xline_config?.endpoints ?? []).length > 0) {
     refuse("sql_config", "xline_config.endpoints names a store as well; leave one of them empty");

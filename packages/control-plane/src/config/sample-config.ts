@@ -63,9 +63,9 @@ xline_config:
   # Before every key in that store.
   prefix: /rk8s
 
-# Or a database, with the package @rk8s/storage-sql: a file that holds its URL, as postgresql://rks:…@db:5432/rks, and
-# what its certificate leads to. cert_file and key_file are shown to it where it asks for them.
-# sql_config: { url_file: ./database.url, ca_file: ./database-ca.pem }
+# Or a database, with the package @rk8s/storage-sql: a file that holds its URL, as
+# postgres://rks:…@db.example:5432/rks?ca_file=/etc/rks/db-ca.pem; see docs/storage.md.
+# sql_config: { url_file: ./database.url }
 
 # Sections of rk8s' own file. Their keys are accepted; none has an effect yet.
 network_config: {}

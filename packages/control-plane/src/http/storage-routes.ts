@@ -19,11 +19,6 @@ const certificatesBody = z.strictObject({
 const backupBody = z.strictObject({ file: z.string().max(4096).startsWith("/") });
 const noBody = z.strictObject({});
 const file = z.string().min(1).max(4096);
-const sqlTls = z.strictObject({
-  caFile: file,
-  certFile: file.optional(),
-  keyFile: file.optional(),
-});
 /** The store that is named, as `StoreConfig` with everything as text. */
 const storeBody = z.discriminatedUnion("type", [
   z.strictObject({ type: z.literal("local") }),
@@ -32,8 +27,8 @@ const storeBody = z.discriminatedUnion("type", [
     endpoints: z.array(z.string().max(300)).min(1).max(32),
     prefix: z.string().min(1).max(256),
   }),
-  z.strictObject({ type: z.literal("sql"), url: z.string().min(1).max(4096), tls: sqlTls.optional() }),
-  z.strictObject({ type: z.literal("sql-file"), file, tls: sqlTls.optional() }),
+  z.strictObject({ type: z.literal("sql"), url: z.string().min(1).max(4096) }),
+  z.strictObject({ type: z.literal("sql-file"), file }),
 ]);
 export type StoreBody = z.input<typeof storeBody>;
 
@@ -102,9 +97,9 @@ function storeOf(body: z.output<typeof storeBody>): StoreConfig {
     case "etcd":
       return { ...body, endpoints: body.endpoints.map(parseStoreEndpoint) };
     case "sql":
-      return { type: "sql", url: new Secret(body.url), tls: body.tls };
+      return { type: "sql", url: new Secret(body.url) };
     case "sql-file":
-      return { type: "sql", url: { file: body.file }, tls: body.tls };
+      return { type: "sql", url: { file: body.file } };
     default:
       return body satisfies never;
   }

@@ -3,7 +3,7 @@ import { type Clock, type Logger, RksError } from "@rk8s/protocol";
 import type { Storage } from "@rk8s/storage";
 import type { EtcdStorage } from "@rk8s/storage/etcd";
 import { openLmdbStorage } from "@rk8s/storage/lmdb";
-import type { ExternalStoreConfig, SqlTlsConfig } from "../config/config.js";
+import type { ExternalStoreConfig } from "../config/config.js";
 import type { VaultFolder } from "../lifecycle/vault-folder.js";
 import type { StoreOpeners } from "./choose-store.js";
 import { readStoreCredentials } from "./store-credentials.js";
@@ -66,25 +66,14 @@ async function openEtcd(store: Etcd, folder: VaultFolder, ports: OpenStorePorts)
 }
 
 interface SqlPackage {
-  readonly openSqlStorage: (
-    init: { readonly url: string; readonly tls?: SqlTls | undefined },
-    ports: OpenStorePorts,
-  ) => Promise<Storage>;
-}
-
-/** PEM. */
-interface SqlTls {
-  readonly ca: string;
-  readonly certificate?: string | undefined;
-  readonly key?: string | undefined;
+  readonly openSqlStorage: (init: { readonly url: string } & OpenStorePorts) => Promise<Storage>;
 }
 
 async function openSql(
-  { url, tls }: ExternalStoreConfig & { readonly type: "sql" },
+  { url }: ExternalStoreConfig & { readonly type: "sql" },
   ports: OpenStorePorts,
 ): Promise<Storage> {
   const text = "file" in url ? await readUrl(url.file) : url.reveal();
-  const pem = tls === undefined ? undefined : await readSqlTls(tls);
   let adapter: SqlPackage;
   try {
     adapter = (await import(SQL_PACKAGE)) as SqlPackage;
@@ -98,33 +87,21 @@ async function openSql(
       },
     );
   }
-  return adapter.openSqlStorage({ url: text, tls: pem }, ports);
-}
-
-async function readSqlTls({ caFile, certFile, keyFile }: SqlTlsConfig): Promise<SqlTls> {
-  const read = (setting: string, file: string): Promise<string> => readSetting(`sql_config.${setting}`, file);
-  return {
-    ca: await read("ca_file", caFile),
-    certificate: certFile && (await read("cert_file", certFile)),
-    key: keyFile && (await read("key_file", keyFile)),
-  };
+  return adapter.openSqlStorage({ url: text, ...ports });
 }
 
 async function readUrl(file: string): Promise<string> {
-  const text = (await readSetting("sql_config.url_file", file)).trim();
-  if (text !== "" && text.length <= MAX_URL_CHARACTERS) return text;
-  throw new RksError("CONFIG_INVALID", `"${file}" does not hold the URL of a database`, {
-    suggestion: "Write one line like postgresql://rks:password@db:5432/rks.",
-  });
-}
-
-async function readSetting(setting: string, file: string): Promise<string> {
+  let text: string;
   try {
-    return await readFile(file, "utf8");
+    text = (await readFile(file, "utf8")).trim();
   } catch (cause) {
-    throw new RksError("CONFIG_INVALID", `cannot read "${file}" of ${setting}`, {
+    throw new RksError("CONFIG_INVALID", `cannot read "${file}" of sql_config.url_file`, {
       cause,
-      suggestion: `Give ${setting} a file that the user of rks may read.`,
+      suggestion: "Write the database's URL into it, and let only the user of rks read it.",
     });
   }
+  if (text !== "" && text.length <= MAX_URL_CHARACTERS) return text;
+  throw new RksError("CONFIG_INVALID", `"${file}" does not hold the URL of a database`, {
+    suggestion: "Write one line like postgres://rks:password@db:5432/rks.",
+  });
 }

@@ -109,8 +109,8 @@ function bodyOf(store: StoreConfig, file: string): StoreBody {
       suggestion: "Say `--to local` for the vault folder, or set xline_config.endpoints or sql_config there.",
     });
   }
-  const { url, tls } = store;
-  return "file" in url ? { type: "sql-file", file: url.file, tls } : { type: "sql", url: url.reveal(), tls };
+  const { url } = store;
+  return "file" in url ? { type: "sql-file", file: url.file } : { type: "sql", url: url.reveal() };
 }
 
 function describe({ phase, to, entries, parts, verified, error, pausedMs }: PrintedMigration): string {

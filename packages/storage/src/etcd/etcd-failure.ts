@@ -87,7 +87,7 @@ export function etcdFailure(reason: unknown, asked: Asked): EtcdFailure {
     });
   }
   if (details.startsWith("etcdserver:")) return answered(details, asked, reason);
-  if (code === UNIMPLEMENTED || (code === INTERNAL && details.includes("parse"))) {
+  if (code === UNIMPLEMENTED || (code === INTERNAL && details.includes("parsing"))) {
     return new EtcdFailure("foreign", notEtcd(url, reason));
   }
   const what = code === CANCELLED ? "gave the request up" : "cannot be reached";

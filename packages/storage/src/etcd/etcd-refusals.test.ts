@@ -5,7 +5,9 @@ import { mkdtemp, readFile, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { createServer as createTlsServer } from "node:tls";
+import { promisify } from "node:util";
 
+import * as grpc from "@grpc/grpc-js";
 import { systemClock } from "@rk8s/host";
 import type { Logger } from "@rk8s/protocol";
 import { silentLogger } from "@rk8s/protocol";
@@ -17,6 +19,7 @@ import { EtcdCluster, hasEtcd } from "../testing/etcd.js";
 import { TcpRelay } from "../testing/tcp-relay.js";
 import type { EtcdCredentials } from "./credentials.js";
 import { type EtcdStorage, type EtcdStorageInit, openEtcdStorage } from "./etcd-storage.js";
+import { RANGE } from "./messages.js";
 
 /** A store that cannot answer at all is given up sooner in a test. */
 const SOON = { attemptTimeoutMs: 400, operationTimeoutMs: 1200 };
@@ -185,6 +188,38 @@ describe.skipIf(!hasEtcd())("what is wrong is said with a code and the endpoint 
       const reason = await refusal({ endpoints: [`https://127.0.0.1:${server.port}`] });
       expect(reason).toMatchObject({ code: "CONFIG_INVALID" });
     }, 20_000);
+
+    test.each([
+      ["a gRPC server with other services", undefined],
+      ["a gRPC server whose answers are something else", Buffer.from("ffffffffffff", "hex")],
+    ])("%s", async (_name, answer) => {
+      const server = new grpc.Server();
+      if (answer !== undefined) {
+        const same = (bytes: Buffer): Buffer => bytes;
+        const method = {
+          requestStream: false,
+          responseStream: false,
+          requestSerialize: same,
+          responseSerialize: same,
+        };
+        const range = { ...method, path: RANGE.path, requestDeserialize: same, responseDeserialize: same };
+        server.addService(
+          { range },
+          { range: (_call: unknown, reply: grpc.sendUnaryData<Buffer>) => reply(null, answer) },
+        );
+      }
+      const bind = promisify(server.bindAsync.bind(server));
+      const port = await bind("127.0.0.1:0", grpc.ServerCredentials.createInsecure());
+      try {
+        const reason = await refusal({ endpoints: [`http://127.0.0.1:${port}`] });
+        expect(reason).toMatchObject({
+          code: "CONFIG_INVALID",
+          message: expect.stringContaining("is not etcd"),
+        });
+      } finally {
+        server.forceShutdown();
+      }
+    });
 
     test("a listener that never says a word", async () => {
       await using server = await listen(createTcpServer());

@@ -1,3 +1,4 @@
+import { setTimeout as sleep } from "node:timers/promises";
 import { EtcdCluster } from "@rk8s/storage/testing/etcd";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { assertDone, Cluster } from "./harness/cluster.js";
@@ -9,6 +10,9 @@ import type { Daemon } from "./harness/process.js";
 const FAILOVER_MS = 5_000;
 /** What a ban gets to reach the other control plane, and with it the node. */
 const BAN_MS = 1_000;
+
+/** Two renewals of a control plane's place. */
+const IDLE_MS = 6_000;
 
 suiteThatNeeds(["etcd"], "two control planes on one etcd", () => {
   let etcd: EtcdCluster;
@@ -86,4 +90,19 @@ suiteThatNeeds(["etcd"], "two control planes on one etcd", () => {
       (listed) => names.every((name) => listed.find((node) => node.name === name)?.status === "Ready"),
     );
   }, 60_000);
+
+  test("while nothing happens both together write less than five times a second, however many nodes they have", async () => {
+    const revision = async (): Promise<number> => {
+      const [status] = JSON.parse(await etcd.etcdctl("endpoint", "status", "--write-out=json")) as {
+        readonly Status: { readonly header: { readonly revision: number } };
+      }[];
+      return status!.Status.header.revision;
+    };
+    await sleep(2_000);
+    const before = await revision();
+    await sleep(IDLE_MS);
+    const perSecond = ((await revision()) - before) / (IDLE_MS / 1000);
+    process.stdout.write(`${perSecond.toFixed(1)} writes a second with two control planes\n`);
+    expect(perSecond).toBeLessThan(5);
+  }, 30_000);
 });

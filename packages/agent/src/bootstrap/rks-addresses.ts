@@ -7,7 +7,7 @@ const MAX_ADDRESSES = 16;
  * With somewhere else to go, a control plane that says nothing for so long is left: together with a pause and a handshake that
  * is less than five seconds.
  */
-const IDLE_TIMEOUT_MS = 3_000;
+const IDLE_TIMEOUT_MS = 2_500;
 const ANSWER_TIMEOUT_MS = 3_500;
 
 /** How long to wait for a control plane; undefined where the usual is right. */

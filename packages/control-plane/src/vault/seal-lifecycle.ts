@@ -248,8 +248,7 @@ export class SealLifecycle {
       sysPaths: this.#init.sysPaths ?? [],
     });
     barrier.afterWrite(() => this.#rotateWhenDue(open));
-    // Revisions that were read of the store before are void.
-    barrier.afterMove(() => sharing.changes.gap());
+    barrier.afterMove(() => sharing.moved());
     sharing.changes.on("core/key-rotation", () => this.#followSeal(open));
     sharing.changes.onGap(() => this.#followSeal(open));
     return { kind: "unsealed", open, vault, sharing };

@@ -8,7 +8,7 @@ import { Keyring } from "../../vault/seal/keyring.js";
 import { aCluster, type TestCluster } from "./a-cluster.js";
 
 /** One of several control planes. */
-export interface SharingCluster extends AsyncDisposable {
+interface SharingCluster extends AsyncDisposable {
   readonly cluster: TestCluster;
   readonly membership: StoreSharing;
   readonly barrier: Barrier;

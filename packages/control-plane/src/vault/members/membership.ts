@@ -52,6 +52,7 @@ interface Place {
 export class Membership implements Stewardship, AsyncDisposable {
   readonly #ports: MembershipPorts;
   readonly #closing = new AbortController();
+  #hurrying = new AbortController();
   #place: Place;
   #steward: Lease;
   #others: readonly Member[] = [];
@@ -139,6 +140,11 @@ export class Membership implements Stewardship, AsyncDisposable {
     await this.#place.lease.release().catch(() => undefined);
   }
 
+  /** The store was exchanged: find out now whether the number is still this process's. */
+  hurry(): void {
+    this.#hurrying.abort();
+  }
+
   /** Look at the members anew; the watch of the store says that they changed. */
   async refresh(): Promise<void> {
     await this.#readOthers().catch(() => undefined);
@@ -148,9 +154,11 @@ export class Membership implements Stewardship, AsyncDisposable {
     const { clock, logger } = this.#ports;
     let isMoving = false;
     while (!signal.aborted) {
-      if (!isMoving && !(await this.#place.lease.keep(signal))) return;
+      this.#hurrying = new AbortController();
+      if (!isMoving) await this.#place.lease.keep(AbortSignal.any([signal, this.#hurrying.signal]));
+      if (signal.aborted) return;
       try {
-        // The store was away, and nobody has taken the number meanwhile.
+        // The store was away or exchanged, and nobody has taken the number meanwhile.
         if (!isMoving && (await this.#place.lease.renew())) continue;
         if (!isMoving) {
           const { number } = this.#place;

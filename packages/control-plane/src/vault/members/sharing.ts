@@ -149,6 +149,12 @@ export class StoreSharing implements Sharing, Stewardship, Members, AsyncDisposa
     if (this.#address !== "") await this.announce(this.#address);
   }
 
+  /** The store was exchanged for a copy: revisions that were read are void, and this process may have to find a place there. */
+  moved(): void {
+    this.#membership?.hurry();
+    this.changes.gap();
+  }
+
   /** Hear no more. The place among the others is kept until `[Symbol.asyncDispose]`. */
   async deafen(): Promise<void> {
     await this.#shared?.hearing[Symbol.asyncDispose]();

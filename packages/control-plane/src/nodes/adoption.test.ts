@@ -1,5 +1,5 @@
 import { expect, test } from "vitest";
-import { aCluster, type TestCluster } from "../server/testing/a-cluster.js";
+import { actor, aCluster, type TestCluster } from "../server/testing/a-cluster.js";
 import { type TestIdentity, TestPeer } from "../server/testing/test-peer.js";
 import { adoptionWrite } from "./adoption.js";
 import { type NodeRecord, nodeRecords } from "./node-record.js";
@@ -65,6 +65,14 @@ test("a node that renewed after the backup goes on with its certificate, and the
   expect(cluster.audit.lines).toContainEqual(
     expect.objectContaining({ operation: "node.adopt", outcome: "done" }),
   );
+});
+
+test("what a tainted root has signed is adopted by nobody", async () => {
+  const { cluster, after } = await aRestore(ADOPTS);
+  await using _ = cluster;
+  await cluster.cluster.ca.step("prepare", actor);
+  await cluster.cluster.ca.step("taint", actor);
+  expect(await comesIn(cluster, after)).toBe("CERTIFICATE_REVOKED");
 });
 
 test("the certificate of before the backup goes on as well, until the newer one was used", async () => {

@@ -6,7 +6,10 @@ import { hex } from "@rk8s/protocol";
 import { FakeClock } from "@rk8s/protocol/testing";
 import { encodePem, parseCertificate, parseCrl, revokedCertificates } from "@rk8s/x509";
 import { expect, onTestFinished, test } from "vitest";
+import { anOfflineClusterCa } from "../join/testing/a-cluster-ca.js";
+import { FaultyStorage } from "../join/testing/faulty-storage.js";
 import type { RotationStep } from "../pki/cluster-rotation.js";
+import { OfflineRoot } from "../pki/testing/offline-root.js";
 import { aCluster, actor, type TestCluster } from "../server/testing/a-cluster.js";
 import { TestPeer, type TestIdentity } from "../server/testing/test-peer.js";
 import { askBackend } from "../vault/testing/ask-backend.js";
@@ -158,6 +161,49 @@ test.skipIf(!hasOpenssl)(
     expect(Object.keys(await listed(cluster))).toEqual([replaced.answer.serialNumber]);
     await rotate(cluster, ["retire"]);
     expect(await ocspOf(cluster, old)).not.toContain("good");
+  },
+  30_000,
+);
+
+test.skipIf(!hasOpenssl)(
+  "below an offline root each intermediate answers for what it signed, and the root alone is trusted",
+  async () => {
+    const clock = new FakeClock();
+    const storage = new FaultyStorage();
+    const root = new OfflineRoot(clock.now());
+    const ca = await anOfflineClusterCa(storage, clock, root);
+    await using cluster = await aCluster({ clock, storage, ca });
+    const old = await cluster.registeredNode(NAME);
+    const banned = await cluster.registeredNode("worker-2");
+    await cluster.cluster.ca.request(actor);
+    const { csr } = (await ca.pendingRequest())!;
+    await cluster.cluster.ca.step("renew", { ...actor, certificates: root.answer(csr) });
+    await cluster.cluster.nodes.ban("worker-2", actor);
+    const next = await old.renew();
+    const expected = new Map([
+      [old.identity!, "good"],
+      [banned.identity!, "revoked"],
+      [next, "good"],
+    ]);
+    for (const [identity, status] of expected) {
+      const { folder, openssl } = opensslFor(cluster, identity);
+      const issuer = identity.answer.chain[0]!;
+      writeFileSync(join(folder, "issuer.pem"), encodePem("CERTIFICATE", issuer));
+      const keyId = hex(parseCertificate(identity.answer.leaf).authorityKeyId!);
+      const list = await askBackend(ca, "read", `issuer/${keyId}/crl/pem`);
+      writeFileSync(join(folder, "crl.pem"), String(list!.raw!.body));
+      const trusted = ["-CAfile", "ca.pem", "-untrusted", "issuer.pem"];
+      const verified = openssl("verify", "-crl_check", "-CRLfile", "crl.pem", ...trusted, "leaf.pem");
+      expect(verified).toContain(status === "good" ? "leaf.pem: OK" : "certificate revoked");
+      const asked = ["ocsp", "-issuer", "issuer.pem", "-cert", "leaf.pem"];
+      openssl(...asked, "-reqout", "q.der");
+      const request = readFileSync(join(folder, "q.der"));
+      writeFileSync(join(folder, "a.der"), (await askBackend(ca, "update", "ocsp", { request }))!.raw!.body);
+      const read = ["-no_nonce", "-reqin", "q.der", "-respin", "a.der", "-CAfile", "ca.pem"];
+      const said = openssl(...asked, ...read, "-verify_other", "issuer.pem");
+      expect(said).toContain("Response verify OK");
+      expect(said).toContain(`leaf.pem: ${status}`);
+    }
   },
   30_000,
 );

@@ -41,9 +41,12 @@ export async function serveConnection(connection: Connection, ports: ConnectionP
     conversation.identify(identity, ended, services);
     track(connection, conversation, ended, ports);
     const [leaf] = connection.peerCertificates;
-    if (leaf !== undefined && identity.kind !== "nobody")
-      services.trust.assertIssuerCounts(leaf, identity.kind);
-    if (leaf !== undefined && identity.kind === "node") await services.adoption.adopt(identity, leaf);
+    if (leaf !== undefined && identity.kind !== "nobody") {
+      const standing = await services.trust.assertIssuerCounts(leaf, identity.kind);
+      // Who has a tainted issuer's key can write any certificate; only those on record count.
+      const isProven = identity.kind === "node" && standing === "counts";
+      if (isProven) await services.adoption.adopt(identity, leaf);
+    }
     await assertCurrent(identity, ports.barrier);
     if (identity.kind === "operator") {
       const { tokenId: id } = identity;

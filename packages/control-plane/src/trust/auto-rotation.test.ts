@@ -5,6 +5,7 @@ import { expect, test } from "vitest";
 import { aClusterCa } from "../join/testing/a-cluster-ca.js";
 import { FaultyStorage } from "../join/testing/faulty-storage.js";
 import { phaseOf } from "../pki/cluster-roots.js";
+import { OfflineRoot } from "../pki/testing/offline-root.js";
 import { actor, aCluster, type TestCluster } from "../server/testing/a-cluster.js";
 import { AutoRotation } from "./auto-rotation.js";
 
@@ -192,6 +193,23 @@ test("of a tainted root nothing happens by itself", async () => {
   await rig.test.cluster.ca.step("taint", actor);
   await rig.pass(50, 1);
   expect(phase(rig)).toBe("tainted 2");
+});
+
+test("an offline root and its intermediates are left to operators, unless nothing else is left to serve with", async () => {
+  await using rig = await aRig(YEAR);
+  const { cluster, ca, clock } = rig.test;
+  const root = new OfflineRoot(clock.now());
+  await cluster.ca.request(actor);
+  const { csr } = (await ca.pendingRequest())!;
+  await cluster.ca.step("prepare", { ...actor, certificates: root.answer(csr) });
+  await rig.pass(300 * DAY, 10 * DAY);
+  expect(phase(rig)).toBe("prepared 1");
+  clock.advance(64 * DAY * 1000);
+  await rig.auto.look({ isServed: false });
+  expect(phase(rig)).toBe("activated 2");
+  await cluster.ca.step("retire", actor);
+  await rig.pass(DAY);
+  expect(phase(rig)).toBe("steady 2");
 });
 
 test("a successor that would end first is taken back", async () => {

@@ -98,6 +98,10 @@ export class AutoRotation {
     const left = (roots.active.certificate.notAfter - now) / this.#lifeMs;
     const phase = phaseOf(roots);
     if (phase === "steady" && left <= PREPARE_LEFT && !isOffline(roots.active)) return "prepare";
+    if (phase === "prepared" && roots.other !== undefined && isOffline(roots.other)) {
+      // Somebody's own root: its hour is theirs, unless nothing can be served without it.
+      return isServed || isOver(roots.other, now) ? undefined : "activate";
+    }
     if (phase === "prepared") {
       if (!outlives(roots.other, roots.active, now)) return "rollback";
       if (!isServed || this.#mayActivate(left, now)) return "activate";

@@ -3,6 +3,12 @@ import { RksError } from "@rk8s/protocol";
 import { type ClusterIntermediate, type ClusterRoots, isOffline, issuersOf } from "../pki/cluster-roots.js";
 
 /**
+ * What the signature on a client's certificate is worth: it `counts`, or its issuer is `tainted`: then only what else is
+ * known of the certificate does.
+ */
+export type IssuerStanding = "counts" | "tainted";
+
+/**
  * Refuse the certificate of a client when who signed it does not count. TLS lets in whatever leads to a root of the
  * cluster: also what another authority below the same offline root has signed, and, so that whoever was away can be told,
  * what a retired root has. A tainted issuer's signature says nothing: a node's certificate is compared with its record
@@ -14,10 +20,10 @@ export function assertIssuerCounts(
   leaf: Uint8Array,
   role: "node" | "operator",
   { active, other }: ClusterRoots,
-): void {
+): IssuerStanding {
   const roots = [active, ...(other === undefined ? [] : [other])];
   const isPlain = other?.standing !== "retired" && other?.standing !== "tainted";
-  if (isPlain && !roots.some(isOffline)) return;
+  if (isPlain && !roots.some(isOffline)) return "counts";
   // The signature and not the name: who has another issuer's key can write any name.
   const certificate = new X509Certificate(leaf);
   const isSignedBy = (issuer: ClusterIntermediate): boolean =>
@@ -28,7 +34,7 @@ export function assertIssuerCounts(
     if (root.standing === "retired") throw pinRetired("the certificate", role);
     const isTainted = root.standing === "tainted" || issuer.isTainted;
     if (isTainted && role === "operator") throw provesNothing("is of a tainted authority proves nothing");
-    return;
+    return isTainted ? "tainted" : "counts";
   }
   throw provesNothing("nobody has signed who signs for this cluster proves nothing");
 }

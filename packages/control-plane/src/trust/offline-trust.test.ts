@@ -2,7 +2,7 @@ import { silentLogger } from "@rk8s/protocol";
 import { FakeClock } from "@rk8s/protocol/testing";
 import { parseCertificate, parseCertificateRequest } from "@rk8s/x509";
 import { expect, test } from "vitest";
-import { anOfflineClusterCa } from "../join/testing/a-cluster-ca.js";
+import { aClusterCa, anOfflineClusterCa } from "../join/testing/a-cluster-ca.js";
 import { CertificateAuthority } from "../pki/certificate-authority.js";
 import type { RotationStep } from "../pki/cluster-rotation.js";
 import { createFastKeyPair } from "../pki/key-pair.js";
@@ -11,9 +11,11 @@ import { type AuthorityFields, OfflineRoot } from "../pki/testing/offline-root.j
 import { actor, aCluster, type TestCluster } from "../server/testing/a-cluster.js";
 import { TestPeer } from "../server/testing/test-peer.js";
 import { FaultyStorage } from "../join/testing/faulty-storage.js";
+import { UNSHARED } from "../vault/members/sharing.js";
 import type { StepOptions } from "./ca-rotation.js";
 import { assertIssuerCounts } from "./client-issuer.js";
 import { type IntermediateFiles, reviveIntermediate } from "./intermediate-revival.js";
+import { Trust } from "./trust.js";
 
 const DAY_MS = 86_400_000;
 
@@ -149,6 +151,33 @@ test("only what an intermediate of this cluster has signed counts, whatever else
   }
 });
 
+test("of several rks, one that has not heard of an intermediate looks before it refuses", async () => {
+  const made = await anOfflineCluster();
+  await using cluster = made.cluster;
+  const { storage, clock, audit } = cluster;
+  const clusterCa = await aClusterCa(storage, clock);
+  const trustOf = (isShared: boolean): Trust =>
+    new Trust(
+      { rootTtlSeconds: 60, rootRotation: "manual" },
+      {
+        barrier: storage,
+        clusterCa,
+        audit,
+        clock,
+        logger: silentLogger,
+        links: { current: () => undefined, inUse: noLinks, close: () => undefined },
+        joinTokens: { revoke: () => Promise.resolve() },
+        sharing: { ...UNSHARED, members: { ...UNSHARED.members, isShared } },
+      },
+    );
+  await renew(made);
+  const { leaf } = (await cluster.node("worker-1")).identity!.answer;
+  await expect(trustOf(false).assertIssuerCounts(leaf, "node")).rejects.toMatchObject({
+    code: "CLIENT_CERTIFICATE_REFUSED",
+  });
+  expect(await trustOf(true).assertIssuerCounts(leaf, "node")).toBe("counts");
+});
+
 test("without a cross-certificate the next root signs once everybody has acknowledged it, or is named", async () => {
   const made = await anOfflineCluster();
   await using cluster = made.cluster;
@@ -169,6 +198,10 @@ test("a request is the same until another one is wanted", async () => {
   expect(await cluster.cluster.ca.request(actor)).toEqual(first);
   expect(await cluster.cluster.ca.request({ ...actor, fresh: true })).not.toEqual(first);
 });
+
+function* noLinks(): Generator<never, void, void> {
+  yield* [];
+}
 
 class Folder implements IntermediateFiles {
   certificates: string | undefined;

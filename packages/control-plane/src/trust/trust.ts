@@ -6,7 +6,7 @@ import type { ClusterCa } from "../pki/cluster-ca.js";
 import { AutoRotation } from "./auto-rotation.js";
 import { CaRotation, type CaRotationPorts } from "./ca-rotation.js";
 import { type Sharing, UNSHARED } from "../vault/members/sharing.js";
-import { assertIssuerCounts } from "./client-issuer.js";
+import { assertIssuerCounts, type IssuerStanding } from "./client-issuer.js";
 import { type IntermediateFiles, reviveIntermediate } from "./intermediate-revival.js";
 import { TrustDistribution } from "./trust-distribution.js";
 
@@ -95,8 +95,16 @@ export class Trust {
   }
 
   /** @throws {RksError} as `assertIssuerCounts`. */
-  assertIssuerCounts(leaf: Uint8Array, role: "node" | "operator"): void {
-    assertIssuerCounts(leaf, role, this.#ports.clusterCa.roots);
+  async assertIssuerCounts(leaf: Uint8Array, role: "node" | "operator"): Promise<IssuerStanding> {
+    const { clusterCa, sharing = UNSHARED } = this.#ports;
+    try {
+      return assertIssuerCounts(leaf, role, clusterCa.roots);
+    } catch (reason) {
+      if (!sharing.members.isShared) throw reason;
+      // Another control plane may have put an intermediate in this very moment.
+      await clusterCa.reload();
+      return assertIssuerCounts(leaf, role, clusterCa.roots);
+    }
   }
 
   /** A node has registered with the roots of a generation. Never rejects. */

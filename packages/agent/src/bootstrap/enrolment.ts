@@ -125,8 +125,14 @@ export class Enrolment implements Disposable {
     ports: AgentPorts,
     signal: AbortSignal | undefined,
   ): Promise<Uint8Array> {
-    const { token } = this.#init;
-    const chain = await ports.transport.probe({ ...address, alpn: ALPN, serverName: SERVER_NAME, signal });
+    const { token, addresses } = this.#init;
+    const chain = await ports.transport.probe({
+      ...address,
+      ...addresses.probing,
+      alpn: ALPN,
+      serverName: SERVER_NAME,
+      signal,
+    });
     return findPinnedRoot(chain, { pin: token.rootSpkiSha256, nowMs: ports.clock.now() });
   }
 }

@@ -1,4 +1,4 @@
-import { RksError, type SocketAddress } from "@rk8s/protocol";
+import { type ConnectionLimits, RksError, type SocketAddress } from "@rk8s/protocol";
 import { formatAddress, parseRksAddress } from "./address.js";
 
 /** More control planes than a cluster has. */
@@ -58,6 +58,11 @@ export class RksAddresses {
   get patience(): Patience {
     if (!this.isSeveral) return { idleTimeoutMs: undefined, answerTimeoutMs: undefined };
     return { idleTimeoutMs: IDLE_TIMEOUT_MS, answerTimeoutMs: ANSWER_TIMEOUT_MS };
+  }
+
+  /** The same for fetching a certificate chain, which has no answer but the handshake. */
+  get probing(): { readonly limits?: ConnectionLimits } {
+    return this.isSeveral ? { limits: { handshakeTimeoutMs: ANSWER_TIMEOUT_MS } } : {};
   }
 
   /** Nothing good came from there: turn to the next one, unless that has happened already. */

@@ -183,6 +183,7 @@ export class Comeback implements Disposable {
   ): Promise<Uint8Array> {
     const chain = await ports.transport.probe({
       ...address,
+      ...this.#addresses.probing,
       alpn: ALPN,
       serverName: SERVER_NAME,
       signal,

@@ -1,5 +1,6 @@
 import { spawn } from "node:child_process";
 import { once } from "node:events";
+import { readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
 
@@ -10,7 +11,11 @@ import { openSqlStorage } from "@rk8s/storage-sql";
 import { startSqlServer } from "@rk8s/storage-sql/testing";
 import type { SqlServerKind } from "@rk8s/storage-sql/testing";
 import { expect, test } from "vitest";
+import { parse, stringify } from "yaml";
 
+import { askRks, newToken, tokenState } from "./harness/ask-rks.js";
+import { Cluster } from "./harness/cluster.js";
+import { eventually } from "./harness/eventually.js";
 import { suiteThatNeeds } from "./harness/needs.js";
 import { ROOT } from "./harness/process.js";
 
@@ -28,6 +33,41 @@ const WRITER = `
     );
     console.log(keys.join(" "));
   }`;
+
+suiteThatNeeds(["mariadb"], "a control plane whose state is in a database", () => {
+  test("is moved there, shares it with another rks, and survives kill -9 of the server and of itself", async () => {
+    await using server = await startSqlServer("mariadb");
+    await using cluster = await Cluster.create();
+    const inDatabase = { sql_config: { url_file: join(cluster.folder, "database.url") } };
+    await writeFile(inDatabase.sql_config.url_file, `${await server.newDatabase()}\n`, { mode: 0o600 });
+    const config = parse(await readFile(cluster.configFile, "utf8")) as object;
+    await writeFile(cluster.configFile, stringify({ ...config, ...inDatabase }));
+    await cluster.startControlPlane();
+    await cluster.joinNode("worker-1");
+    await eventually(
+      () => askRks(cluster, "GET", "/v1/rk8s/storage"),
+      (status) => (status as { readonly type: string }).type === "sql",
+    );
+
+    await using beside = await Cluster.beside(cluster, inDatabase);
+    const { token, id } = await newToken(beside);
+    await cluster.startAgent("worker-2", token).event("registered");
+    expect(await beside.startAgent("thief", token).exited).toBe(77);
+    expect((await tokenState(beside, id)).usedCount).toBe(1);
+
+    await server.kill();
+    await server.restart();
+    cluster.controlPlane.kill();
+    await cluster.controlPlane.exited;
+    await cluster.startControlPlane();
+    await cluster.joinNode("worker-3");
+    const nodes = await eventually(
+      () => beside.nodes(),
+      (all) => all.length === 3 && all.every(({ status }) => status === "Ready"),
+    );
+    expect(nodes.map(({ name }) => name)).toEqual(["worker-1", "worker-2", "worker-3"]);
+  });
+});
 
 for (const kind of ["postgres", "mariadb"] as const) {
   suiteThatNeeds([kind], `${kind}: a client that dies`, () => {

@@ -25,6 +25,8 @@ export interface StartOptions {
   readonly keepSecrets?: boolean;
   /** Further lines of config.yaml. */
   readonly config?: string;
+  /** Called with the vault folder, after it was initialised and before rks starts. */
+  readonly prepare?: (vaultFolder: string) => Promise<void>;
   /** Called with every line of its log. */
   readonly onLog?: (line: string) => void;
 }
@@ -52,7 +54,7 @@ export class ControlPlane implements AsyncDisposable {
 
   static async start(options: StartOptions = {}): Promise<ControlPlane> {
     const folder = mkdtempSync(join(tmpdir(), "rk8s-bench-"));
-    const { keepSecrets = false, config = "", onLog } = options;
+    const { keepSecrets = false, config = "", onLog, prepare } = options;
     const tls = `{ vault_folder: ./data, keep_dangerous_files: ${keepSecrets} }`;
     writeFileSync(
       join(folder, "config.yaml"),
@@ -65,6 +67,7 @@ export class ControlPlane implements AsyncDisposable {
       "--config",
       join(folder, "config.yaml"),
     ]);
+    await prepare?.(join(folder, "data"));
     return ControlPlane.#run(folder, onLog);
   }
 

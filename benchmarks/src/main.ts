@@ -30,6 +30,10 @@ const BENCHMARKS: Readonly<Record<string, Benchmark>> = {
     title: "Joins with the state in the vault folder and in etcd",
     run: async () => (await import("./stores.js")).stores(),
   },
+  migration: {
+    title: "A vault of 250,000 certificates moves from its folder to etcd while it serves",
+    run: async () => (await import("./migration.js")).migration(),
+  },
   vault: {
     title: "The vault over HTTPS, with a file audit device",
     run: async () => (await import("./vault.js")).vault(),

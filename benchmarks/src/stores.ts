@@ -1,13 +1,11 @@
 import { EtcdCluster, hasEtcd } from "@rk8s/storage/testing/etcd";
 import { ControlPlane } from "./control-plane.js";
 import { fastJoins, type Load, warmLoad } from "./joins.js";
+import { MoveLog } from "./move-log.js";
 import { type Figure, median } from "./report.js";
 
 const ROUNDS = 5;
 const JOINS_IN_A_ROUND = 100;
-/** What rks logs when its vault has moved to the configured store. */
-const MOVED = "Store was moved";
-
 interface Rates {
   readonly perSecond: number[];
   readonly perCpuSecond: number[];
@@ -50,17 +48,12 @@ export async function stores(): Promise<Figure[]> {
 
 /** An `rks` that has moved its vault there. */
 async function startOn(cluster: EtcdCluster): Promise<ControlPlane> {
-  let moved: () => void = () => undefined;
-  const isMoved = new Promise<void>((resolve) => {
-    moved = resolve;
-  });
+  const log = new MoveLog();
   const rks = await ControlPlane.start({
     config: `xline_config: { endpoints: [${cluster.endpoints.join(", ")}] }`,
-    onLog: (line) => {
-      if (line.includes(MOVED)) moved();
-    },
+    onLog: (line) => log.read(line),
   });
-  await isMoved;
+  await log.moved;
   return rks;
 }
 

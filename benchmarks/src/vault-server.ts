@@ -1,6 +1,6 @@
 import { readFileSync } from "node:fs";
 import { Client, type Dispatcher } from "undici";
-import { ControlPlane } from "./control-plane.js";
+import { ControlPlane, type StartOptions } from "./control-plane.js";
 
 /** A Vault-compatible server under load: ours, or another one by its address. */
 export interface VaultServer extends AsyncDisposable {
@@ -60,8 +60,8 @@ export async function vaultServers(): Promise<readonly VaultServer[]> {
 }
 
 /** An `rks` of its own folder, with what can be asked of a process of ours. */
-export async function ownServer(): Promise<OwnServer> {
-  let rks = await ControlPlane.start({ keepSecrets: true });
+export async function ownServer(options: StartOptions = {}): Promise<OwnServer> {
+  let rks = await ControlPlane.start({ ...options, keepSecrets: true });
   const where = (): Where => ({
     address: rks.httpAddress,
     token: rks.rootToken,

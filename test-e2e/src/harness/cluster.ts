@@ -41,6 +41,8 @@ export interface AgentOptions extends SpawnOptions {
 export interface ClusterOptions extends SpawnOptions {
   /** Called with the cluster's folder before anything is in it. */
   readonly onFolder?: (folder: string) => Promise<void>;
+  /** How rk8s itself, and its diagrams, call the command that makes the CA. Default: `certs`. */
+  readonly gen?: "certs" | "pems";
 }
 
 /** What tests need of a config. */
@@ -69,12 +71,12 @@ export class Cluster implements AsyncDisposable {
 
   /** A folder with a config and a CA; nothing runs yet. `config` is merged over what tests need. */
   static async create(config: object = {}, options: ClusterOptions = {}): Promise<Cluster> {
-    const { onFolder, ...spawnOptions } = options;
+    const { onFolder, gen = "certs", ...spawnOptions } = options;
     const cluster = new Cluster(await mkdtemp(join(tmpdir(), "rk8s-e2e-")), spawnOptions);
     try {
       await onFolder?.(cluster.folder);
       await writeFile(cluster.configFile, stringify({ ...DEFAULTS, ...config }));
-      assertDone(await cluster.rks(["gen", "certs", "--config", cluster.configFile]));
+      assertDone(await cluster.rks(["gen", gen, "--config", cluster.configFile]));
       return cluster;
     } catch (error) {
       await rm(cluster.folder, { recursive: true, force: true }).catch(() => undefined);

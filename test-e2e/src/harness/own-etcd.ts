@@ -27,19 +27,46 @@ export async function startOwnEtcd(
   vaultFolder: string,
   folder: string,
 ): Promise<EtcdMember> {
-  const { clientUrl, peerUrl } = place;
+  const [member] = await startOwnEtcds([place], vaultFolder, folder);
+  return member!;
+}
+
+/** The same with several members of one store, whose data goes into folders below `folder`. */
+export async function startOwnEtcds(
+  places: readonly EtcdPlace[],
+  vaultFolder: string,
+  folder: string,
+): Promise<readonly EtcdMember[]> {
+  const named = places.map((place, index) => ({ ...place, name: `store-${index + 1}` }));
+  const all = named.map(({ name, peerUrl }) => `${name}=${peerUrl}`).join(",");
+  const members = await Promise.all(named.map((place) => ownMember(place, all, { vaultFolder, folder })));
+  for (const member of members) member.start();
+  try {
+    await Promise.all(members.map((member) => member.healthy(START_MS)));
+    return members;
+  } catch (error) {
+    for (const member of members) await member.kill();
+    throw error;
+  }
+}
+
+async function ownMember(
+  { name, clientUrl, peerUrl }: EtcdPlace & { readonly name: string },
+  initialCluster: string,
+  { vaultFolder, folder }: { readonly vaultFolder: string; readonly folder: string },
+): Promise<EtcdMember> {
   const port = new URL(clientUrl).port;
   const certificates = join(vaultFolder, `xline-localhost-${port}`);
-  const file = (name: string): string => join(certificates, name);
+  const file = (part: string): string => join(certificates, part);
   const onLoopback = (url: string): string => url.replace("localhost", "127.0.0.1");
-  const member = new EtcdMember({
-    name: "store-1",
+  return new EtcdMember({
+    name,
     clientUrl,
     flags: [
-      ...["--name=store-1", `--data-dir=${folder}`, "--log-level=warn", "--logger=zap"],
+      ...[`--name=${name}`, `--data-dir=${join(folder, name)}`, "--log-level=warn", "--logger=zap"],
       ...[`--listen-client-urls=${onLoopback(clientUrl)}`, `--advertise-client-urls=${clientUrl}`],
       ...[`--listen-peer-urls=${onLoopback(peerUrl)}`, `--initial-advertise-peer-urls=${peerUrl}`],
-      `--initial-cluster=store-1=${peerUrl}`,
+      `--initial-cluster=${initialCluster}`,
       ...[`--cert-file=${file("server.pem")}`, `--key-file=${file("server.key")}`],
       ...["--client-cert-auth", `--trusted-ca-file=${file("ca.pem")}`],
       ...["--client-cert-allowed-hostname=rks-store", "--enable-grpc-gateway=false"],
@@ -53,9 +80,6 @@ export async function startOwnEtcd(
       key: await readFile(file("client.key")),
     },
   });
-  member.start();
-  await member.healthy(START_MS);
-  return member;
 }
 
 async function freePort(): Promise<number> {

@@ -100,7 +100,7 @@ test("killed at any moment, it goes on or begins anew, and always comes to its e
     expect(done.waiting).toBeUndefined();
     if (steps < kill) break;
   }
-});
+}, 60_000);
 
 test("the root token is handed out on demand, the root's key cannot be", async () => {
   const config = aConfig("tls_config: { keep_dangerous_files: true }");

@@ -15,7 +15,7 @@ import { tokenOf } from "./vault-request.js";
 
 const METRICS_PATH = "sys/metrics";
 
-type DescribedApi = Pick<OperatorApi, "answer" | "isServing" | "sealStatus">;
+type DescribedApi = Pick<OperatorApi, "answer" | "isServing" | "sealStatus" | "storeStatus">;
 
 export interface DocumentsInit {
   readonly api: DescribedApi;
@@ -85,9 +85,14 @@ function alive(): HttpAnswer {
   return { status: 200, body: '{"status":"ok"}' };
 }
 
-/** Ready is who serves agents, which takes an open vault. */
+/** Ready is who serves agents, which takes an open vault and a store that can be written to. */
 function readiness(api: DescribedApi): HttpAnswer {
-  if (api.isServing) return alive();
+  if (api.isServing) {
+    const phase = api.storeStatus().migration?.phase;
+    if (phase === "in doubt") return { status: 503, body: '{"status":"store in doubt"}' };
+    const isBehind = phase === "waiting" || phase === "failed";
+    return isBehind ? { status: 200, body: '{"status":"degraded: the store could not be moved"}' } : alive();
+  }
   const status = api.sealStatus().sealed ? "sealed" : "starting";
   return { status: 503, body: JSON.stringify({ status }) };
 }

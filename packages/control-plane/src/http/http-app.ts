@@ -24,7 +24,10 @@ export interface HttpAppInit {
   readonly caller: HttpCaller;
   /** The cluster's own API. */
   readonly routes: readonly Route[];
-  readonly api: Pick<OperatorApi, "answer" | "cluster" | "isServing" | "sealStatus" | "tokenHolder">;
+  readonly api: Pick<
+    OperatorApi,
+    "answer" | "cluster" | "isServing" | "sealStatus" | "storeStatus" | "tokenHolder"
+  >;
   /** Aborted when the server closes. */
   readonly closing: AbortSignal;
 }

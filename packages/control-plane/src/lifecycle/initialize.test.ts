@@ -147,7 +147,7 @@ test("killed after any step, it leaves nothing or something complete, and runnin
     const root = new X509Certificate(await readFile(join(crashed.vaultFolder, "root.pem")));
     expect((await rootOfOpened(crashed)).fingerprint256).toBe(root.fingerprint256);
   }
-});
+}, 30_000);
 
 test("a folder that cannot be written is told, and nothing is left", async () => {
   await chmod(folder, 0o500);

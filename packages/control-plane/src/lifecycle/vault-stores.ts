@@ -123,12 +123,6 @@ export class VaultStores implements AsyncDisposable {
     );
   }
 
-  /** Whether the store should be somewhere else and is not. */
-  get isDegraded(): boolean {
-    const phase = this.#mover.status?.phase;
-    return phase === "waiting" || phase === "failed" || phase === "in doubt";
-  }
-
   /**
    * The vault was unsealed and is about to serve: check that the store is its own and no older than it was.
    * @throws {RksError} STORAGE_CORRUPT; UNAVAILABLE while it is not known in which of two stores the vault is.

@@ -1,0 +1,54 @@
+import { mkdtemp, rm } from "node:fs/promises";
+import { request } from "node:http";
+import { once } from "node:events";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import type { IncomingMessage } from "node:http";
+import { expect, test } from "vitest";
+import type { MoveStatus } from "../migration/store-mover.js";
+import { serveSocket } from "./socket-server.js";
+import { anApi, listenerPorts } from "./testing/an-api.js";
+
+const MOVE: MoveStatus = {
+  phase: "done",
+  from: "a",
+  to: "b",
+  startedAt: "2026-11-22T00:00:00.000Z",
+  entries: 0,
+  parts: 0,
+  verified: 0,
+  error: null,
+  digest: null,
+  pausedMs: null,
+};
+
+test.each([
+  { phase: "copying", status: 200, says: "ok" },
+  { phase: "done", status: 200, says: "ok" },
+  { phase: "waiting", status: 200, says: "degraded" },
+  { phase: "failed", status: 200, says: "degraded" },
+  { phase: "in doubt", status: 503, says: "in doubt" },
+] as const)("a store whose move is $phase makes readiness say $says", async ({ phase, status, says }) => {
+  const folder = await mkdtemp(join(tmpdir(), "rks-ready-"));
+  const path = join(folder, "s");
+  const api = anApi({
+    storeStatus: () => ({
+      type: "local",
+      store: "a",
+      epoch: 0,
+      restoredFrom: null,
+      migration: { ...MOVE, phase },
+    }),
+  });
+  try {
+    await using _ = await serveSocket({ path, routes: [], api, drainMs: 100 }, listenerPorts());
+    const asked = request({ socketPath: path, path: "/readyz", agent: false }).end();
+    const [answer] = (await once(asked, "response")) as [IncomingMessage];
+    let body = "";
+    for await (const chunk of answer.setEncoding("utf8")) body += String(chunk);
+    expect(answer.statusCode).toBe(status);
+    expect(body).toContain(says);
+  } finally {
+    await rm(folder, { recursive: true, force: true });
+  }
+});

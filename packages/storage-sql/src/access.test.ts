@@ -104,6 +104,22 @@ for (const kind of ["postgres", "mariadb"] as const) {
         expect(logger.lines.join()).toContain("not encrypted");
       });
 
+      test("the grants that the docs name are enough for a user of its own", async () => {
+        const owned = await url();
+        await (await open(owned))[Symbol.asyncDispose]();
+        const user = kind === "postgres" ? "app" : "'app'@'127.0.0.1'";
+        await asAdmin(
+          owned,
+          `create user ${user} ${kind === "postgres" ? "password" : "identified by"} 'small'`,
+        );
+        for (const table of ["rk8s_store", "rk8s_entries", "rk8s_changes"]) {
+          await asAdmin(owned, `grant select, insert, update, delete on ${table} to ${user}`);
+        }
+        await using storage = await open(owned.replace(/\/\/[^@]+@/, "//app:small@"));
+        expect(await storage.transaction([], [put("a", "1")])).toEqual({ succeeded: true, revision: 1 });
+        expect((await storage.list("")).entries).toHaveLength(1);
+      });
+
       test("tables of a newer version are refused", async () => {
         const newer = await url();
         await (await open(newer))[Symbol.asyncDispose]();

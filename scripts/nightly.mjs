@@ -7,6 +7,7 @@
  *   renewal     ten minutes of certificates that live ten seconds
  *   bad-networks  cut a node off for a minute
  *   migration   kill rks fifty times while it moves its store to etcd and back (needs etcd)
+ *   store-chaos  200 nodes join while an agent, an rks or an etcd member is killed each second (needs etcd)
  *   trust-moves  a compromise drill with 200 agents
  *   fleet       500 agents through a kill of rks and through a long absence
  *   abuse       500 nodes join behind one address while it floods rks, compared with issue 4
@@ -35,6 +36,7 @@ const SUITES = [
   "renewal",
   "bad-networks",
   "migration",
+  "store-chaos",
   "trust-moves",
   "fleet",
 ];

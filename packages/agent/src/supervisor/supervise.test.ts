@@ -150,6 +150,14 @@ test("a worker that stops on request ends all with its own code", async () => {
   expect(await finished).toBe(0);
 });
 
+test("a worker that cannot hear the request yet and ends by it has stopped as asked", async () => {
+  const { finished, worker, signal } = setUp();
+  const first = await worker(1);
+  signal("SIGTERM");
+  first.end({ code: null, signal: "SIGTERM" });
+  expect(await finished).toBe(0);
+});
+
 test("a worker that does not stop in time is ended, which is no failure", async () => {
   const { finished, worker, signal, pause } = setUp();
   const first = await worker(1);

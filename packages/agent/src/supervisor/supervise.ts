@@ -87,7 +87,10 @@ class Supervisor {
   /** What all ends with, or undefined for a death that the node survives. */
   #exitCode({ code, signal }: WorkerEnd): number | undefined {
     if (this.#forcedCode !== undefined) return this.#forcedCode;
-    if (this.#stop.signal.aborted) return code ?? (signal === "SIGKILL" ? 0 : numberOf(signal));
+    if (this.#stop.signal.aborted) {
+      // A worker that has only begun to start ends by the very signal that asks it to stop.
+      return code ?? (signal === "SIGKILL" || signal === "SIGTERM" ? 0 : numberOf(signal));
+    }
     if (code === null) return undefined;
     // A program that never worked does not work the second time either.
     return FINAL_CODES.has(code) || !this.#wasEverReady ? code : undefined;

@@ -60,7 +60,9 @@ export async function surviveChaos(init: ChaosInit): Promise<ChaosOutcome> {
     ({ type, migration }) => type === "etcd" && migration?.phase === "done",
   );
   await using two = await Cluster.beside(one, config);
-  const tokens = await Promise.all(Array.from({ length: init.joins }, () => newToken(one)));
+  const tokens = await Promise.all(
+    Array.from({ length: init.joins }, () => newToken(one, { ttlSeconds: 7200 })),
+  );
   await using first = new KeptControlPlane(one);
   await using second = new KeptControlPlane(two);
   const planes = [first, second];

@@ -43,6 +43,7 @@ export class AuditChain {
   #unsavedBytes = 0;
   /** Aborted when the head is to be remembered without rest. */
   #resting = new AbortController();
+  #isHurried = false;
   #isEnding = false;
 
   constructor(ports: AuditChainPorts) {
@@ -115,8 +116,15 @@ export class AuditChain {
   /** Resolves when the head is remembered, or cannot be. From now on that is done without rest. */
   async settled(): Promise<void> {
     this.#isEnding = true;
+    await this.caughtUp();
+  }
+
+  /** Resolves when the head is remembered, or cannot be. No lines are to be linked meanwhile. */
+  async caughtUp(): Promise<void> {
+    this.#isHurried = true;
     this.#resting.abort();
     await this.#saving;
+    this.#isHurried = false;
   }
 
   /** One write at a time; what moved meanwhile is in the next. */
@@ -141,7 +149,8 @@ export class AuditChain {
 
   async #rest(): Promise<void> {
     const { rest } = this.#ports;
-    if (rest === undefined || this.#isEnding || this.#unsavedBytes > MAX_UNSAVED_BYTES) return;
+    if (rest === undefined || this.#isHurried || this.#isEnding) return;
+    if (this.#unsavedBytes > MAX_UNSAVED_BYTES) return;
     this.#resting = new AbortController();
     await rest.clock.sleep(rest.ms, { signal: this.#resting.signal }).catch(() => undefined);
   }

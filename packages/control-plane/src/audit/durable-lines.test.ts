@@ -20,7 +20,9 @@ import { type Logger, silentLogger } from "@rk8s/protocol";
 import { FakeClock } from "@rk8s/protocol/testing";
 import { afterEach, beforeEach, expect, type MockInstance, test, vi } from "vitest";
 
+import { AuditChain } from "./audit-chain.js";
 import { DurableLines, type DurableLinesInit } from "./durable-lines.js";
+import { MemoryHeads } from "./testing/memory-heads.js";
 
 let folder: string;
 let path: string;
@@ -98,6 +100,19 @@ test("a file that was moved away is left alone, and a new one begun", async () =
   await log.append("b\n");
   expect([await text(`${path}.1`), await text()]).toEqual(["a\n", "b\n"]);
   expect((await stat(path)).mode & 0o777).toBe(0o600);
+});
+
+test("a new file begins when the end of the one before is remembered, however much the chain rests", async () => {
+  const heads = new MemoryHeads();
+  const rest = { ms: 250, clock: new FakeClock() };
+  await using log = aLog({ chain: new AuditChain({ heads, logger: silentLogger, rest }) });
+  for (const line of ['{"at":1}\n', '{"at":2}\n', '{"at":3}\n']) await log.append(line);
+  expect(heads.head?.sequence).toBe(1);
+  await rename(path, `${path}.1`);
+  await log.append('{"at":4}\n');
+  const killed = new AuditChain({ heads, logger: silentLogger });
+  expect(await killed.resume(Buffer.from(await text()), true)).toBeUndefined();
+  expect(killed.head?.sequence).toBe(4);
 });
 
 test("a file that was deleted is made again", async () => {

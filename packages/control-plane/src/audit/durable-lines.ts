@@ -71,11 +71,14 @@ export class DurableLines implements AsyncDisposable {
   }
 
   async #write(lines: string): Promise<void> {
+    const { identity } = this.#file;
     if (this.#reopen) {
       this.#reopen = false;
       await this.#file[Symbol.asyncDispose]();
     }
     const { cutOffBytes } = await this.#file.ready();
+    // Who resumes from the next file alone could not judge records that are in the one before.
+    if (identity !== undefined && identity !== this.#file.identity) await this.#chain?.caughtUp();
     const head = await this.#resume();
     const isLoss = cutOffBytes > 0 || head !== undefined;
     const all = isLoss ? this.#onLoss({ cutOffBytes, head }) + lines : lines;

@@ -6,8 +6,8 @@ const source = {
   ssr: { resolve: { conditions: ["@rk/source", "node"] } },
 };
 
-/** End to end over the built packages, after the unit tests; three suites at a time, because each mostly waits for its processes. */
-const endToEnd = { testTimeout: 120_000, hookTimeout: 120_000, maxWorkers: 3, sequence: { groupOrder: 1 } };
+/** End to end over the built packages, after the unit tests; two suites at a time, because each mostly waits for its processes. */
+const endToEnd = { testTimeout: 120_000, hookTimeout: 120_000, maxWorkers: 2, sequence: { groupOrder: 1 } };
 
 /** Only on demand: `npm run test:nightly`. */
 const nightly = {

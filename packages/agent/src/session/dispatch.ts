@@ -1,4 +1,5 @@
 import {
+  aborted,
   LIMITS,
   MessageStream,
   RksError,
@@ -9,7 +10,7 @@ import {
   type Stream,
 } from "@rk8s/protocol";
 import { handleMessage, type BytesReply, type Handlers } from "./handlers.js";
-import type { MovedReplies, RestOfReply } from "./moved-replies.js";
+import type { LeftReply, MovedReplies, RestOfReply } from "./moved-replies.js";
 
 export interface DispatchOptions {
   readonly clock: Clock;
@@ -54,8 +55,8 @@ export class RequestServer {
   }
 
   /**
-   * The connection was replaced: leave answers of bytes where they are. Resolves when every other one is
-   * out and nothing was asked for `quietMs`. Requests that still come are answered.
+   * The connection was replaced: leave answers of bytes where they are. Resolves when these were asked for over another one,
+   * every other is out, and nothing was asked for `quietMs`. Requests that still come are answered.
    * @throws the signal's reason when it is aborted.
    */
   async drain(quietMs: number, { signal }: { readonly signal: AbortSignal }): Promise<void> {
@@ -78,39 +79,45 @@ export class RequestServer {
     let life = new AbortController();
     const end = (): void => life.abort(signal.reason);
     signal.addEventListener("abort", end, { once: true });
-    let goesOn = false;
+    let left: LeftReply | undefined;
     try {
       if (handlers === undefined) throw new RksError("BUSY", "this node answers too many requests at once");
       const message = await receiveRequest(messages, options);
       if (message.type === "GetPodLogs" && message.resume !== undefined) {
         const rest = this.#options.moved.take(message.resume);
         life = rest.life;
-        goesOn = await this.#sendBytes(stream, rest, options);
+        left = await this.#sendBytes(stream, rest, options);
       } else {
         const reply = (await handleMessage(handlers, message, { signal: life.signal })) ?? { type: "Ack" };
         if ("type" in reply) await messages.send(reply, { signal });
-        else goesOn = await this.#sendBytes(stream, begin(reply, life), options);
+        else left = await this.#sendBytes(stream, begin(reply, life), options);
       }
       messages.end();
     } catch (reason) {
       await sendError(messages, reason, options);
     } finally {
       signal.removeEventListener("abort", end);
-      if (!goesOn) life.abort();
+      if (left === undefined) life.abort();
     }
+    // Who asks for the rest has read what came before it; until then that may still be on its way.
+    if (left !== undefined) await Promise.race([left.gone, aborted(signal)]);
   }
 
   /**
    * Send chunks as they come; while none comes, look now and then whether anybody still wants them. Resolves with
-   * whether the rest was left for another connection.
+   * the rest, if it was left for another connection.
    */
-  async #sendBytes(stream: Stream, reply: RestOfReply, options: DispatchOptions): Promise<boolean> {
+  async #sendBytes(
+    stream: Stream,
+    reply: RestOfReply,
+    options: DispatchOptions,
+  ): Promise<LeftReply | undefined> {
     const { signal, moved } = options;
     const messages = new MessageStream(stream);
     const { chunks } = reply;
     const mayMove = AbortSignal.any([this.#draining.signal]);
     let { next } = reply;
-    let goesOn = false;
+    let left: LeftReply | undefined;
     try {
       await messages.send(reply.message, { signal });
       for (;;) {
@@ -119,15 +126,15 @@ export class RequestServer {
           // A write of nothing puts nothing on the wire, but fails when the peer has given the stream up.
           await stream.write(new Uint8Array(0), { signal });
         } else if (chunk === "moved") {
-          goesOn = true;
-          const resume = moved.leave({ ...reply, next });
+          left = moved.leave({ ...reply, next });
+          const { resume } = left;
           // A place that the control plane does not hear of is given up after a while.
           await messages.send({ type: "LogsMoved", resume }, { signal }).catch(() => undefined);
-          return true;
+          return left;
         } else {
           if (chunk.done === true) {
             await messages.endBytes({ signal });
-            return false;
+            return undefined;
           }
           await messages.sendBytes(chunk.value, { signal });
           next = chunks.next();
@@ -135,7 +142,7 @@ export class RequestServer {
       }
     } finally {
       // Not awaited: a source that waits for more ends only when the request's signal is aborted, which comes next.
-      if (!goesOn) chunks.return?.().catch(() => undefined);
+      if (left === undefined) chunks.return?.().catch(() => undefined);
     }
   }
 }

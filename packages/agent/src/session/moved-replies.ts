@@ -1,4 +1,4 @@
-import { RksError, type Clock, type RksMessage } from "@rk8s/protocol";
+import { aborted, RksError, type Clock, type RksMessage } from "@rk8s/protocol";
 
 /** An answer of raw bytes that has stopped between two chunks, and goes on over another connection. */
 export interface RestOfReply {
@@ -9,6 +9,14 @@ export interface RestOfReply {
   readonly next: Promise<IteratorResult<Uint8Array>>;
   /** Ends whatever makes the chunks. */
   readonly life: AbortController;
+}
+
+/** Where an answer waits for the control plane to go on with it. */
+export interface LeftReply {
+  /** The name to ask for it with. */
+  readonly resume: string;
+  /** Resolves when it was asked for, or is kept no more. */
+  readonly gone: Promise<void>;
 }
 
 /** How long a place is kept: the control plane asks for it within a round trip, unless its operator reads slowly. */
@@ -25,8 +33,8 @@ export class MovedReplies implements Disposable {
     this.#clock = ports.clock;
   }
 
-  /** Keep the rest of an answer; gives the name to ask for it with. */
-  leave(rest: RestOfReply): string {
+  /** Keep the rest of an answer. */
+  leave(rest: RestOfReply): LeftReply {
     const resume = crypto.randomUUID();
     const timer = new AbortController();
     this.#kept.set(resume, { rest, timer });
@@ -37,7 +45,7 @@ export class MovedReplies implements Disposable {
       this.#drop(resume);
     };
     expire().catch(() => undefined);
-    return resume;
+    return { resume, gone: aborted(timer.signal) };
   }
 
   /** The rest of an answer, once. @throws {RksError} NOT_FOUND. */

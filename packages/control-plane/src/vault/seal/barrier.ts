@@ -90,11 +90,11 @@ export class Barrier implements Storage {
   #writer: Writer;
   #keyring: Keyring;
   /** Of the writer's transaction that was asked for last. */
-  #sequence: number;
+  #sequence = 0;
   /** Of the writer's last transaction that the store below has confirmed. */
-  #confirmed: number;
+  #confirmed = 0;
   /** By this writer. */
-  #encryptions: number;
+  #encryptions = 0;
   /** What the others encrypted under the active term, as they said last. */
   readonly #heard = new Map<number, number>();
   #otherEncryptions = 0;
@@ -108,11 +108,7 @@ export class Barrier implements Storage {
     this.#keyring = keyring;
     this.#baselines = baselines;
     this.#writer = writer;
-    const own = baselines.writers.get(writer.number);
-    this.#sequence = own?.sequence ?? 0;
-    this.#confirmed = this.#sequence;
-    this.#encryptions = own?.encryptions ?? 0;
-    this.#countOthers();
+    this.#countOn();
   }
 
   /** A barrier over a store that holds nothing of it yet. */
@@ -131,8 +127,8 @@ export class Barrier implements Storage {
     minimumSequence = 0,
     writer: Writer = ONLY_WRITER,
   ): Promise<Barrier> {
-    const baselines = await readBaselines(storage, keyring);
-    const barrier = new Barrier(storage, keyring, writer, baselines);
+    const { entries, revision } = await storage.list(SEQUENCE_PREFIX);
+    const barrier = new Barrier(storage, keyring, writer, baselinesOf(entries, revision, keyring));
     if (barrier.sequence >= minimumSequence) return barrier;
     throw corrupt(
       `the storage was put back to transaction ${barrier.sequence}, at least ${minimumSequence} was expected`,
@@ -167,15 +163,11 @@ export class Barrier implements Storage {
    * @throws {RksError} STORAGE_CORRUPT, and as the storage does.
    */
   async writeAs(writer: Writer): Promise<void> {
-    if (!this.#knowsAll((await this.#storage.list(SEQUENCE_PREFIX)).entries)) await this.#learnUnknown();
-    const baselines = await readBaselines(this.#storage, this.#keyring);
-    const own = baselines.writers.get(writer.number);
-    this.#baselines = baselines;
+    const { entries, revision } = await this.#storage.list(SEQUENCE_PREFIX);
+    if (!this.#knowsAll(entries)) await this.#learnUnknown();
+    this.#baselines = baselinesOf(entries, revision, this.#keyring);
     this.#writer = writer;
-    this.#sequence = own?.sequence ?? 0;
-    this.#confirmed = this.#sequence;
-    this.#encryptions = own?.encryptions ?? 0;
-    this.#countOthers();
+    this.#countOn();
   }
 
   /** Another writer has written its counter: what it encrypted uses up the same key. One that cannot be read says nothing. */
@@ -395,6 +387,15 @@ export class Barrier implements Storage {
     });
   }
 
+  /** Count from where the writer's counter was left. */
+  #countOn(): void {
+    const own = this.#baselines.writers.get(this.#writer.number);
+    this.#sequence = own?.sequence ?? 0;
+    this.#confirmed = this.#sequence;
+    this.#encryptions = own?.encryptions ?? 0;
+    this.#countOthers();
+  }
+
   #countOthers(): void {
     let others = 0;
     for (const [number, { encryptions }] of this.#baselines.writers) {
@@ -406,12 +407,7 @@ export class Barrier implements Storage {
   }
 }
 
-/** The counters of all writers as they are now. @throws {RksError} STORAGE_CORRUPT */
-async function readBaselines(storage: Storage, keyring: Keyring): Promise<Baselines> {
-  const { entries, revision } = await storage.list(SEQUENCE_PREFIX);
-  return baselinesOf(entries, revision, keyring);
-}
-
+/** What the counters of all writers say, as they were listed at `revision`. @throws {RksError} STORAGE_CORRUPT */
 function baselinesOf(entries: readonly Entry[], revision: number, keyring: Keyring): Baselines {
   const writers = new Map<number, Baseline>();
   for (const { key, value, modRevision } of entries) {

@@ -2,7 +2,7 @@ import { type Clock, type Logger, RksError } from "@rk8s/protocol";
 import type { Change, Storage } from "@rk8s/storage";
 
 import { type Barrier, BARRIER_PREFIX, SEQUENCE_PREFIX, writerOfCounter } from "../seal/barrier.js";
-import type { Listeners } from "./changes.js";
+import { Listeners } from "./changes.js";
 
 /** How often the counters are compared with what was heard. */
 const CHECK_MS = 400;
@@ -29,7 +29,8 @@ export class Hearing implements AsyncDisposable {
   readonly #ports: HearingPorts;
   readonly #closing = new AbortController();
   readonly #listeners: Listeners;
-  readonly #below: { readonly prefix: string; readonly listener: (key: string) => void }[] = [];
+  /** Of keys of the store, rather than of the barrier. */
+  readonly #below: Listeners;
   /** Changes of a transaction whose counter was not heard yet. */
   #pending: Change[] = [];
   /** Of the store: everything up to it was heard. */
@@ -42,12 +43,13 @@ export class Hearing implements AsyncDisposable {
   constructor(ports: HearingPorts, listeners: Listeners, revision: number) {
     this.#ports = ports;
     this.#listeners = listeners;
+    this.#below = new Listeners(ports);
     this.#heard = revision;
   }
 
   /** Call `listener` with each key of the store, rather than of the barrier, under `prefix`. */
   onBelow(prefix: string, listener: (key: string) => void): void {
-    this.#below.push({ prefix, listener });
+    this.#below.on(prefix, listener);
   }
 
   /** Listen until disposed. */
@@ -104,7 +106,7 @@ export class Hearing implements AsyncDisposable {
     const changes = this.#pending;
     this.#pending = [];
     for (const { key, revision } of changes) {
-      for (const { prefix, listener } of this.#below) if (key.startsWith(prefix)) listener(key);
+      this.#below.tell(key);
       if (key.startsWith(BARRIER_PREFIX)) this.#listeners.tell(key.slice(BARRIER_PREFIX.length));
       this.#heard = Math.max(this.#heard, revision);
     }

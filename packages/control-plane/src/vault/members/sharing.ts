@@ -51,19 +51,13 @@ export interface StoreSharingPorts {
   readonly logger: Logger;
 }
 
-/** What is there while the store is shared. */
-interface Shared {
-  readonly membership: Membership;
-  readonly hearing: Hearing;
-}
-
 /** The sharing of one unsealed vault's store. It may begin while the vault is in use, when the store is moved. */
 export class StoreSharing implements Sharing, Stewardship, Members, AsyncDisposable {
   readonly changes: Listeners;
   readonly #ports: StoreSharingPorts;
   readonly #memberListeners: (() => void)[] = [];
   #membership: Membership | undefined;
-  #shared: Shared | undefined;
+  #hearing: Hearing | undefined;
   #address = "";
 
   constructor(ports: StoreSharingPorts) {
@@ -135,7 +129,7 @@ export class StoreSharing implements Sharing, Stewardship, Members, AsyncDisposa
       await barrier.writeAs(writer);
       this.changes.gap();
     });
-    this.#shared = { membership, hearing };
+    this.#hearing = hearing;
   }
 
   /** Share a store that is in use already and was this process's own until now. */
@@ -157,7 +151,7 @@ export class StoreSharing implements Sharing, Stewardship, Members, AsyncDisposa
 
   /** Hear no more. The place among the others is kept until `[Symbol.asyncDispose]`. */
   async deafen(): Promise<void> {
-    await this.#shared?.hearing[Symbol.asyncDispose]();
+    await this.#hearing?.[Symbol.asyncDispose]();
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

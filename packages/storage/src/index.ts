@@ -6,6 +6,7 @@ export { memoryStorage } from "./memory-storage.js";
 export { deletePrefix, pagesOf } from "./pages.js";
 export { RecordCollection } from "./record-collection.js";
 export type { Stored } from "./record-collection.js";
+export { revisionOf } from "./revision.js";
 export {
   MAX_KEY_BYTES,
   MAX_LIST_LIMIT,

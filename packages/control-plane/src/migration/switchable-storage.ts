@@ -1,13 +1,14 @@
 import { RksError } from "@rk8s/protocol";
-import type {
-  Change,
-  Comparison,
-  Entry,
-  ListRange,
-  Page,
-  Storage,
-  TransactionResult,
-  Write,
+import {
+  type Change,
+  type Comparison,
+  type Entry,
+  type ListRange,
+  type Page,
+  revisionOf,
+  type Storage,
+  type TransactionResult,
+  type Write,
 } from "@rk8s/storage";
 
 /** Transactions that wait for a switch to be over; as many as the embedded store lets wait for its disk. */
@@ -127,7 +128,7 @@ export class SwitchableStorage implements Storage {
     this.#paused = true;
     try {
       await this.#whenIdle(signal);
-      const { revision } = await this.list(NO_SUCH_PREFIX, { limit: 1 });
+      const revision = await revisionOf(this);
       signal.throwIfAborted();
       return this.#pauseAt(revision);
     } catch (reason) {
@@ -227,9 +228,6 @@ export class SwitchableStorage implements Storage {
     for (const look of this.#idle.splice(0)) look();
   }
 }
-
-/** No key of ours begins so; the list is asked for its revision only. */
-const NO_SUCH_PREFIX = "\u0001none/";
 
 function shifted(entry: Entry, { offset }: Era): Entry {
   return {

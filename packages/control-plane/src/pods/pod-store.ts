@@ -1,15 +1,8 @@
 import { isDeepStrictEqual } from "node:util";
 import { type Clock, LIMITS, type Pod, type PodManifest, type PodStatus, RksError } from "@rk8s/protocol";
-import type { RecordCollection, Storage, Stored } from "@rk8s/storage";
+import { type RecordCollection, revisionOf, type Storage, type Stored } from "@rk8s/storage";
 import { PodIndex } from "./pod-index.js";
-import {
-  manifestOf,
-  type PodKey,
-  type PodRecord,
-  podRecordName,
-  podRecords,
-  PODS_PREFIX,
-} from "./pod-record.js";
+import { manifestOf, type PodKey, type PodRecord, podRecordName, podRecords } from "./pod-record.js";
 
 /** Times that a change is tried again when the pod changes at the same moment. */
 const MAX_ATTEMPTS = 16;
@@ -156,7 +149,7 @@ export class PodStore {
   async heard(name: string): Promise<readonly string[]> {
     const index = await this.#indexed();
     const before = index.nodeOf(name);
-    const { revision } = await this.#ports.barrier.list(PODS_PREFIX, { limit: 1 });
+    const revision = await revisionOf(this.#ports.barrier);
     const stored = await this.#records.read(name);
     index.set(name, stored?.record, stored?.modRevision ?? revision);
     return [before, stored?.record.pod.spec.nodeName].filter((nodeName) => nodeName !== undefined);

@@ -1,5 +1,6 @@
 import { RksError, Secret, silentLogger } from "@rk8s/protocol";
 import type { Logger } from "@rk8s/protocol";
+import { revisionOf } from "@rk8s/storage";
 
 import {
   alreadyInitialized,
@@ -209,7 +210,7 @@ export class SealLifecycle {
     try {
       if (!this.#isShared) return await this.#openWith(stored, keys, sharing);
       // What is read from here on is followed.
-      const { revision } = await storage.list("core/", { limit: 1 });
+      const revision = await revisionOf(storage);
       const unsealed = await this.#openWith(stored, keys, sharing, await sharing.join());
       sharing.listen(unsealed.vault.barrier, revision, () => this.#followSeal(unsealed.open));
       return unsealed;

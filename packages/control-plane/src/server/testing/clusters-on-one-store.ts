@@ -1,6 +1,6 @@
 import { silentLogger } from "@rk8s/protocol";
 import { FakeClock } from "@rk8s/protocol/testing";
-import { memoryStorage, type Storage } from "@rk8s/storage";
+import { memoryStorage, revisionOf, type Storage } from "@rk8s/storage";
 import { aClusterCa } from "../../join/testing/a-cluster-ca.js";
 import { StoreSharing } from "../../vault/members/sharing.js";
 import { Barrier } from "../../vault/seal/barrier.js";
@@ -35,7 +35,7 @@ export async function oneStore(): Promise<OneStore> {
 async function openOne(storage: Storage, keyring: Keyring, now: number): Promise<SharingCluster> {
   const clock = new FakeClock({ now });
   const ports = { storage, clock, logger: silentLogger };
-  const { revision } = await storage.list("core/", { limit: 1 });
+  const revision = await revisionOf(storage);
   const sharing = new StoreSharing(ports);
   const barrier = await Barrier.unseal(storage, keyring, 0, await sharing.join());
   sharing.listen(barrier, revision, () => undefined);

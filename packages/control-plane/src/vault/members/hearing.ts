@@ -1,5 +1,5 @@
 import { type Clock, type Logger, RksError } from "@rk8s/protocol";
-import type { Change, Storage } from "@rk8s/storage";
+import { type Change, revisionOf, type Storage } from "@rk8s/storage";
 
 import { type Barrier, BARRIER_PREFIX, SEQUENCE_PREFIX, writerOfCounter } from "../seal/barrier.js";
 import { Listeners } from "./changes.js";
@@ -83,8 +83,7 @@ export class Hearing implements AsyncDisposable {
 
   /** What was missed cannot be told any more. */
   async #skip(): Promise<void> {
-    const { revision } = await this.#ports.storage.list(SEQUENCE_PREFIX, { limit: 1 });
-    this.#heard = revision;
+    this.#heard = await revisionOf(this.#ports.storage);
     this.#listeners.gap();
   }
 

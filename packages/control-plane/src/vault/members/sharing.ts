@@ -1,5 +1,5 @@
 import type { Clock, Logger } from "@rk8s/protocol";
-import type { Storage } from "@rk8s/storage";
+import { revisionOf, type Storage } from "@rk8s/storage";
 
 import type { Barrier, Writer } from "../seal/barrier.js";
 import { type Changes, Listeners, NO_CHANGES } from "./changes.js";
@@ -135,7 +135,7 @@ export class StoreSharing implements Sharing, Stewardship, Members, AsyncDisposa
   /** Share a store that is in use already and was this process's own until now. */
   async begin(barrier: Barrier, onSeal: () => void): Promise<void> {
     if (this.isShared) return;
-    const { revision } = await this.#ports.storage.list("core/", { limit: 1 });
+    const revision = await revisionOf(this.#ports.storage);
     await barrier.writeAs(await this.join());
     this.listen(barrier, revision, onSeal);
     this.changes.gap();

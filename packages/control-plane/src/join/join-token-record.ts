@@ -33,9 +33,12 @@ const joinTokenRecord = z.object({
 /** What the control plane keeps of a join token: enough to check it, nothing to make one. */
 export type JoinTokenRecord = z.infer<typeof joinTokenRecord>;
 
+/** Where join tokens are, in the barrier. */
+export const JOIN_TOKENS_PREFIX = "cluster/join-tokens/";
+
 /** The join tokens and, for some time, what is left of spent ones, by id. */
 export function joinTokenRecords(storage: Storage): RecordCollection<JoinTokenRecord> {
-  return new RecordCollection(storage, "cluster/join-tokens/", joinTokenRecord);
+  return new RecordCollection(storage, JOIN_TOKENS_PREFIX, joinTokenRecord);
 }
 
 /** The policy of operators whose token names none. */

@@ -1,10 +1,11 @@
-import { type Logger, RksError } from "@rk8s/protocol";
+import type { Logger, RksError } from "@rk8s/protocol";
 import type { Storage } from "@rk8s/storage";
-import type { Changes } from "../vault/members/changes.js";
+import { type Changes, followRecords } from "../vault/members/changes.js";
 import { identityCloned, nodeBanned, nodeEvicted, notCurrent, standingOf } from "./node-certificates.js";
 import type { NodeLinks } from "./node-link.js";
 import type { NodeOwners } from "./node-owners.js";
-import { nodeRecords } from "./node-record.js";
+import { nodeRecords, NODES_PREFIX } from "./node-record.js";
+import { NODE_STATES_PREFIX } from "./node-state.js";
 
 /** What is known of nodes here, and what becomes of it when another control plane has changed a node. */
 export interface FollowedNodes {
@@ -26,21 +27,16 @@ export interface FollowedNodes {
  * one that has registered elsewhere.
  */
 export function followNodes(changes: Changes, nodes: FollowedNodes): void {
+  const known = (): Set<string> => new Set([...nodes.links.names(), ...nodes.names()]);
+  const onFailure = (nodeName: string, { code, message }: RksError): void => {
+    nodes.logger.warn("Node could not be looked at again", { nodeName, code, reason: message });
+  };
   const rechecks = [
-    ["cluster/nodes/", (name: string) => recheckRecord(name, nodes)],
-    ["cluster/node-states/", (name: string) => recheckOwner(name, nodes)],
+    [NODES_PREFIX, recheckRecord],
+    [NODE_STATES_PREFIX, recheckOwner],
   ] as const;
   for (const [prefix, recheck] of rechecks) {
-    const recheckLater = (name: string): void => {
-      recheck(name).catch((reason: unknown) => {
-        const { code, message } = RksError.from(reason);
-        nodes.logger.warn("Node could not be looked at again", { nodeName: name, code, reason: message });
-      });
-    };
-    changes.on(prefix, (key) => recheckLater(key.slice(prefix.length)));
-    changes.onGap(() => {
-      for (const name of new Set([...nodes.links.names(), ...nodes.names()])) recheckLater(name);
-    });
+    followRecords(changes, { prefix, known, recheck: (name) => recheck(name, nodes), onFailure });
   }
 }
 

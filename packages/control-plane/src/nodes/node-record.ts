@@ -46,7 +46,10 @@ export type NodeCertificate = z.infer<typeof nodeCertificate>;
 /** Who a node is. Written by what changes its identity only; how a node is lives in `node-state.ts`. */
 export type NodeRecord = z.infer<typeof nodeRecord>;
 
+/** Where nodes are, in the barrier. */
+export const NODES_PREFIX = "cluster/nodes/";
+
 /** The nodes that joined, by name. */
 export function nodeRecords(storage: Storage): RecordCollection<NodeRecord> {
-  return new RecordCollection(storage, "cluster/nodes/", nodeRecord);
+  return new RecordCollection(storage, NODES_PREFIX, nodeRecord);
 }

@@ -25,9 +25,12 @@ const nodeState = z.object({
  */
 export type NodeState = z.infer<typeof nodeState>;
 
+/** Where the states of nodes are, in the barrier. */
+export const NODE_STATES_PREFIX = "cluster/node-states/";
+
 /** The states of nodes by name. */
 export function nodeStates(storage: Storage): RecordCollection<NodeState> {
-  return new RecordCollection(storage, "cluster/node-states/", nodeState);
+  return new RecordCollection(storage, NODE_STATES_PREFIX, nodeState);
 }
 
 /** The address that people look for: the node's own InternalIP, else where it connects from. */

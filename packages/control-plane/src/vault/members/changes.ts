@@ -1,4 +1,4 @@
-import type { Logger } from "@rk8s/protocol";
+import { type Logger, RksError } from "@rk8s/protocol";
 
 /** What other processes that share the store write, for whoever keeps something in memory. */
 export interface Changes {
@@ -6,6 +6,31 @@ export interface Changes {
   on(prefix: string, listener: (key: string) => void): void;
   /** Call `listener` when writes may have been missed: whatever was read before may be old, revisions included. */
   onGap(listener: () => void): void;
+}
+
+/** Records that others may write, and what is done then. */
+export interface FollowedRecords {
+  /** Of the barrier; the name of a record follows it. */
+  readonly prefix: string;
+  /** Names of those that something here depends on. */
+  readonly known: () => Iterable<string>;
+  /** Look at one again. */
+  readonly recheck: (name: string) => Promise<void>;
+  readonly onFailure: (name: string, error: RksError) => void;
+}
+
+/** Look again at each record that another process has written or deleted, and at all that are known after a gap. */
+export function followRecords(
+  changes: Changes,
+  { prefix, known, recheck, onFailure }: FollowedRecords,
+): void {
+  const look = (name: string): void => {
+    recheck(name).catch((reason: unknown) => onFailure(name, RksError.from(reason)));
+  };
+  changes.on(prefix, (key) => look(key.slice(prefix.length)));
+  changes.onGap(() => {
+    for (const name of known()) look(name);
+  });
 }
 
 /** Those who want to hear of changes; whoever hears of one tells them. */

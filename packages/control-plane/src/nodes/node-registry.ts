@@ -134,7 +134,7 @@ export class NodeRegistry {
    * @throws {RksError} IDENTITY_CLONED, and what `NodeRefusals.quarantine` throws; NODE_EVICTED; CONFLICT when the node
    * registers with another control plane at this moment.
    */
-  async claim(link: NodeLink, report: Pick<NodeReport, "instanceId"> | NodeReport): Promise<void> {
+  async claim(link: NodeLink, report: NodeReport): Promise<void> {
     const { nodeName, remoteAddress } = link;
     const { instanceId = UNNAMED_INSTANCE } = report;
     const before = this.#owners.isShared ? await this.#owners.read(nodeName) : undefined;
@@ -144,7 +144,7 @@ export class NodeRegistry {
       await this.refusals.quarantine(nodeName, { instanceId, remoteHost: remoteAddress.host });
       throw identityCloned(nodeName);
     }
-    if (!this.#owners.isShared || !("status" in report)) return;
+    if (!this.#owners.isShared) return;
     this.#claiming.add(nodeName);
     try {
       const presence = this.#presenceOf(link, report);

@@ -1,10 +1,10 @@
-import { type Clock, RksError } from "@rk8s/protocol";
+import type { Clock } from "@rk8s/protocol";
 import { RecordCollection, type Storage, untilCommitted, type Write } from "@rk8s/storage";
 import { parseCertificate } from "@rk8s/x509";
 import { z } from "zod";
 import { audited } from "../audit/audited.js";
 import type { AuditLog } from "../audit/audit-log.js";
-import { assertWelcome, nodeIsChanging, standingOf } from "./node-certificates.js";
+import { assertWelcome, nodeEvicted, nodeIsChanging, standingOf } from "./node-certificates.js";
 import { nodeRecords } from "./node-record.js";
 
 /** Clocks of rks before and after a restore may differ by so much. */
@@ -70,7 +70,7 @@ export class NodeAdoption {
 
   /**
    * Make the certificate the node's current one, if it is one of those; else nothing happens.
-   * @throws {RksError} AUDIT_UNWRITABLE, NODE_BANNED, IDENTITY_CLONED, and as the store does.
+   * @throws {RksError} AUDIT_UNWRITABLE, NODE_BANNED, IDENTITY_CLONED, NODE_EVICTED, and as the store does.
    */
   async adopt(presented: PresentedCertificate, leaf: Uint8Array): Promise<void> {
     const { clock, certificates, audit } = this.#ports;
@@ -106,7 +106,7 @@ export class NodeAdoption {
     const { barrier, certificates } = this.#ports;
     const nodes = nodeRecords(barrier);
     const stored = await nodes.read(presented.name);
-    if (stored === undefined) throw RksError.from(new Error("the node was evicted meanwhile"));
+    if (stored === undefined) throw nodeEvicted(presented.name);
     const { serialNumber, spkiSha256, notAfter } = presented;
     const { next: _, ...record } = stored.record;
     const adopted = {

@@ -4,7 +4,6 @@ import {
   assertNodeName,
   parseJoinToken,
   request,
-  RksError,
   SERVER_NAME,
   type JoinToken,
   type SocketAddress,
@@ -75,14 +74,7 @@ export class Enrolment implements Disposable {
     ports: AgentPorts,
     { signal }: { readonly signal: AbortSignal | undefined },
   ): Promise<Identity> {
-    const { addresses } = this.#init;
-    const address = addresses.current;
-    try {
-      return await this.#enrolAt(address, ports, signal);
-    } catch (reason) {
-      if (RksError.from(reason).retryable) addresses.passOver(address);
-      throw reason;
-    }
+    return this.#init.addresses.use((address) => this.#enrolAt(address, ports, signal));
   }
 
   /** Overwrite the key pair, unless it is the caller's or has become an identity's. */

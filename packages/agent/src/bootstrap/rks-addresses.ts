@@ -65,6 +65,17 @@ export class RksAddresses {
     return this.isSeveral ? { limits: { handshakeTimeoutMs: ANSWER_TIMEOUT_MS } } : {};
   }
 
+  /** Work with the one to turn to now. What may be tried again is tried with the next one: it is turned to when the work fails so. */
+  async use<T>(work: (address: SocketAddress) => Promise<T>): Promise<T> {
+    const address = this.current;
+    try {
+      return await work(address);
+    } catch (reason) {
+      if (RksError.from(reason).retryable) this.passOver(address);
+      throw reason;
+    }
+  }
+
   /** Nothing good came from there: turn to the next one, unless that has happened already. */
   passOver(address: SocketAddress): void {
     if (address === this.current) this.#at = (this.#at + 1) % this.#order.length;

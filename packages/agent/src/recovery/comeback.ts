@@ -87,13 +87,7 @@ export class Comeback implements Disposable {
     ports: AgentPorts,
     { signal }: { readonly signal: AbortSignal | undefined },
   ): Promise<Identity> {
-    const address = this.#addresses.current;
-    try {
-      return await this.#enrolAt(address, ports, signal);
-    } catch (reason) {
-      if (RksError.from(reason).retryable) this.#addresses.passOver(address);
-      throw reason;
-    }
+    return this.#addresses.use((address) => this.#enrolAt(address, ports, signal));
   }
 
   /** Overwrite the new key, unless it has become an identity's. */

@@ -36,20 +36,18 @@ export async function connect(options: ConnectOptions): Promise<RksConnection> {
   const { roots = identity.trustBundle, refusedIssuers = identity.refusedIssuers } = options;
   const answer = answerTimeoutMs === undefined ? {} : { answerTimeoutMs };
   const addresses = options.addresses ?? RksAddresses.parse(options.rksAddress);
-  const address = addresses.current;
   const { patience } = addresses;
   const ports = await completePorts(options);
   const nowMs = ports.clock.now();
   if (identity.isExpired(options.serverNowMs ?? nowMs)) throw certificateExpired(identity);
   const credentials = identity.credentials();
   try {
-    const opened = await openConnection(
-      { address, roots, refusedIssuers, credentials, ...patience, ...answer },
-      { ports, signal },
+    const server = { roots, refusedIssuers, credentials, ...patience, ...answer };
+    const opened = await addresses.use((address) =>
+      openConnection({ address, ...server }, { ports, signal }),
     );
     return new RksConnection(opened, { clock: ports.clock });
   } catch (reason) {
-    if (RksError.from(reason).retryable) addresses.passOver(address);
     // The server's TLS stack does not say why it refuses a certificate; that it has expired is the likely reason then.
     const isRefused = reason instanceof RksError && reason.code === "CLIENT_CERTIFICATE_REFUSED";
     throw isRefused && identity.isExpired(nowMs) ? certificateExpired(identity, reason) : reason;

@@ -2,7 +2,7 @@ import { createHmac, timingSafeEqual } from "node:crypto";
 import { RksError } from "@rk8s/protocol";
 import type { Comparison, Storage, Write } from "@rk8s/storage";
 import { z } from "zod";
-import { INITIALIZED_KEY } from "../vault/seal/seal.js";
+import { SEAL_CONFIG_KEY } from "../vault/seal/seal.js";
 
 /** Below the barrier, readable while sealed; never copied. */
 const STATE_KEY = "storage/state";
@@ -107,7 +107,7 @@ export async function readState(storage: Pick<Storage, "get">): Promise<StoredSt
 
 /** Whether the store holds a vault, or what was one. */
 export async function holdsVault(storage: Pick<Storage, "get">): Promise<boolean> {
-  return (await storage.get(INITIALIZED_KEY)) !== undefined;
+  return (await storage.get(SEAL_CONFIG_KEY)) !== undefined;
 }
 
 /** Whether this vault wrote the state. */

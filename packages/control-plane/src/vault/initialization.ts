@@ -5,7 +5,7 @@ import { Barrier } from "./seal/barrier.js";
 import { randomKey } from "./seal/keyring.js";
 import {
   createSeal,
-  INITIALIZED_KEY,
+  SEAL_CONFIG_KEY,
   readSeal,
   type SealConfig,
   shamirConfig,
@@ -104,7 +104,7 @@ export function alreadyInitialized(): RksError {
 function remains(): RksError {
   return new RksError(
     "STORAGE_CORRUPT",
-    `the storage holds the remains of a vault without "${INITIALIZED_KEY}"`,
+    `the storage holds the remains of a vault without "${SEAL_CONFIG_KEY}"`,
     {
       suggestion: "Restore the data folder from a backup, or name an empty one.",
     },

@@ -13,6 +13,7 @@ import { StoreSharing } from "./members/sharing.js";
 import type { BackendPath } from "./path-table.js";
 import { Barrier, vaultSealed, type Writer } from "./seal/barrier.js";
 import { OpenSeal } from "./seal/open-seal.js";
+import { ROTATION_KEY } from "./seal/rotation-config.js";
 import { isSameSeal, openSeal, opensSeal, readSeal, UnsealAttempt } from "./seal/seal.js";
 import type { StoredSeal, VaultKeys } from "./seal/seal.js";
 import { Serial } from "./serial.js";
@@ -250,7 +251,7 @@ export class SealLifecycle {
     });
     barrier.afterWrite(() => this.#rotateWhenDue(open));
     barrier.afterMove(() => sharing.moved());
-    sharing.changes.on("core/key-rotation", () => this.#followSeal(open));
+    sharing.changes.on(ROTATION_KEY, () => this.#followSeal(open));
     sharing.changes.onGap(() => this.#followSeal(open));
     return { kind: "unsealed", open, vault, sharing };
   }

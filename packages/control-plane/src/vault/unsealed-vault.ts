@@ -188,8 +188,7 @@ export class UnsealedVault implements AsyncDisposable {
     });
     expirer = new Expirer([tokens, leases], { clock, logger, stewardship });
     tokens.follow(changes);
-    changes.on("policy/", () => policies.forgetAll());
-    changes.onGap(() => policies.forgetAll());
+    policies.follow(changes);
     mounts.follow(changes);
     audit.follow(changes);
     for (const prefix of [TOKEN_EXPIRY_PREFIX, LEASE_EXPIRY_PREFIX]) {

@@ -2,6 +2,7 @@ import type { Clock, Logger } from "@rk8s/protocol";
 import { revisionOf, type Storage } from "@rk8s/storage";
 
 import type { Barrier, Writer } from "../seal/barrier.js";
+import { SEAL_CONFIG_KEY } from "../seal/seal.js";
 import { type Changes, Listeners, NO_CHANGES } from "./changes.js";
 import { Hearing } from "./hearing.js";
 import { type Member, Membership, MEMBERS_PREFIX } from "./membership.js";
@@ -119,7 +120,7 @@ export class StoreSharing implements Sharing, Stewardship, Members, AsyncDisposa
     const membership = this.#membership;
     if (membership === undefined) throw new TypeError("the store is not shared");
     const hearing = new Hearing({ ...this.#ports, barrier }, this.changes, revision);
-    hearing.onBelow("core/seal-config", onSeal);
+    hearing.onBelow(SEAL_CONFIG_KEY, onSeal);
     hearing.onBelow(MEMBERS_PREFIX, (key) => {
       // Renewals say nothing new.
       if (!key.endsWith("/beat")) void membership.refresh();

@@ -1,6 +1,7 @@
 import { RksError } from "@rk8s/protocol";
 import { pagesOf, type Storage, type Write } from "@rk8s/storage";
 
+import type { Changes } from "../members/changes.js";
 import { Acl } from "./acl.js";
 import { DEFAULT, DEFAULT_POLICY_TEXT, FIXED_POLICIES, RESPONSE_WRAPPING } from "./builtin-policies.js";
 import { parsePolicy } from "./policy-parser.js";
@@ -36,6 +37,12 @@ export class PolicyStore {
 
   constructor(storage: Storage) {
     this.#storage = storage;
+  }
+
+  /** Follow what other processes write: nothing that was made of policies counts any more. */
+  follow(changes: Changes): void {
+    changes.on(PREFIX, () => this.#forgetAll());
+    changes.onGap(() => this.#forgetAll());
   }
 
   /** The names that a token can be given: in order, `root` last. */
@@ -125,8 +132,7 @@ export class PolicyStore {
     }
   }
 
-  /** Another process has changed policies: nothing that was made of them counts any more. */
-  forgetAll(): void {
+  #forgetAll(): void {
     this.#generation += 1;
     this.#parsed.clear();
     this.#sets.clear();

@@ -4,7 +4,8 @@ import { z } from "zod";
 
 import type { KeyUse } from "./barrier.js";
 
-const KEY = "core/key-rotation";
+/** Of the barrier. */
+export const ROTATION_KEY = "core/key-rotation";
 /**
  * Nine tenths of 2^32: beyond that, two of the random 96-bit nonces of one AES-GCM key are no longer unlikely enough to
  * be the same (NIST SP 800-38D, 8.3).
@@ -31,7 +32,7 @@ const stored = z.object({
 
 /** @throws {RksError} STORAGE_CORRUPT */
 export async function readRotationConfig(barrier: Storage): Promise<RotationConfig> {
-  const entry = await barrier.get(KEY);
+  const entry = await barrier.get(ROTATION_KEY);
   if (entry === undefined) return { enabled: true, maxOperations: MAX_OPERATIONS, intervalSeconds: 0 };
   try {
     return stored.parse(JSON.parse(Buffer.from(entry.value).toString()));
@@ -58,7 +59,7 @@ export function rotationConfigWrite(config: RotationConfig): Write {
   if (intervalSeconds !== 0 && intervalSeconds < MIN_INTERVAL_SECONDS) {
     throw refused(`interval ${intervalSeconds} s is shorter than a day`, "Use 24h or more, or 0 for none.");
   }
-  return { type: "put", key: KEY, value: Buffer.from(JSON.stringify({ version: 1, ...config })) };
+  return { type: "put", key: ROTATION_KEY, value: Buffer.from(JSON.stringify({ version: 1, ...config })) };
 }
 
 /** Whether the key that encrypts has been used enough. A clock that was put back only makes its interval longer. */

@@ -13,11 +13,10 @@ export type SealConfig =
   | { readonly type: "shamir"; readonly shares: number; readonly threshold: number }
   | { readonly type: "keyfile"; readonly shares: 1; readonly threshold: 1 };
 
-const CONFIG_KEY = "core/seal-config";
+/** Which seal it is; written with each rekey. Exists in every initialised store and in no other. */
+export const SEAL_CONFIG_KEY = "core/seal-config";
 const ROOT_KEY_KEY = "core/root-key";
 const KEYRING_KEY = "core/keyring";
-/** Exists in every initialised store and in no other. */
-export const INITIALIZED_KEY = CONFIG_KEY;
 
 const storedConfig = z.object({
   version: z.literal(1),
@@ -91,7 +90,7 @@ export function sealWrites(stored: StoredSeal, unsealKey: Uint8Array, keys: Vaul
   const check = Buffer.from(stored.keyCheck).toString("base64");
   const form = Buffer.from(JSON.stringify({ version: 1, ...stored.config, keyCheck: check }));
   return [
-    { type: "put", key: CONFIG_KEY, value: form },
+    { type: "put", key: SEAL_CONFIG_KEY, value: form },
     { type: "put", key: ROOT_KEY_KEY, value: sealRecord(unsealKey, ROOT_KEY_KEY, UNTERMED, keys.rootKey) },
     keyringWrite(keys),
   ];
@@ -110,16 +109,16 @@ export function keyringWrite({ rootKey, keyring }: VaultKeys): Write {
  * @throws {RksError} STORAGE_CORRUPT
  */
 export async function readSeal(storage: Storage): Promise<StoredSeal | undefined> {
-  const entry = await storage.get(CONFIG_KEY);
+  const entry = await storage.get(SEAL_CONFIG_KEY);
   if (entry === undefined) return undefined;
   let json: unknown;
   try {
     json = JSON.parse(Buffer.from(entry.value).toString());
   } catch (cause) {
-    throw damaged(CONFIG_KEY, cause);
+    throw damaged(SEAL_CONFIG_KEY, cause);
   }
   const parsed = storedConfig.safeParse(json);
-  if (!parsed.success) throw damaged(CONFIG_KEY, parsed.error);
+  if (!parsed.success) throw damaged(SEAL_CONFIG_KEY, parsed.error);
   const { type, shares, threshold, keyCheck: check } = parsed.data;
   return {
     config: type === "shamir" ? { type, shares, threshold } : { type, shares: 1, threshold: 1 },

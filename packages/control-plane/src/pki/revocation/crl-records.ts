@@ -1,5 +1,5 @@
 import { RksError } from "@rk8s/protocol";
-import { pagesOf, type Storage, untilCommitted, type Write } from "@rk8s/storage";
+import { type Comparison, pagesOf, type Storage, untilCommitted, type Write } from "@rk8s/storage";
 import { z } from "zod";
 import { listFolder } from "../../vault/list-folder.js";
 import type { CrlShard } from "./crl-entries.js";
@@ -79,14 +79,12 @@ export class CrlRecords {
   /** Give the next number of a list that is signed at a time, and remember that it is given. */
   async nextNumber(crlId: string, signedMs: number): Promise<CrlNumber> {
     return untilCommitted("other processes number this list at this moment", async () => {
-      const key = this.#prefix + STATES + crlId;
-      const modRevision = (await this.#storage.get(key))?.modRevision ?? 0;
-      const state = await this.#state(crlId);
+      const { state, unchanged } = await this.#read(crlId);
       const number = state.number + 1;
       const isLatest = signedMs > state.latestMs;
       const latestMs = Math.max(signedMs, state.latestMs);
       const put = this.#put(crlId, { ...state, number, latestMs });
-      const { succeeded } = await this.#storage.transaction([{ key, modRevision }], [put]);
+      const { succeeded } = await this.#storage.transaction([unchanged], [put]);
       return succeeded ? { number, isLatest } : undefined;
     });
   }
@@ -101,11 +99,17 @@ export class CrlRecords {
   }
 
   async #state(crlId: string): Promise<CrlState> {
+    return (await this.#read(crlId)).state;
+  }
+
+  /** The state, and that nobody has changed it since. */
+  async #read(crlId: string): Promise<{ readonly state: CrlState; readonly unchanged: Comparison }> {
     const key = this.#prefix + STATES + crlId;
     const entry = await this.#storage.get(key);
-    if (entry === undefined) return { number: 0, generation: 0, latestMs: 0 };
+    const unchanged = { key, modRevision: entry?.modRevision ?? 0 };
+    if (entry === undefined) return { state: { number: 0, generation: 0, latestMs: 0 }, unchanged };
     try {
-      return schema.parse(JSON.parse(new TextDecoder().decode(entry.value)));
+      return { state: schema.parse(JSON.parse(new TextDecoder().decode(entry.value))), unchanged };
     } catch (cause) {
       throw corrupt(key, cause);
     }

@@ -9,7 +9,7 @@ import {
   parseNameConstraints,
 } from "@rk8s/x509";
 import { INTERMEDIATE_PATH_LENGTH } from "./cluster-intermediate-request.js";
-import { isOffline, issuersOf, type ClusterRoot } from "./cluster-roots.js";
+import { type ClusterRoot, type ClusterRoots, isOffline, issuersOf, rootsOf } from "./cluster-roots.js";
 import { assertKeyStrength, isSignedBy } from "./signing.js";
 
 /** An intermediate, its root, the root's cross-certificate; one more by mistake gets its own refusal. */
@@ -146,10 +146,10 @@ export function assertCross(
 }
 
 /** Every certificate that signs or has signed for these roots. */
-export function knownIssuers(roots: readonly (ClusterRoot | undefined)[]): readonly Certificate[] {
-  return roots.flatMap((root) =>
-    root === undefined ? [] : issuersOf(root).map(({ certificate }) => certificate),
-  );
+export function knownIssuers(roots: ClusterRoots): readonly Certificate[] {
+  return rootsOf(roots)
+    .flatMap(issuersOf)
+    .map(({ certificate }) => certificate);
 }
 
 function readPem(pem: string): readonly Certificate[] {

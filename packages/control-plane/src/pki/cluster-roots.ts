@@ -92,6 +92,11 @@ export function phaseOf({ other }: Pick<ClusterRoots, "other">): RotationPhase {
   return other === undefined ? "steady" : PHASES[other.standing];
 }
 
+/** All roots there are, the one that signs first. */
+export function rootsOf({ active, other }: Pick<ClusterRoots, "active" | "other">): readonly ClusterRoot[] {
+  return other === undefined ? [active] : [active, other];
+}
+
 /** Whether a root's key is kept outside of the cluster, so that an intermediate signs for it. */
 export function isOffline({ intermediates }: ClusterRoot): boolean {
   return intermediates.length > 0;
@@ -108,9 +113,9 @@ export function issuerOf(root: ClusterRoot): Certificate {
 }
 
 /** SHA-256 of the SubjectPublicKeyInfo of those whose signatures members are not to accept, whatever root leads to them. */
-export function refusedIssuers({ active, other }: ClusterRoots): readonly Uint8Array[] {
-  return [active, other]
-    .flatMap((root) => root?.intermediates ?? [])
+export function refusedIssuers(roots: ClusterRoots): readonly Uint8Array[] {
+  return rootsOf(roots)
+    .flatMap(({ intermediates }) => intermediates)
     .filter(({ isTainted }) => isTainted)
     .map(({ certificate }) => spkiSha256Of(certificate));
 }
@@ -199,7 +204,7 @@ export function decodeClusterRoots(json: string): ClusterRoots {
 
 /** The record of the roots as JSON. */
 export function encodeClusterRoots({ active, other, ...rest }: ClusterRoots): string {
-  const roots = [active, ...(other === undefined ? [] : [other])].map((root) => ({
+  const roots = rootsOf({ active, other }).map((root) => ({
     number: root.number,
     standing: root.standing,
     certificate: toBase64(root.certificate),

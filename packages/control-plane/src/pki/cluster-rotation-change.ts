@@ -26,6 +26,7 @@ import {
   isOffline,
   issuerOf,
   issuersOf,
+  rootsOf,
 } from "./cluster-roots.js";
 import {
   CLUSTER_KEYS,
@@ -142,10 +143,10 @@ function prepareOfflineSuccessor(
   assertStep(roots, "prepare");
   const { intermediate, root, cross } = readSignedIntermediate(certificates, pending ? [pending.spki] : []);
   if (root === undefined) throw rootMissing();
-  const known = [roots.active, roots.other].find((one) => one && equalBytes(one.certificate.spki, root.spki));
+  const known = rootsOf(roots).find(({ certificate }) => equalBytes(certificate.spki, root.spki));
   if (known !== undefined) throw rootKnown(known);
   assertOfflineRoot(root, now);
-  assertIntermediate(intermediate, { root, known: knownIssuers([roots.active, roots.other]), now });
+  assertIntermediate(intermediate, { root, known: knownIssuers(roots), now });
   if (cross !== undefined) assertCross(cross, { root, signer: roots.active, now });
   const incoming: ClusterRoot = {
     ...clusterRoot({ number: roots.lastNumber + 1, standing: "incoming", certificate: root.der }),
@@ -190,9 +191,7 @@ function crossSignOffline(
 function prepareIntermediate(stored: StoredRoots, options: RotationOptions): PreparedRotation {
   const { roots } = stored;
   const { prefix, now, certificates, pending } = options;
-  const offline = [roots.active, roots.other]
-    .filter((root) => root !== undefined)
-    .filter((root) => isOffline(root) && mayStillSign(root, roots));
+  const offline = rootsOf(roots).filter((root) => isOffline(root) && mayStillSign(root, roots));
   if (offline.length === 0) {
     throw new RksError("CA_PHASE_INVALID", "no root of the cluster is offline: its own key signs", {
       suggestion: "Begin with `rks ca csr`, and go on with `rks ca prepare --certificates FILE`.",
@@ -209,7 +208,7 @@ function prepareIntermediate(stored: StoredRoots, options: RotationOptions): Pre
   if (root === undefined || isOther || cross !== undefined) throw rootUnknown(intermediate);
   assertIntermediate(intermediate, {
     root: root.certificate,
-    known: knownIssuers([roots.active, roots.other]),
+    known: knownIssuers(roots),
     now,
   });
   const next = withIntermediate(roots, intermediate, { number: root.number, now });
@@ -241,13 +240,13 @@ function changed(stored: StoredRoots, roots: ClusterRoots, { prefix }: RotationO
 
 /** Where the keys are of everybody who may sign, or has signed and is asked about it. */
 function keyPathsOf(roots: ClusterRoots, prefix: string): readonly string[] {
-  return [roots.active, roots.other].flatMap((root) =>
-    root === undefined || !mayStillSign(root, roots)
-      ? []
-      : issuersOf(root)
-          .filter(({ isTainted }) => !isTainted)
-          .map(({ certificate }) => issuerKeyPath(prefix, root, certificate)),
-  );
+  return rootsOf(roots)
+    .filter((root) => mayStillSign(root, roots))
+    .flatMap((root) =>
+      issuersOf(root)
+        .filter(({ isTainted }) => !isTainted)
+        .map(({ certificate }) => issuerKeyPath(prefix, root, certificate)),
+    );
 }
 
 /** Whether its key is needed: of the two, only one that is trusted can sign again. */

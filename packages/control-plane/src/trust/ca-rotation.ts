@@ -13,6 +13,7 @@ import {
   isOffline,
   phaseOf,
   type RotationPhase,
+  rootsOf,
   spkiSha256Of,
 } from "../pki/cluster-roots.js";
 import { Serial } from "../vault/serial.js";
@@ -133,7 +134,7 @@ export class CaRotation {
       phase,
       generation: roots.generation,
       since: roots.since,
-      roots: [roots.active, ...(other === undefined ? [] : [other])].map(summarizeRoot),
+      roots: rootsOf(roots).map(summarizeRoot),
       nodes: survey.total,
       notAcknowledgedCount: survey.notAcknowledged.length,
       notAcknowledged: survey.notAcknowledged.slice(0, MAX_NAMES),

@@ -1,6 +1,12 @@
 import { X509Certificate } from "node:crypto";
 import { RksError } from "@rk8s/protocol";
-import { type ClusterIntermediate, type ClusterRoots, isOffline, issuersOf } from "../pki/cluster-roots.js";
+import {
+  type ClusterIntermediate,
+  type ClusterRoots,
+  isOffline,
+  issuersOf,
+  rootsOf,
+} from "../pki/cluster-roots.js";
 
 /**
  * What the signature on a client's certificate is worth: it `counts`, or its issuer is `tainted`: then only what else is
@@ -19,10 +25,10 @@ export type IssuerStanding = "counts" | "tainted";
 export function assertIssuerCounts(
   leaf: Uint8Array,
   role: "node" | "operator",
-  { active, other }: ClusterRoots,
+  clusterRoots: ClusterRoots,
 ): IssuerStanding {
-  const roots = [active, ...(other === undefined ? [] : [other])];
-  const isPlain = other?.standing !== "retired" && other?.standing !== "tainted";
+  const roots = rootsOf(clusterRoots);
+  const isPlain = roots.every(({ standing }) => standing !== "retired" && standing !== "tainted");
   if (isPlain && !roots.some(isOffline)) return "counts";
   // The signature and not the name: who has another issuer's key can write any name.
   const certificate = new X509Certificate(leaf);

@@ -1,3 +1,4 @@
+import type { RequestOptions } from "node:http";
 import { RksError, type Secret, type WireError } from "@rk8s/protocol";
 import { z } from "zod";
 import { type ClientAnswer, sendRequest } from "./send-request.js";
@@ -30,24 +31,45 @@ export function clusterOverHttps(
   tls: ServerTls,
   { token, timeoutMs = ANSWER_TIMEOUT_MS }: HttpsClientOptions,
 ): ClusterClient {
-  const base = httpsOptions(address, tls);
+  return clusterClient({
+    base: httpsOptions(address, tls),
+    isTls: true,
+    headers: token === undefined ? {} : { "x-vault-token": token.reveal() },
+    timeoutMs,
+    timedOut: () => httpsTimedOut(address, timeoutMs),
+    failed: (cause) => connectionFailure(address, tls, cause),
+  });
+}
+
+interface ClusterClientInit {
+  readonly base: RequestOptions;
+  readonly isTls: boolean;
+  readonly headers?: Readonly<Record<string, string>>;
+  readonly timeoutMs: number;
+  readonly timedOut: () => RksError;
+  readonly failed: (cause: unknown) => RksError;
+  /** Before every request. @throws {RksError} */
+  readonly check?: () => void;
+}
+
+/** What clients of the cluster's API have in common, however they reach it. */
+export function clusterClient(init: ClusterClientInit): ClusterClient {
+  const { base, isTls, headers: own = {}, timeoutMs, timedOut, failed, check } = init;
   return {
     async request(method, path, body) {
-      const headers = {
-        ...(body === undefined ? {} : { "content-type": "application/json" }),
-        ...(token === undefined ? {} : { "x-vault-token": token.reveal() }),
-      };
+      check?.();
+      const headers = { ...(body === undefined ? {} : { "content-type": "application/json" }), ...own };
       try {
         const answer = await sendRequest({
           options: { ...base, method, path, headers },
-          isTls: true,
+          isTls,
           body: body === undefined ? undefined : JSON.stringify(body),
           timeoutMs,
-          timedOut: () => httpsTimedOut(address, timeoutMs),
+          timedOut,
         });
         return clusterDocument(answer);
       } catch (cause) {
-        throw cause instanceof RksError ? cause : connectionFailure(address, tls, cause);
+        throw cause instanceof RksError ? cause : failed(cause);
       }
     },
   };
@@ -63,7 +85,7 @@ const errorBody = z.object({
 });
 
 /** What the cluster's API answered. @throws {RksError} the server's own error; MESSAGE_INVALID, INTERNAL. */
-export function clusterDocument({ status, body }: ClientAnswer): unknown {
+function clusterDocument({ status, body }: ClientAnswer): unknown {
   const text = body.toString("utf8");
   const document = text.trim() === "" ? undefined : parseJson(text);
   if (status >= 200 && status < 300) return document;

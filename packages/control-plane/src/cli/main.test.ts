@@ -4,9 +4,9 @@ import { join } from "node:path";
 import { Secret } from "@rk8s/protocol";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { clusterRoutes } from "../http/cluster-routes.js";
-import type { OperatorApi, OperatorCluster } from "../http/operator-api.js";
+import type { OperatorCluster } from "../http/operator-api.js";
 import { serveSocket } from "../http/socket-server.js";
-import { listenerPorts, UNSEALED } from "../http/testing/an-api.js";
+import { anApi, listenerPorts, UNSEALED } from "../http/testing/an-api.js";
 import { sealAnswers } from "../http/testing/seal-answers.js";
 import type { VaultStatus } from "../vault/vault.js";
 import { VERSION } from "../version.js";
@@ -266,27 +266,12 @@ describe("with a control plane", () => {
       serveStream: unsupported,
       asOperator: (_authority, _question, work) => work(),
     };
-    const api: OperatorApi = {
+    const api = anApi({
       endpoints: { quic: "127.0.0.1:5", http: null, socket },
-      startedAt: "2026-11-21T00:00:00.000Z",
       rootCertificateFile: join(folder, "root.pem"),
-      agentAddress: () => "127.0.0.1:5",
       sealStatus: () => state,
       unattendedStart: () => Promise.resolve("unusable"),
       isServing: false,
-      storeStatus: () => ({
-        type: "local",
-        store: "the vault folder",
-        epoch: 0,
-        restoredFrom: null,
-        migration: null,
-      }),
-      migrateStore: unsupported,
-      makeStoreFiles: unsupported,
-      backupStore: unsupported,
-      verifyStore: unsupported,
-      auditHead: () => ({ sequence: 0, sha256: "0".repeat(64) }),
-      tokenHolder: () => Promise.resolve(undefined),
       answer: sealAnswers({
         status: () => state,
         unseal: (share) => {
@@ -297,7 +282,7 @@ describe("with a control plane", () => {
         seal: () => (state = SEALED),
       }),
       cluster: () => cluster,
-    };
+    });
     const routes = clusterRoutes(api);
     server = await serveSocket({ path: socket, routes, api, drainMs: 100 }, listenerPorts());
   });

@@ -78,24 +78,17 @@ export class AuditEntries {
 
   /** A line that tells that a device was enabled here, and whether it can be written. */
   test(): string {
-    const request = {
-      id: randomUUID(),
-      operation: "update",
-      namespace: ROOT_NAMESPACE,
-      path: "sys/audit/test",
-    };
-    return this.#line("request", members({ auth: {}, request }));
+    return this.#ownLine("sys/audit/test");
   }
 
   /** A line that tells that the end of the device's file is not what was written to it. */
   broken(head: LostHead): string {
-    const request = {
-      id: randomUUID(),
-      operation: "update",
-      namespace: ROOT_NAMESPACE,
-      path: "sys/audit/broken",
-      data: { ...head },
-    };
+    return this.#ownLine("sys/audit/broken", { data: { ...head } });
+  }
+
+  /** What nobody has asked for, as a request. */
+  #ownLine(path: string, more: { readonly data?: JsonObject } = {}): string {
+    const request = { id: randomUUID(), operation: "update", namespace: ROOT_NAMESPACE, path, ...more };
     return this.#line("request", members({ auth: {}, request }));
   }
 

@@ -1,4 +1,4 @@
-import { readdir, rename, rm } from "node:fs/promises";
+import { rename, rm } from "node:fs/promises";
 import { basename, join } from "node:path";
 import { socketAnswers } from "@rk8s/host";
 import { RksError, silentLogger } from "@rk8s/protocol";
@@ -21,7 +21,7 @@ import {
   stagedRequestOf,
   type WaitingForRoot,
 } from "./offline-initialization.js";
-import { type StagedVaultPorts, withVault, writeStoreFiles } from "./staged-vault.js";
+import { stagedNames, type StagedVaultPorts, withVault, writeStoreFiles } from "./staged-vault.js";
 import { MEMBER_FOLDER_PREFIX } from "./store-certificates.js";
 import { formatKeys, readOrCreateKeyFile, unsealFileOf } from "./unseal-material.js";
 import { FILE_NAMES, type VaultFolder, vaultFolderAt } from "./vault-folder.js";
@@ -111,9 +111,7 @@ export async function finishInitialization(
 ): Promise<void> {
   if (!(await exists(folder.staging))) return;
   try {
-    const staged = await readdir(folder.staging);
-    const known: readonly string[] = Object.values(FILE_NAMES);
-    for (const name of staged.filter((one) => known.includes(one) || one.startsWith(MEMBER_FOLDER_PREFIX))) {
+    for (const name of await stagedNames(folder)) {
       const place = join(folder.folder, name);
       if (name.startsWith(MEMBER_FOLDER_PREFIX)) await rm(place, { recursive: true, force: true });
       await rename(join(folder.staging, name), place);

@@ -1,4 +1,4 @@
-import { readdir, readFile, rm } from "node:fs/promises";
+import { readFile, rm } from "node:fs/promises";
 import { basename, join } from "node:path";
 import { RksError } from "@rk8s/protocol";
 import { encodePem } from "@rk8s/x509";
@@ -6,8 +6,7 @@ import type { ControlPlaneConfig } from "../config/config.js";
 import type { IntermediateFiles } from "../trust/intermediate-revival.js";
 import { finishClusterVault } from "./cluster-vault.js";
 import { errnoOf, exists, fileError, writeDurably } from "./durable-file.js";
-import { type StagedVaultPorts, withVault, writeStoreFiles } from "./staged-vault.js";
-import { MEMBER_FOLDER_PREFIX } from "./store-certificates.js";
+import { stagedNames, type StagedVaultPorts, withVault, writeStoreFiles } from "./staged-vault.js";
 import { readUnsealMaterial } from "./unseal-material.js";
 import { FILE_NAMES, type VaultFolder } from "./vault-folder.js";
 
@@ -66,9 +65,7 @@ export async function completeStaged(
   });
   const file = join(folder.staging, FILE_NAMES.rootCertificate);
   await writeDurably(file, encodePem("CERTIFICATE", root), { mode: 0o644 });
-  const known: readonly string[] = Object.values(FILE_NAMES);
-  const names = await readdir(folder.staging);
-  return names.filter((name) => known.includes(name) || name.startsWith(MEMBER_FOLDER_PREFIX));
+  return stagedNames(folder);
 }
 
 /** What was carried to and fro is of no use any more. */

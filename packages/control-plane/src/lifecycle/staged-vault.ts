@@ -1,11 +1,12 @@
+import { readdir } from "node:fs/promises";
 import { basename, join } from "node:path";
 import { type Clock, type Logger, silentLogger } from "@rk8s/protocol";
 import type { Storage } from "@rk8s/storage";
 import type { StoreConfig } from "../config/config.js";
 import type { Vault } from "../vault/vault.js";
 import { clusterCaOf, openClusterVault } from "./cluster-vault.js";
-import { makeMemberFolder, writeClient } from "./store-certificates.js";
-import { FILE_NAMES } from "./vault-folder.js";
+import { makeMemberFolder, MEMBER_FOLDER_PREFIX, writeClient } from "./store-certificates.js";
+import { FILE_NAMES, type VaultFolder } from "./vault-folder.js";
 
 export interface StagedVaultPorts {
   readonly clock: Clock;
@@ -42,4 +43,11 @@ export async function writeStoreFiles(
     names.push(basename(await makeMemberFolder(staging, endpoint, certifying)));
   }
   return names;
+}
+
+/** The names of what in the staging folder belongs beside the store. */
+export async function stagedNames({ staging }: VaultFolder): Promise<readonly string[]> {
+  const known: readonly string[] = Object.values(FILE_NAMES);
+  const names = await readdir(staging);
+  return names.filter((name) => known.includes(name) || name.startsWith(MEMBER_FOLDER_PREFIX));
 }

@@ -10,6 +10,7 @@ import { afterEach, beforeEach, expect, test } from "vitest";
 import { aClusterCa, TRUST_DOMAIN } from "../join/testing/a-cluster-ca.js";
 import { MemoryAudit } from "../join/testing/memory-audit.js";
 import type { ClusterCa } from "../pki/cluster-ca.js";
+import { takeStep } from "../pki/testing/rotating-ca.js";
 import { readStoreCredentials } from "../store/store-credentials.js";
 import { makeHostFolder, makeMemberFolder } from "./store-certificates.js";
 import { StoreClient } from "./store-client.js";
@@ -138,10 +139,7 @@ test("rks' own certificate is made once, renewed at two thirds of its life, and 
   await client.ensure();
   expect(renewals).toBe(2);
   for (const step of ["prepare", "activate"] as const) {
-    const prepared = clusterCa.prepareRotation(step, { rootTtlSeconds: 86_400 * 365 });
-    await barrier.transaction(prepared.comparisons, prepared.writes);
-    prepared.wipe();
-    await clusterCa.reload();
+    await takeStep(clusterCa, barrier, step, { rootTtlSeconds: 86_400 * 365 });
   }
   await client.ensure();
   expect(renewals).toBe(3);

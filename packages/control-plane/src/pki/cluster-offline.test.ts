@@ -1,4 +1,4 @@
-import { X509Certificate } from "node:crypto";
+import type { X509Certificate } from "node:crypto";
 import { hex, RksError } from "@rk8s/protocol";
 import { FakeClock } from "@rk8s/protocol/testing";
 import { memoryStorage, type Storage } from "@rk8s/storage";
@@ -10,6 +10,7 @@ import type { ClusterCa } from "./cluster-ca.js";
 import { spkiSha256Of } from "./cluster-roots.js";
 import type { RotationStep } from "./cluster-rotation.js";
 import { type AuthorityFields, OfflineRoot } from "./testing/offline-root.js";
+import { serverChainOf, takeStep, verifies } from "./testing/rotating-ca.js";
 
 const DAY_MS = 86_400_000;
 
@@ -36,14 +37,9 @@ class Subject {
     return csr;
   }
 
-  async take(step: RotationStep, certificates?: string): Promise<void> {
-    const pending = await this.ca.pendingRequest();
-    const options = { rootTtlSeconds: 86_400, certificates, pending };
-    const { comparisons, writes, wipe } = this.ca.prepareRotation(step, options);
-    const { succeeded } = await this.storage.transaction(comparisons, writes);
-    if (!succeeded) throw new Error("the step was not committed");
-    wipe();
-    await this.ca.reload();
+  /** Take a step; a new root would live for a day. */
+  take(step: RotationStep, certificates?: string): Promise<void> {
+    return takeStep(this.ca, this.storage, step, { rootTtlSeconds: 86_400, certificates });
   }
 
   /** A new intermediate of the root. */
@@ -52,9 +48,7 @@ class Subject {
   }
 
   serverChain(): readonly X509Certificate[] {
-    const made = this.ca.prepareServerCertificate({ dnsNames: [], ipAddresses: [], ttlSeconds: 86_400 });
-    made.privateKey.fill(0);
-    return [made.certificate, ...made.chain].map((der) => new X509Certificate(der));
+    return serverChainOf(this.ca, 86_400);
   }
 
   async keys(): Promise<readonly string[]> {
@@ -65,19 +59,6 @@ class Subject {
   intermediates(): readonly { readonly isTainted: boolean }[] {
     return this.ca.roots.active.intermediates;
   }
-}
-
-/** Whether the chain leads to this root by names, keys and path lengths; taking issuers as they come. */
-function verifies(chain: readonly X509Certificate[], root: Uint8Array): boolean {
-  const anchor = new X509Certificate(root);
-  let [at] = chain;
-  for (const issuer of [...chain.slice(1), anchor]) {
-    if (at === undefined) return false;
-    if (at.checkIssued(anchor) && at.verify(anchor.publicKey)) return true;
-    if (!at.checkIssued(issuer) || !at.verify(issuer.publicKey)) return false;
-    at = issuer;
-  }
-  return false;
 }
 
 async function refusalOf(work: () => Promise<unknown>): Promise<RksError> {

@@ -8,6 +8,7 @@ import { aClusterCa } from "../join/testing/a-cluster-ca.js";
 import type { ClusterCa } from "./cluster-ca.js";
 import { ROTATION_STEPS, type RotationStep } from "./cluster-rotation.js";
 import { phaseOf, trustedRoots } from "./cluster-roots.js";
+import { serverChainOf, takeStep, verifies } from "./testing/rotating-ca.js";
 
 const YEAR_SECONDS = 86_400 * 365;
 
@@ -22,12 +23,8 @@ class Subject {
     return subject;
   }
 
-  async take(step: RotationStep, rootTtlSeconds = YEAR_SECONDS): Promise<void> {
-    const { comparisons, writes, wipe } = this.ca.prepareRotation(step, { rootTtlSeconds });
-    const { succeeded } = await this.storage.transaction(comparisons, writes);
-    if (!succeeded) throw new Error("the step was not committed");
-    wipe();
-    await this.ca.reload();
+  take(step: RotationStep, rootTtlSeconds = YEAR_SECONDS): Promise<void> {
+    return takeStep(this.ca, this.storage, step, { rootTtlSeconds });
   }
 
   async takeAll(steps: readonly RotationStep[]): Promise<void> {
@@ -35,28 +32,13 @@ class Subject {
   }
 
   serverChain(): readonly X509Certificate[] {
-    const made = this.ca.prepareServerCertificate({ dnsNames: [], ipAddresses: [], ttlSeconds: 3600 });
-    made.privateKey.fill(0);
-    return [made.certificate, ...made.chain].map((der) => new X509Certificate(der));
+    return serverChainOf(this.ca);
   }
 
   async keys(): Promise<readonly string[]> {
     const { entries } = await this.storage.list("logical/test/issuer/key");
     return entries.map(({ key }) => key.slice("logical/test/".length));
   }
-}
-
-/** Whether the chain leads to this root by names, keys, dates and path lengths; taking issuers as they come. */
-function verifies(chain: readonly X509Certificate[], root: Uint8Array): boolean {
-  const anchor = new X509Certificate(root);
-  let [at] = chain;
-  for (const issuer of [...chain.slice(1), anchor]) {
-    if (at === undefined) return false;
-    if (at.checkIssued(anchor) && at.verify(anchor.publicKey)) return true;
-    if (!at.checkIssued(issuer) || !at.verify(issuer.publicKey)) return false;
-    at = issuer;
-  }
-  return false;
 }
 
 test("a new root is trusted before it signs, and signs what those with the old root alone can verify", async () => {

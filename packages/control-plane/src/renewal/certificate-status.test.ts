@@ -10,6 +10,7 @@ import { anOfflineClusterCa } from "../join/testing/a-cluster-ca.js";
 import { FaultyStorage } from "../join/testing/faulty-storage.js";
 import type { RotationStep } from "../pki/cluster-rotation.js";
 import { OfflineRoot } from "../pki/testing/offline-root.js";
+import { takeStep } from "../pki/testing/rotating-ca.js";
 import { aCluster, actor, type TestCluster } from "../server/testing/a-cluster.js";
 import { TestPeer, type TestIdentity } from "../server/testing/test-peer.js";
 import { askBackend } from "../vault/testing/ask-backend.js";
@@ -38,12 +39,7 @@ async function renewed(cluster: TestCluster, node: TestPeer): Promise<TestPeer> 
 
 /** Take steps of a root rotation. */
 async function rotate({ ca, storage }: TestCluster, steps: readonly RotationStep[]): Promise<void> {
-  for (const step of steps) {
-    const { comparisons, writes, wipe } = ca.prepareRotation(step, { rootTtlSeconds: 86_400 });
-    await storage.transaction(comparisons, writes);
-    wipe();
-    await ca.reload();
-  }
+  for (const step of steps) await takeStep(ca, storage, step, { rootTtlSeconds: 86_400 });
 }
 
 /** Files of a node's certificate, and openssl in their folder. */

@@ -1,5 +1,5 @@
 import { expect, test } from "vitest";
-import { withDeadline } from "./deadline.js";
+import { settledWithin, withDeadline } from "./deadline.js";
 import { rejection } from "./testing/assert.js";
 import { FakeClock } from "./testing/fake-clock.js";
 
@@ -90,4 +90,21 @@ test("does not begin the work when the outer signal is aborted already", async (
     reason,
   );
   expect(began).toBe(false);
+});
+
+test.each([
+  { name: "has succeeded", work: () => Promise.resolve(7) },
+  { name: "has failed", work: () => Promise.reject(new Error("broken")) },
+])("waits until work $name, and leaves no sleep behind", async ({ work }) => {
+  const clock = new FakeClock();
+  await settledWithin(work(), { clock, timeoutMs: 5000 });
+  expect(clock.pendingSleeps).toBe(0);
+});
+
+test("waits no longer than it is told to", async () => {
+  const clock = new FakeClock();
+  const waited = settledWithin(new Promise(() => undefined), { clock, timeoutMs: 5000 });
+  expect(await clock.nextSleep()).toBe(5000);
+  clock.advance(5000);
+  await waited;
 });

@@ -44,3 +44,16 @@ export async function withDeadline<T>(
     inner.abort(SETTLED);
   }
 }
+
+/** Resolves when `work` has settled, however it did, and after `timeoutMs` at the latest. Never rejects. */
+export async function settledWithin(
+  work: Promise<unknown>,
+  { clock, timeoutMs }: { readonly clock: Pick<Clock, "sleep">; readonly timeoutMs: number },
+): Promise<void> {
+  const over = new AbortController();
+  await Promise.race([
+    work.catch(() => undefined),
+    clock.sleep(timeoutMs, { signal: over.signal }).catch(() => undefined),
+  ]);
+  over.abort();
+}

@@ -5,7 +5,7 @@ export type { Clock, SleepOptions } from "./clock.js";
 export { CLOSE_CODES, closeError } from "./close-codes.js";
 export type { CloseCode } from "./close-codes.js";
 export { decodeMessage, encodeMessage } from "./codec.js";
-export { withDeadline } from "./deadline.js";
+export { settledWithin, withDeadline } from "./deadline.js";
 export type { DeadlineOptions } from "./deadline.js";
 export { formatDuration, parseDuration } from "./duration.js";
 export { ERROR_CODES, isErrorCode, RksError } from "./errors.js";

@@ -4,6 +4,7 @@ import {
   type Credentials,
   type Logger,
   RksError,
+  settledWithin,
   type SocketAddress,
   type Transport,
 } from "@rk8s/protocol";
@@ -122,7 +123,7 @@ export async function startServing(
     await vault.sharing.members.announce(agentAddress(config, address));
     owned.defer(async () => {
       stop.abort(new RksError("UNAVAILABLE", "rks is stopping"));
-      await withinDrainTime(ended, clock);
+      await settledWithin(ended, { clock, timeoutMs: DRAIN_MS });
       await renewing;
     });
     return {
@@ -206,13 +207,4 @@ function warnOfTrustDomain({ trustDomain }: ControlPlaneConfig, inUse: string, l
     trustDomain,
     inUse,
   });
-}
-
-async function withinDrainTime(ended: Promise<void>, clock: Clock): Promise<void> {
-  const over = new AbortController();
-  await Promise.race([
-    ended.catch(() => undefined),
-    clock.sleep(DRAIN_MS, { signal: over.signal }).catch(() => undefined),
-  ]);
-  over.abort();
 }

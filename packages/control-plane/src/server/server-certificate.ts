@@ -1,5 +1,5 @@
 import type { Clock, Credentials, Logger, ServerConfig } from "@rk8s/protocol";
-import { RksError } from "@rk8s/protocol";
+import { RksError, settledWithin } from "@rk8s/protocol";
 import type { Storage } from "@rk8s/storage";
 import type { AuditLog } from "../audit/audit-log.js";
 import { audited } from "../audit/audited.js";
@@ -67,14 +67,9 @@ export class ServerCertificate {
    */
   async follow(): Promise<void> {
     if (!this.#isBehind) return;
-    const over = new AbortController();
     const followed = new Promise<void>((resolve) => this.#followers.push(resolve));
     this.#wake?.();
-    await Promise.race([
-      followed,
-      this.#ports.clock.sleep(MAX_FOLLOW_MS, { signal: over.signal }).catch(() => undefined),
-    ]);
-    over.abort();
+    await settledWithin(followed, { clock: this.#ports.clock, timeoutMs: MAX_FOLLOW_MS });
   }
 
   /**

@@ -1,7 +1,7 @@
 import { randomBytes } from "node:crypto";
 import { stat } from "node:fs/promises";
 
-import { type Logger, RksError } from "@rk8s/protocol";
+import { type Logger, RksError, settledWithin } from "@rk8s/protocol";
 
 import type { ChainHead } from "../../audit/chain-link.js";
 import type { JsonObject } from "../backend.js";
@@ -206,11 +206,8 @@ export class AuditBroker implements RequestAudit, AsyncDisposable {
    * answer keeps the vault open no longer than a moment.
    */
   async rememberHeads(): Promise<void> {
-    const settled = new AbortController();
-    const patience = this.#init.clock.sleep(HEADS_PATIENCE_MS, { signal: settled.signal });
-    const remembered = this.#devices.map((device) => device.rememberHead());
-    await Promise.race([Promise.all(remembered), patience.catch(() => undefined)]);
-    settled.abort();
+    const remembered = Promise.all(this.#devices.map((device) => device.rememberHead()));
+    await settledWithin(remembered, { clock: this.#init.clock, timeoutMs: HEADS_PATIENCE_MS });
   }
 
   /**

@@ -10,7 +10,7 @@ import { assertMayGrant, type Authority } from "../server/authority.js";
 import { VERSION } from "../version.js";
 import type { OperatorApi } from "./operator-api.js";
 import { readJsonBody } from "./request-body.js";
-import type { HttpAnswer } from "./http-answer.js";
+import { data } from "./http-answer.js";
 import type { Route } from "./route.js";
 
 /** As the config has it. */
@@ -142,10 +142,6 @@ async function assertMayMake(
 ): Promise<void> {
   if (role !== "operator") return;
   await assertMayGrant(authority, policies, { operation: "update", path: JOIN_TOKENS.slice("/v1/".length) });
-}
-
-function data(document: unknown): HttpAnswer {
-  return { status: 200, body: `${JSON.stringify({ data: document })}\n` };
 }
 
 async function statusOf(api: OperatorApi): Promise<object> {

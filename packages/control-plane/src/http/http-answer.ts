@@ -12,6 +12,11 @@ export interface HttpAnswer {
   readonly retryAfterSeconds?: number;
 }
 
+/** What the cluster's own API answers: `{"data": …}`. */
+export function data(document: unknown): HttpAnswer {
+  return { status: 200, body: `${JSON.stringify({ data: document })}\n` };
+}
+
 /**
  * Write an answer, in one piece. With HEAD its body stays out; when the client has it already (If-Modified-Since, RFC
  * 9110 §13.1.3) it is 304. A connection goes on only when the request was read to its end.

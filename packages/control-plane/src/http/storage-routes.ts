@@ -2,7 +2,7 @@ import { Secret } from "@rk8s/protocol";
 import { z } from "zod";
 import { parseStoreEndpoint } from "../config/store-endpoint.js";
 import type { StoreConfig } from "../config/config.js";
-import type { HttpAnswer } from "./http-answer.js";
+import { data } from "./http-answer.js";
 import type { OperatorApi } from "./operator-api.js";
 import { readJsonBody } from "./request-body.js";
 import type { Route } from "./route.js";
@@ -103,8 +103,4 @@ function storeOf(body: z.output<typeof storeBody>): StoreConfig {
     default:
       return body satisfies never;
   }
-}
-
-function data(document: object): HttpAnswer {
-  return { status: 200, body: `${JSON.stringify({ data: document })}\n` };
 }

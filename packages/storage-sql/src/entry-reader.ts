@@ -1,4 +1,5 @@
 import { RksError } from "@rk8s/protocol";
+import { busy } from "@rk8s/storage";
 import type { Entry } from "@rk8s/storage";
 
 import { readEntries } from "./read-entries.js";
@@ -34,9 +35,7 @@ export class EntryReader {
   read(key: string): Promise<Entry | undefined> {
     return new Promise((resolve, reject) => {
       if (this.#waiting.length >= MAX_WAITING) {
-        throw new RksError("BUSY", "too many requests already wait for the database", {
-          suggestion: "Try again in a moment.",
-        });
+        throw busy("too many requests already wait for the database");
       }
       this.#waiting.push({ key, resolve, reject });
       if (this.#running < MAX_STATEMENTS) void this.#run();

@@ -1,5 +1,4 @@
-import { RksError } from "@rk8s/protocol";
-import { MAX_TRANSACTION_WRITES } from "@rk8s/storage";
+import { forgotten, MAX_TRANSACTION_WRITES } from "@rk8s/storage";
 import type { Change } from "@rk8s/storage";
 
 import { prefixRange } from "./key-range.js";
@@ -50,8 +49,9 @@ export async function readChanges(db: Database, prefix: string, cursor: Cursor):
     .execute();
   const found = rows.map((row) => ({ ...row, revision: Number(row.revision) }));
   const [anchor] = found;
-  if (anchor?.revision !== cursor.revision) throw forgotten(cursor);
-  if (cursor.attempt !== undefined && !anchor.attempt.equals(cursor.attempt)) throw forgotten(cursor);
+  if (anchor?.revision !== cursor.revision) throw forgotten(cursor.revision + 1);
+  if (cursor.attempt !== undefined && !anchor.attempt.equals(cursor.attempt))
+    throw forgotten(cursor.revision + 1);
   const more = found.length === PAGE_ROWS;
   const end = found.at(-1)?.revision ?? cursor.revision;
   // Of a full page the last transaction may be cut in two: it is read again as a whole.
@@ -65,10 +65,4 @@ export async function readChanges(db: Database, prefix: string, cursor: Cursor):
     changes.push({ key, value: entry_value === null ? undefined : Uint8Array.from(entry_value), revision });
   }
   return { changes, cursor: { revision: newest.revision, attempt: newest.attempt }, more };
-}
-
-function forgotten({ revision }: Cursor): RksError {
-  return new RksError("CONFLICT", `changes from revision ${revision + 1} on are no longer remembered`, {
-    suggestion: "List again and watch from the revision of that list.",
-  });
 }

@@ -1,6 +1,5 @@
-import { RksError } from "@rk8s/protocol";
 import type { Clock } from "@rk8s/protocol";
-import { assertKey, assertListRange } from "@rk8s/storage";
+import { assertKey, assertListRange, storageClosed } from "@rk8s/storage";
 import type {
   Change,
   Comparison,
@@ -127,9 +126,4 @@ export class SqlStorage implements Storage {
   #assertOpen(): void {
     this.#closed.signal.throwIfAborted();
   }
-}
-
-/** What every call on a closed storage says. */
-function storageClosed(): RksError {
-  return new RksError("UNAVAILABLE", "the storage is closed", { suggestion: "Open it again." });
 }

@@ -2,7 +2,7 @@ import { randomBytes } from "node:crypto";
 
 import { RksError } from "@rk8s/protocol";
 import type { Clock, Logger } from "@rk8s/protocol";
-import { assertTransaction } from "@rk8s/storage";
+import { assertTransaction, busy } from "@rk8s/storage";
 import type { Comparison, TransactionResult, Write } from "@rk8s/storage";
 
 import { ATTEMPT_BYTES, commitBatch, DoubtfulCommit, verdictOn } from "./commit-batch.js";
@@ -64,7 +64,9 @@ export class WriteQueue {
     return new Promise((resolve, reject) => {
       assertTransaction(comparisons, writes);
       const bytes = sizeOf(writes);
-      if (this.#pending.length >= MAX_PENDING || this.#pendingBytes + bytes > MAX_PENDING_BYTES) throw busy();
+      if (this.#pending.length >= MAX_PENDING || this.#pendingBytes + bytes > MAX_PENDING_BYTES) {
+        throw busy("too many transactions already wait for the database");
+      }
       this.#pendingBytes += bytes;
       const keys = comparisons.length + writes.length;
       this.#pending.push({ comparisons, writes: writes.map(copyWrite), keys, bytes, resolve, reject });
@@ -171,10 +173,4 @@ function sizeOf(writes: readonly Write[]): number {
 /** What waits for the server must not change with the caller's bytes. */
 function copyWrite(write: Write): Write {
   return write.type === "put" ? { ...write, value: Uint8Array.from(write.value) } : write;
-}
-
-function busy(): RksError {
-  return new RksError("BUSY", "too many transactions already wait for the database", {
-    suggestion: "Try again in a moment.",
-  });
 }

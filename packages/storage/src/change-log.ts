@@ -1,5 +1,6 @@
-import { RksError } from "@rk8s/protocol";
+import type { RksError } from "@rk8s/protocol";
 
+import { forgotten } from "./storage-errors.js";
 import type { Change } from "./storage.js";
 
 /** How many changes are remembered for watchers that are behind. */
@@ -96,16 +97,4 @@ export class ChangeLog {
     // Waking takes the watcher out of the set; one that waits again comes in later, after this loop.
     for (const wake of this.#waiting) wake();
   }
-}
-
-/** The error of every call on a store that was closed. */
-export function storageClosed(): RksError {
-  return new RksError("UNAVAILABLE", "the storage is closed", { suggestion: "Open it again." });
-}
-
-/** The error of a watch that begins before what is remembered. */
-export function forgotten(revision: number): RksError {
-  return new RksError("CONFLICT", `changes from revision ${revision} on are no longer remembered`, {
-    suggestion: "List again and watch from the revision of that list.",
-  });
 }

@@ -7,6 +7,7 @@ export { deletePrefix, pagesOf } from "./pages.js";
 export { RecordCollection } from "./record-collection.js";
 export type { Stored } from "./record-collection.js";
 export { revisionOf } from "./revision.js";
+export { busy, forgotten, storageClosed } from "./storage-errors.js";
 export {
   MAX_KEY_BYTES,
   MAX_LIST_LIMIT,

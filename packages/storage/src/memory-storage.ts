@@ -1,8 +1,9 @@
 import type { RksError } from "@rk8s/protocol";
 
 import { assertListRange, assertTransaction } from "./assert-request.js";
-import { ChangeLog, storageClosed } from "./change-log.js";
+import { ChangeLog } from "./change-log.js";
 import { assertKey, compareKeys } from "./key.js";
+import { storageClosed } from "./storage-errors.js";
 import type {
   Change,
   Comparison,

@@ -1,5 +1,6 @@
 import { RksError } from "@rk8s/protocol";
 import type { Clock } from "@rk8s/protocol";
+import { busy, storageClosed } from "@rk8s/storage";
 
 import type { Session } from "./session.js";
 
@@ -45,7 +46,7 @@ export class SessionPool {
    */
   async acquire(): Promise<Session> {
     for (;;) {
-      if (this.#isClosed) throw closed();
+      if (this.#isClosed) throw storageClosed();
       const session = this.#takeIdle();
       if (session !== undefined) return session;
       if (this.#count < this.#init.maxSessions) return this.#open();
@@ -108,7 +109,7 @@ export class SessionPool {
   }
 
   #wait(): Promise<Session | undefined> {
-    if (this.#waiting.size >= MAX_WAITING) throw busy();
+    if (this.#waiting.size >= MAX_WAITING) throw busy("too many requests already wait for the database");
     const { clock } = this.#ports;
     const served = new AbortController();
     return new Promise((resolve, reject) => {
@@ -125,18 +126,8 @@ export class SessionPool {
   }
 }
 
-function busy(): RksError {
-  return new RksError("BUSY", "too many requests already wait for the database", {
-    suggestion: "Try again in a moment.",
-  });
-}
-
 function crowded(): RksError {
   return new RksError("TIMED_OUT", "no session with the database came free in time", {
     suggestion: "Look at the load of the database server, then try again.",
   });
-}
-
-function closed(): RksError {
-  return new RksError("UNAVAILABLE", "the storage is closed", { suggestion: "Open it again." });
 }

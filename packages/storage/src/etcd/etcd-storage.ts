@@ -3,8 +3,8 @@ import { randomBytes } from "node:crypto";
 import { type Clock, type Logger, RksError, silentLogger } from "@rk8s/protocol";
 
 import { assertListRange, assertTransaction } from "../assert-request.js";
-import { storageClosed } from "../change-log.js";
 import { assertKey } from "../key.js";
+import { storageClosed } from "../storage-errors.js";
 import type {
   Change,
   Comparison,

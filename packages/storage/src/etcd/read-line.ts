@@ -1,7 +1,7 @@
 import type { Budget } from "./budget.js";
 import type { Members } from "./members.js";
 import { type KeyValue, RANGE, type RangeAnswer, rangeRequest, TXN, TxnWriter } from "./messages.js";
-import { busy } from "./transaction-line.js";
+import { busy } from "../storage-errors.js";
 
 /** Requests that are under way; further reads wait and go together. */
 const MAX_UNDER_WAY = 2;

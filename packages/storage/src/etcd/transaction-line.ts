@@ -1,9 +1,8 @@
-import { RksError } from "@rk8s/protocol";
-
 import type { Attempts } from "./attempts.js";
 import type { Budget } from "./budget.js";
 import type { Members } from "./members.js";
 import { TXN } from "./messages.js";
+import { busy } from "../storage-errors.js";
 import type { TransactionResult } from "../storage.js";
 
 /** Transactions that wait for their turn; more than this and a caller is told to come back. */
@@ -77,9 +76,4 @@ export class TransactionLine {
     }
     return this.#attempts.apply(request, budget);
   }
-}
-
-/** The error of what there is no room or no time for. */
-export function busy(message: string): RksError {
-  return new RksError("BUSY", message, { suggestion: "Try again in a moment." });
 }

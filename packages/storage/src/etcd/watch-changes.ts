@@ -12,7 +12,7 @@ import {
   watchRequest,
 } from "./messages.js";
 import { WatchPosition } from "./watch-position.js";
-import { forgotten } from "../change-log.js";
+import { forgotten } from "../storage-errors.js";
 
 /** Before a watch is asked for again after it failed; doubled each time. */
 const FIRST_PAUSE_MS = 50;

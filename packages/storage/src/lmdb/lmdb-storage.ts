@@ -5,8 +5,9 @@ import { RksError } from "@rk8s/protocol";
 import type lmdb from "lmdb" with { "resolution-mode": "require" };
 
 import { assertListRange, assertTransaction } from "../assert-request.js";
-import { ChangeLog, storageClosed } from "../change-log.js";
+import { ChangeLog } from "../change-log.js";
 import { assertKey } from "../key.js";
+import { busy, storageClosed } from "../storage-errors.js";
 import { lmdbError } from "./lmdb-error.js";
 import { prepareLmdbFolder } from "./lmdb-folder.js";
 import type {
@@ -125,7 +126,9 @@ class LmdbStorage implements Storage {
       if (this.#closed !== undefined) throw this.#closed;
       assertTransaction(comparisons, writes);
       const bytes = sizeOf(writes);
-      if (this.#pending.length >= MAX_PENDING || this.#pendingBytes + bytes > MAX_PENDING_BYTES) throw busy();
+      if (this.#pending.length >= MAX_PENDING || this.#pendingBytes + bytes > MAX_PENDING_BYTES) {
+        throw busy("too many transactions already wait for the disk");
+      }
       this.#pendingBytes += bytes;
       this.#pending.push({ comparisons, writes: writes.map(copyWrite), bytes, resolve, reject });
       if (this.#pending.length === 1) setImmediate(() => this.#flush());
@@ -299,10 +302,4 @@ function revisionBytes(revision: number): Uint8Array {
   const bytes = Buffer.alloc(6);
   bytes.writeUIntBE(revision, 0, 6);
   return bytes;
-}
-
-function busy(): RksError {
-  return new RksError("BUSY", "too many transactions already wait for the disk", {
-    suggestion: "Try again in a moment.",
-  });
 }

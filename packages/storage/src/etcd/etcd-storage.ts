@@ -189,26 +189,17 @@ class OpenEtcdStorage implements EtcdStorage {
     options: { readonly signal: AbortSignal },
   ): AsyncGenerator<Change, void, void> {
     this.#assertOpen();
-    const end = new AbortController();
-    const forward = (): void => end.abort();
-    const sources = [options.signal, this.#end.signal];
-    for (const signal of sources) signal.addEventListener("abort", forward, { once: true });
-    if (options.signal.aborted) forward();
     const range = this.#keyspace.range(prefix, "");
-    try {
-      const ports = {
-        members: this.#members,
-        clock: this.#init.clock,
-        logger: this.#logger,
-        signal: end.signal,
-      };
-      const watch = { range, fromRevision, newBudget: () => this.#budget() };
-      for await (const { isDelete, entry } of watchChanges(watch, ports)) {
-        const { key, value, modRevision } = this.#keyspace.entry(entry);
-        yield { key, value: isDelete ? undefined : value, revision: modRevision };
-      }
-    } finally {
-      for (const signal of sources) signal.removeEventListener("abort", forward);
+    const watch = { range, fromRevision, newBudget: () => this.#budget() };
+    const ports = {
+      members: this.#members,
+      clock: this.#init.clock,
+      logger: this.#logger,
+      signal: AbortSignal.any([options.signal, this.#end.signal]),
+    };
+    for await (const { isDelete, entry } of watchChanges(watch, ports)) {
+      const { key, value, modRevision } = this.#keyspace.entry(entry);
+      yield { key, value: isDelete ? undefined : value, revision: modRevision };
     }
     if (!options.signal.aborted) this.#assertOpen();
   }

@@ -146,13 +146,10 @@ export class Members {
     request: Buffer,
     options: { readonly firstMs: number; readonly signal: AbortSignal },
   ): AsyncGenerator<WatchAnswer, void, void> {
-    const { firstMs, signal } = options;
+    const { firstMs } = options;
     const member = this.#current();
     const end = new AbortController();
-    const forward = (): void => end.abort();
-    signal.addEventListener("abort", forward, { once: true });
-    if (signal.aborted) forward();
-    const answers = member.stream(WATCH, request, end.signal);
+    const answers = member.stream(WATCH, request, AbortSignal.any([options.signal, end.signal]));
     try {
       await this.#introduce(member, firstMs);
       const first = await withDeadline(() => answers.next(), {
@@ -167,7 +164,6 @@ export class Members {
       if (failure instanceof EtcdFailure && !failure.isFinal) this.#leave(member, failure);
       throw failure;
     } finally {
-      signal.removeEventListener("abort", forward);
       end.abort();
       await answers.return();
     }

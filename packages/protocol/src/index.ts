@@ -1,5 +1,6 @@
 export { aborted } from "./aborted.js";
 export { decodeBase64Url, encodeBase64Url } from "./base64url.js";
+export { Bell } from "./bell.js";
 export { concatBytes, equalBytes, fromHex, fromUtf8, hex, utf8 } from "./bytes.js";
 export type { Clock, SleepOptions } from "./clock.js";
 export { CLOSE_CODES, closeError } from "./close-codes.js";

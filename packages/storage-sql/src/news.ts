@@ -1,3 +1,5 @@
+import { Bell } from "@rk8s/protocol";
+
 /**
  * That there is something new to read, for all watchers of one storage. What a watcher has heard of is a count that it takes
  * before it reads, so that nothing that happens while it reads is slept through.
@@ -5,7 +7,7 @@
 export class News {
   #revision = -1;
   #count = 0;
-  readonly #waiting = new Set<() => void>();
+  readonly #bell = new Bell();
 
   /** How often there was something new. */
   get count(): number {
@@ -14,7 +16,7 @@ export class News {
 
   /** Whether anybody waits. */
   get isAwaited(): boolean {
-    return this.#waiting.size > 0;
+    return this.#bell.isAwaited;
   }
 
   /** Somebody committed this revision; what is known already is no news. */
@@ -32,21 +34,11 @@ export class News {
   /** Let every watcher look. */
   wake(): void {
     this.#count += 1;
-    // Waking takes the watcher out of the set; one that waits again comes in later, after this loop.
-    for (const wake of this.#waiting) wake();
+    this.#bell.ring();
   }
 
   /** Resolves when there is more than `count`, or when `signal` is aborted. */
-  next(count: number, signal: AbortSignal): Promise<void> {
-    if (count !== this.#count || signal.aborted) return Promise.resolve();
-    return new Promise((resolve) => {
-      const wake = (): void => {
-        signal.removeEventListener("abort", wake);
-        this.#waiting.delete(wake);
-        resolve();
-      };
-      signal.addEventListener("abort", wake, { once: true });
-      this.#waiting.add(wake);
-    });
+  async next(count: number, signal: AbortSignal): Promise<void> {
+    if (count === this.#count && !signal.aborted) await this.#bell.wait(signal);
   }
 }

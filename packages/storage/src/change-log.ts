@@ -1,3 +1,4 @@
+import { Bell } from "@rk8s/protocol";
 import type { RksError } from "@rk8s/protocol";
 
 import { forgotten } from "./storage-errors.js";
@@ -19,7 +20,7 @@ export class ChangeLog {
   #bytes = 0;
   /** Every change with a revision above this one is still here. */
   #forgotten: number;
-  readonly #waiting = new Set<() => void>();
+  readonly #bell = new Bell();
   #closed: RksError | undefined;
 
   /** @param revision of the store when it was opened. */
@@ -34,13 +35,13 @@ export class ChangeLog {
       this.#bytes += change.value?.byteLength ?? 0;
     }
     this.#forget();
-    this.#notify();
+    this.#bell.ring();
   }
 
   /** End every watch with `reason`; later ones fail with it too. */
   close(reason: RksError): void {
     this.#closed ??= reason;
-    this.#notify();
+    this.#bell.ring();
   }
 
   /** As `Storage.watch`. */
@@ -56,7 +57,7 @@ export class ChangeLog {
       if (position < this.#first) throw forgotten(fromRevision);
       const change = this.#changes[position - this.#first];
       if (change === undefined) {
-        await this.#next(signal);
+        await this.#bell.wait(signal);
         continue;
       }
       position += 1;
@@ -79,22 +80,5 @@ export class ChangeLog {
     }
     this.#changes = this.#changes.slice(count);
     this.#first += count;
-  }
-
-  #next(signal: AbortSignal): Promise<void> {
-    return new Promise((resolve) => {
-      const wake = (): void => {
-        signal.removeEventListener("abort", wake);
-        this.#waiting.delete(wake);
-        resolve();
-      };
-      signal.addEventListener("abort", wake, { once: true });
-      this.#waiting.add(wake);
-    });
-  }
-
-  #notify(): void {
-    // Waking takes the watcher out of the set; one that waits again comes in later, after this loop.
-    for (const wake of this.#waiting) wake();
   }
 }

@@ -1,4 +1,5 @@
 import {
+  Bell,
   RksError,
   type Clock,
   type Container,
@@ -42,8 +43,8 @@ export class ContainerSupervisor {
   #restartsInARow = 0;
   #containerId: string | undefined;
   #isOver = false;
-  /** Those who wait for the next attempt. */
-  readonly #waiting = new Set<() => void>();
+  /** For those who wait for the next attempt. */
+  readonly #bell = new Bell();
 
   constructor(init: ContainerSupervisorInit, ports: SupervisorPorts) {
     this.name = init.container.name;
@@ -84,15 +85,7 @@ export class ContainerSupervisor {
     const { signal } = options;
     while (this.#containerId === containerId && !this.#isOver) {
       signal.throwIfAborted();
-      await new Promise<void>((resolve) => {
-        const wake = (): void => {
-          this.#waiting.delete(wake);
-          signal.removeEventListener("abort", wake);
-          resolve();
-        };
-        this.#waiting.add(wake);
-        signal.addEventListener("abort", wake, { once: true });
-      });
+      await this.#bell.wait(signal);
     }
     return this.#containerId === containerId ? undefined : this.#containerId;
   }
@@ -116,7 +109,7 @@ export class ContainerSupervisor {
       if (!signal.aborted) throw reason;
     } finally {
       this.#isOver = true;
-      this.#wake();
+      this.#bell.ring();
     }
   }
 
@@ -163,7 +156,7 @@ export class ContainerSupervisor {
       (reason: unknown) => reason,
     );
     this.#containerId = id;
-    this.#wake();
+    this.#bell.ring();
     const record = await this.#record();
     if (record.state === "created") throw failure;
     return record;
@@ -203,9 +196,5 @@ export class ContainerSupervisor {
   #show(state: ContainerState): void {
     this.#state = state;
     this.#init.onChange();
-  }
-
-  #wake(): void {
-    for (const wake of this.#waiting) wake();
   }
 }

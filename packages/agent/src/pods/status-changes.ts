@@ -1,4 +1,4 @@
-import { Bell } from "../bell.js";
+import { Bell } from "@rk8s/protocol";
 import type { PodReport } from "./pod-host.js";
 
 /** Reports that nobody has read yet, the newest per pod: never more than there are pods. */

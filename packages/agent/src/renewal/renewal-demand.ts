@@ -1,4 +1,4 @@
-import { Bell } from "../bell.js";
+import { Bell } from "@rk8s/protocol";
 
 /**
  * Demands to renew a certificate before its time: by the control plane, by a change of trust, after a sleep of the

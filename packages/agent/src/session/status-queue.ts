@@ -1,4 +1,4 @@
-import { Bell } from "../bell.js";
+import { Bell } from "@rk8s/protocol";
 import type { PodReport } from "../pods/pod-host.js";
 
 /**

@@ -1,6 +1,7 @@
+import { collect } from "@rk8s/storage/testing";
 import { expect, test } from "vitest";
 
-import { collect, open, put, text } from "./testing/open.js";
+import { open, put, text } from "./testing/open.js";
 import type { SqlServer } from "./testing/sql-server.js";
 
 /** Several processes on one database, of which each has a storage of its own. */

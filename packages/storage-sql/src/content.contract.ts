@@ -1,9 +1,10 @@
 import { memoryStorage } from "@rk8s/storage";
 import type { Comparison, Storage, Write } from "@rk8s/storage";
+import { collect } from "@rk8s/storage/testing";
 import fc from "fast-check";
 import { expect, test } from "vitest";
 
-import { collect, open, put } from "./testing/open.js";
+import { open, put } from "./testing/open.js";
 import type { SqlServer } from "./testing/sql-server.js";
 
 /** As `assertTransaction` allows: the limit, and what the barrier adds. */

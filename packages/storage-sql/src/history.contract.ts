@@ -1,11 +1,12 @@
 import { randomBytes } from "node:crypto";
 
 import { systemClock } from "@rk8s/host";
+import { collect } from "@rk8s/storage/testing";
 import { expect, test } from "vitest";
 
 import { openDatabase } from "./connection/database.js";
 import { parseSqlTarget } from "./sql-target.js";
-import { collect, open, put, text } from "./testing/open.js";
+import { open, put, text } from "./testing/open.js";
 import type { Database } from "./connection/database.js";
 import type { SqlServer } from "./testing/sql-server.js";
 

@@ -1,10 +1,11 @@
 import { systemClock } from "@rk8s/host";
 import type { Storage } from "@rk8s/storage";
+import { collect } from "@rk8s/storage/testing";
 import { expect, test } from "vitest";
 
 import { openSession } from "./connection/database.js";
 import { parseSqlTarget } from "./sql-target.js";
-import { collect, open, put, text } from "./testing/open.js";
+import { open, put, text } from "./testing/open.js";
 import { TcpProxy } from "./testing/tcp-proxy.js";
 import type { SqlServer } from "./testing/sql-server.js";
 import type { Fate } from "./testing/tcp-proxy.js";

@@ -1,7 +1,7 @@
 import { silentLogger } from "@rk8s/protocol";
 import type { LogFields, Logger } from "@rk8s/protocol";
 import { systemClock } from "@rk8s/host";
-import type { Change, Storage, Write } from "@rk8s/storage";
+import type { Storage, Write } from "@rk8s/storage";
 
 import { openSqlStorage } from "../open-sql-storage.js";
 import type { SqlAddress } from "../sql-target.js";
@@ -26,20 +26,4 @@ export function put(key: string, value: string | Uint8Array): Write {
 
 export function text(value: Uint8Array | undefined): string | undefined {
   return value === undefined ? undefined : Buffer.from(value).toString();
-}
-
-/** The first `count` changes from a revision on. */
-export async function collect(
-  storage: Storage,
-  prefix: string,
-  from: number,
-  count: number,
-): Promise<Change[]> {
-  const abort = new AbortController();
-  const changes: Change[] = [];
-  for await (const change of storage.watch(prefix, from, { signal: abort.signal })) {
-    changes.push(change);
-    if (changes.length === count) abort.abort();
-  }
-  return changes;
 }

@@ -4,8 +4,8 @@ import { systemClock } from "@rk8s/host";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 
 import { EtcdCluster, hasEtcd } from "../testing/etcd.js";
+import { collect, put } from "../testing/storage-contract.js";
 import { TcpRelay } from "../testing/tcp-relay.js";
-import type { Change, Storage, Write } from "../storage.js";
 import type { EtcdCredentials } from "./credentials.js";
 import { type EtcdStorage, type EtcdStorageInit, openEtcdStorage } from "./etcd-storage.js";
 
@@ -241,17 +241,3 @@ describe.skipIf(!hasEtcd())(
     });
   },
 );
-
-function put(key: string, value: string): Write {
-  return { type: "put", key, value: Buffer.from(value) };
-}
-
-async function collect(storage: Storage, prefix: string, from: number, count: number): Promise<Change[]> {
-  const abort = new AbortController();
-  const changes: Change[] = [];
-  for await (const change of storage.watch(prefix, from, { signal: abort.signal })) {
-    changes.push(change);
-    if (changes.length === count) abort.abort();
-  }
-  return changes;
-}

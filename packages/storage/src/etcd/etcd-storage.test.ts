@@ -2,8 +2,7 @@ import { systemClock } from "@rk8s/host";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 
 import { EtcdCluster, hasEtcd } from "../testing/etcd.js";
-import { storageContract } from "../testing/storage-contract.js";
-import type { Change, Storage, Write } from "../storage.js";
+import { collect, put, storageContract } from "../testing/storage-contract.js";
 import { type EtcdCredentials } from "./credentials.js";
 import { type EtcdStorage, openEtcdStorage } from "./etcd-storage.js";
 
@@ -214,17 +213,3 @@ describe.skipIf(!hasEtcd())("on a real etcd with mutual TLS (needs etcd)", { tim
     expect(await seen).toMatchObject([{ key: "c", revision: last.revision }]);
   });
 });
-
-function put(key: string, value: string): Write {
-  return { type: "put", key, value: Buffer.from(value) };
-}
-
-async function collect(storage: Storage, prefix: string, from: number, count: number): Promise<Change[]> {
-  const abort = new AbortController();
-  const changes: Change[] = [];
-  for await (const change of storage.watch(prefix, from, { signal: abort.signal })) {
-    changes.push(change);
-    if (changes.length === count) abort.abort();
-  }
-  return changes;
-}

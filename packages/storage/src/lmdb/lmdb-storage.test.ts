@@ -5,8 +5,7 @@ import { join } from "node:path";
 import { afterAll, beforeAll, expect, test } from "vitest";
 
 import { openLmdbStorage } from "./lmdb-storage.js";
-import { storageContract } from "../testing/storage-contract.js";
-import type { Write } from "../storage.js";
+import { put, storageContract } from "../testing/storage-contract.js";
 
 let base: string;
 beforeAll(async () => {
@@ -91,7 +90,3 @@ test("a folder that cannot be made is refused", async () => {
     code: "STORAGE_UNWRITABLE",
   });
 });
-
-function put(key: string, value: string): Write {
-  return { type: "put", key, value: Buffer.from(value) };
-}

@@ -379,7 +379,8 @@ export function storageContract(
   });
 }
 
-function put(key: string, value: string): Write {
+/** For a transaction: write this text. */
+export function put(key: string, value: string): Write {
   return { type: "put", key, value: Buffer.from(value) };
 }
 
@@ -391,7 +392,13 @@ async function keysOf(storage: Storage, prefix: string): Promise<string[]> {
   return (await storage.list(prefix)).entries.map(({ key }) => key);
 }
 
-async function collect(storage: Storage, prefix: string, from: number, count: number): Promise<Change[]> {
+/** The first `count` changes under a prefix from a revision on. */
+export async function collect(
+  storage: Storage,
+  prefix: string,
+  from: number,
+  count: number,
+): Promise<Change[]> {
   const abort = new AbortController();
   const changes: Change[] = [];
   for await (const change of storage.watch(prefix, from, { signal: abort.signal })) {

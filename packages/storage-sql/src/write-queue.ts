@@ -2,7 +2,7 @@ import { randomBytes } from "node:crypto";
 
 import { RksError } from "@rk8s/protocol";
 import type { Clock, Logger } from "@rk8s/protocol";
-import { assertTransaction, busy } from "@rk8s/storage";
+import { assertTransaction, busy, copyWrite, sizeOfWrite } from "@rk8s/storage";
 import type { Comparison, TransactionResult, Write } from "@rk8s/storage";
 
 import { ATTEMPT_BYTES, commitBatch, DoubtfulCommit, verdictOn } from "./commit-batch.js";
@@ -63,7 +63,7 @@ export class WriteQueue {
   submit(comparisons: readonly Comparison[], writes: readonly Write[]): Promise<TransactionResult> {
     return new Promise((resolve, reject) => {
       assertTransaction(comparisons, writes);
-      const bytes = sizeOf(writes);
+      const bytes = writes.reduce((sum, write) => sum + sizeOfWrite(write), 0);
       if (this.#pending.length >= MAX_PENDING || this.#pendingBytes + bytes > MAX_PENDING_BYTES) {
         throw busy("too many transactions already wait for the database");
       }
@@ -161,16 +161,4 @@ export class WriteQueue {
       { suggestion: "Look whether the change is there before it is made again.", cause },
     );
   }
-}
-
-function sizeOf(writes: readonly Write[]): number {
-  return writes.reduce(
-    (sum, write) => sum + write.key.length + (write.type === "put" ? write.value.byteLength : 0),
-    0,
-  );
-}
-
-/** What waits for the server must not change with the caller's bytes. */
-function copyWrite(write: Write): Write {
-  return write.type === "put" ? { ...write, value: Uint8Array.from(write.value) } : write;
 }

@@ -26,3 +26,4 @@ export type {
   Write,
 } from "./storage.js";
 export { untilCommitted } from "./until-committed.js";
+export { copyWrite, sizeOfWrite } from "./write.js";

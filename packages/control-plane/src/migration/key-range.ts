@@ -3,6 +3,7 @@ import {
   type Entry,
   MAX_TRANSACTION_WRITES,
   pagesOf,
+  sizeOfWrite,
   type Storage,
   type Write,
 } from "@rk8s/storage";
@@ -80,7 +81,7 @@ export function* inTransactions(writes: readonly Write[]): Generator<readonly Wr
   let batch: Write[] = [];
   let bytes = 0;
   for (const write of writes) {
-    const size = write.key.length + (write.type === "put" ? write.value.byteLength : 0);
+    const size = sizeOfWrite(write);
     if (
       batch.length === MAX_TRANSACTION_WRITES ||
       (batch.length > 0 && bytes + size > MAX_TRANSACTION_BYTES)

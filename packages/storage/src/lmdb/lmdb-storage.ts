@@ -8,6 +8,7 @@ import { assertListRange, assertTransaction } from "../assert-request.js";
 import { ChangeLog } from "../change-log.js";
 import { assertKey } from "../key.js";
 import { busy, storageClosed } from "../storage-errors.js";
+import { copyWrite, sizeOfWrite } from "../write.js";
 import { lmdbError } from "./lmdb-error.js";
 import { prepareLmdbFolder } from "./lmdb-folder.js";
 import type {
@@ -125,7 +126,7 @@ class LmdbStorage implements Storage {
     return new Promise((resolve, reject) => {
       if (this.#closed !== undefined) throw this.#closed;
       assertTransaction(comparisons, writes);
-      const bytes = sizeOf(writes);
+      const bytes = writes.reduce((sum, write) => sum + sizeOfWrite(write), 0);
       if (this.#pending.length >= MAX_PENDING || this.#pendingBytes + bytes > MAX_PENDING_BYTES) {
         throw busy("too many transactions already wait for the disk");
       }
@@ -261,18 +262,6 @@ function keyRange(prefix: string, after: string): [Uint8Array, Uint8Array] {
   const first = after === "" || Buffer.compare(prefixBytes, afterBytes) > 0 ? prefixBytes : afterBytes;
   // LMDB has no empty keys, so nothing sorts before one zero byte.
   return [first.length === 0 ? Buffer.of(0) : first, Buffer.concat([prefixBytes, Buffer.of(0xff)])];
-}
-
-function sizeOf(writes: readonly Write[]): number {
-  return writes.reduce(
-    (sum, write) => sum + write.key.length + (write.type === "put" ? write.value.byteLength : 0),
-    0,
-  );
-}
-
-/** What waits for the disk must not change with the caller's bytes. */
-function copyWrite(write: Write): Write {
-  return write.type === "put" ? { ...write, value: Uint8Array.from(write.value) } : write;
 }
 
 function encode(createRevision: number, modRevision: number, value: Uint8Array): Uint8Array {

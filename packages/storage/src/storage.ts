@@ -2,7 +2,8 @@
  * Ordered key-value storage with revisions and compare-and-swap, shaped like etcd v3 so that a cluster store
  * fits behind it. Keys are UTF-8 strings in the order of their bytes. Everything a node's identity depends on
  * stands on `transaction`: it is atomic, durable before it answers, and at most one of two conflicting ones wins.
- * Adapters: `memory-storage.ts`, `lmdb/`, `etcd/`; `testing/storage-contract.ts` is the suite that all of them pass.
+ * Adapters: `memory-storage.ts`, `lmdb/`, `etcd/`, and the package `storage-sql`; `testing/storage-contract.ts` is the suite
+ * that all of them pass.
  */
 export interface Storage extends AsyncDisposable {
   /** @throws {RksError} STORAGE_CORRUPT when the entry cannot be trusted. */
@@ -14,7 +15,8 @@ export interface Storage extends AsyncDisposable {
    * applied in the order of the calls. At most `MAX_TRANSACTION_WRITES` writes of `MAX_TRANSACTION_BYTES`, no key
    * written twice.
    * @throws {RksError} STORAGE_FULL, STORAGE_UNWRITABLE or BUSY, and then nothing was written. UNAVAILABLE of a store that is
-   * elsewhere: whether it was is known only when the message does not say otherwise.
+   * elsewhere: whether it was is known only when the message does not say otherwise. SQL servers also UNREACHABLE and TIMED_OUT
+   * when nothing was written, and CONNECTION_LOST, after which that may not be known.
    */
   transaction(comparisons: readonly Comparison[], writes: readonly Write[]): Promise<TransactionResult>;
   /**

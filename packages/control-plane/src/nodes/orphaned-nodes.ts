@@ -2,11 +2,21 @@ import { type Clock, type Logger, RksError } from "@rk8s/protocol";
 import type { RecordCollection, Storage, Stored } from "@rk8s/storage";
 import type { Changes } from "../vault/members/changes.js";
 import type { Members, Sharing } from "../vault/members/sharing.js";
-import { livenessOf } from "./liveness.js";
+import { type Liveness, livenessOf } from "./liveness.js";
 import { type NodeState, nodeStates } from "./node-state.js";
 
 /** How often the graces of orphans are looked at. */
 const LOOK_MS = 500;
+
+/** A node whose control plane was seen to be gone. */
+interface Orphan {
+  /** That control plane. */
+  readonly owner: string | undefined;
+  /** Since when; monotonic milliseconds. */
+  readonly sinceMs: number;
+  /** What is written of it by now. */
+  judged: Liveness;
+}
 
 export interface OrphanedNodesPorts {
   readonly barrier: Storage;
@@ -24,8 +34,7 @@ export class OrphanedNodes {
   readonly #graceMs: number;
   readonly #ports: OrphanedNodesPorts;
   readonly #states: RecordCollection<NodeState>;
-  /** Since when they were seen to be orphans; monotonic milliseconds. */
-  readonly #sinceMs = new Map<string, number>();
+  readonly #orphans = new Map<string, Orphan>();
   #mustScan = true;
 
   constructor(init: { readonly heartbeatGraceSeconds: number }, ports: OrphanedNodesPorts) {
@@ -60,7 +69,7 @@ export class OrphanedNodes {
   }
 
   #forget(): void {
-    this.#sinceMs.clear();
+    this.#orphans.clear();
     this.#mustScan = true;
   }
 
@@ -75,36 +84,49 @@ export class OrphanedNodes {
         throw reason;
       }
     }
-    for (const [name, sinceMs] of this.#sinceMs) {
-      if (this.#ports.clock.monotonicMs() - sinceMs > this.#graceMs)
-        await this.#judge(name, sinceMs, members);
+    for (const [name, orphan] of this.#orphans) {
+      const liveness = this.#livenessOf(orphan);
+      if (liveness !== orphan.judged) await this.#judge(name, orphan, { liveness, members });
     }
   }
 
   #note({ name, record }: Stored<NodeState>, members: Members): void {
-    if (!isOrphan(record, members)) this.#sinceMs.delete(name);
-    else if (!this.#sinceMs.has(name)) this.#sinceMs.set(name, this.#ports.clock.monotonicMs());
+    const { owner } = record;
+    const known = this.#orphans.get(name);
+    if (!isOrphan(record, members)) this.#orphans.delete(name);
+    else if (known === undefined || known.owner !== owner) {
+      this.#orphans.set(name, { owner, sinceMs: this.#ports.clock.monotonicMs(), judged: "Ready" });
+    }
   }
 
-  async #judge(name: string, sinceMs: number, members: Members): Promise<void> {
+  #livenessOf({ sinceMs }: Orphan): Liveness {
+    const signs = { lastHeartbeatMs: sinceMs, isStopped: false, isHealthy: true };
+    return livenessOf(signs, { monotonicMs: this.#ports.clock.monotonicMs(), graceMs: this.#graceMs });
+  }
+
+  async #judge(
+    name: string,
+    orphan: Orphan,
+    { liveness, members }: { readonly liveness: Liveness; readonly members: Members },
+  ): Promise<void> {
     const { barrier, clock, logger } = this.#ports;
     const stored = await this.#states.read(name);
     if (stored === undefined || !isOrphan(stored.record, members)) {
-      this.#sinceMs.delete(name);
+      this.#orphans.delete(name);
       return;
     }
-    const signs = { lastHeartbeatMs: sinceMs, isStopped: false, isHealthy: true };
-    const liveness = livenessOf(signs, { monotonicMs: clock.monotonicMs(), graceMs: this.#graceMs });
     const { liveness: before } = stored.record;
-    if (liveness === before) return;
-    const since = new Date(clock.now()).toISOString();
-    const { succeeded } = await barrier.transaction(
-      [this.#states.unchanged(name, stored)],
-      [this.#states.put(name, { ...stored.record, liveness, since })],
-    );
-    if (!succeeded) return;
-    logger.info("Node changed", { nodeName: name, from: before, to: liveness });
-    if (liveness === "Unknown") this.#sinceMs.delete(name);
+    if (liveness !== before) {
+      const since = new Date(clock.now()).toISOString();
+      const { succeeded } = await barrier.transaction(
+        [this.#states.unchanged(name, stored)],
+        [this.#states.put(name, { ...stored.record, liveness, since })],
+      );
+      if (!succeeded) return;
+      logger.info("Node changed", { nodeName: name, from: before, to: liveness });
+    }
+    orphan.judged = liveness;
+    if (liveness === "Unknown") this.#orphans.delete(name);
   }
 }
 

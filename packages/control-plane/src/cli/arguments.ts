@@ -87,14 +87,18 @@ function define(choose: Choose): Argv {
     .parserConfiguration({ "duplicate-arguments-array": false, "boolean-negation": false })
     .wrap(100)
     .command("config", "Write a config file", (group) => configCommands(group, choose))
-    .command("gen", "Make the cluster's CA, or a join token", (group) => genCommands(group, choose))
+    .command("gen", "Make the cluster's CA, certificates for its store, or a join token", (group) =>
+      genCommands(group, choose),
+    )
     .command("start", "Run the control plane in the foreground", startOptions, (args) =>
       choose(async (io) => (await import("./start-command.js")).start(args, io)),
     )
     .command("join-token", "List and revoke join tokens", (group) => joinTokenCommands(group, choose))
     .command("node", "List, show, renew, rejoin, ban and evict nodes", (group) => nodeCommands(group, choose))
-    .command("ca", "Rotate the cluster's root", (group) => caCommands(group, choose))
-    .command("storage", "Say where the store is, move it, check it", (group) =>
+    .command("ca", "Rotate the cluster's root, or the intermediate of an offline one", (group) =>
+      caCommands(group, choose),
+    )
+    .command("storage", "Say where the store is, move it, back it up, check it", (group) =>
       storageCommands(group, choose),
     )
     .command("status", "Say how the running rks is", targetOptions, (args) =>

@@ -17,7 +17,7 @@ export function storageCommands(group: Argv, choose: Choose): Argv {
           demandOption: true,
           requiresArg: true,
           describe:
-            "local; a config file that names the store; https://store-1:2379,https://store-2:2379; postgresql://…",
+            "local; a config file that names the store; https://store-1:2379,https://store-2:2379; postgres://… or mysql://…",
         }),
       (args) => choose(async (io) => (await import("./storage-commands.js")).storageMigrate(args, io)),
     )

@@ -24,7 +24,7 @@ trust_domain: "rk8s.local"
 tls_config:
   # Always on; false is refused.
   enable: true
-  # All state of rks: the encrypted store, the root certificate, the operator socket.
+  # All state of rks: the encrypted store (unless another is named below), the root certificate, the operator socket.
   vault_folder: ./rks-data
   # true: "rks gen certs" also writes the root token and the root key in clear. For experiments only.
   keep_dangerous_files: false

@@ -8,6 +8,7 @@ import { assertDone } from "./harness/cluster.js";
 import { eventually } from "./harness/eventually.js";
 import { MigrationStory, survivesKills } from "./harness/migration-story.js";
 import { suiteThatNeeds } from "./harness/needs.js";
+import { whenStoredIn } from "./harness/storage-status.js";
 
 suiteThatNeeds(["etcd"], "the store of a running control plane", () => {
   test("moves to etcd with mutual TLS while nodes join, and back, and nobody notices", async () => {
@@ -21,7 +22,7 @@ suiteThatNeeds(["etcd"], "the store of a running control plane", () => {
     await story.want("etcd");
     await cluster.startControlPlane();
     await Promise.all(["worker-2", "worker-3", "worker-4"].map((name) => cluster.joinNode(name)));
-    expect((await story.isAt("etcd")).migration?.pausedMs).toBeLessThan(2_000);
+    expect((await whenStoredIn(cluster, "etcd")).migration?.pausedMs).toBeLessThan(2_000);
     await cluster.joinNode("worker-5");
     const again = cluster.startAgent("thief", used.token);
     expect(await again.exited).toBe(77);
@@ -100,7 +101,7 @@ suiteThatNeeds(["etcd", "postgres"], "the store of a running control plane, with
     const { configFile: file, folder } = cluster;
     await story.want("etcd");
     await cluster.startControlPlane();
-    await story.isAt("etcd");
+    await whenStoredIn(cluster, "etcd");
     await cluster.joinNode("worker-1");
     const urlFile = join(folder, "database.url");
     await writeFile(urlFile, `${await server.newDatabase()}\n`, { mode: 0o600 });

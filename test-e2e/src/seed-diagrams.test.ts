@@ -2,14 +2,14 @@ import { readdir, readFile, stat } from "node:fs/promises";
 import { join } from "node:path";
 import type { EtcdMember } from "@rk8s/storage/testing/etcd";
 import { expect, test } from "vitest";
-import { askRks, tokenState } from "./harness/ask-rks.js";
+import { tokenState } from "./harness/ask-rks.js";
 import { assertDone, Cluster, type MintedToken } from "./harness/cluster.js";
 import { eventually } from "./harness/eventually.js";
-import type { StorageStatus } from "./harness/migration-story.js";
 import { suiteThatNeeds } from "./harness/needs.js";
 import { runOutside } from "./harness/outside-program.js";
 import { etcdPlace, startOwnEtcds } from "./harness/own-etcd.js";
 import { SteadyJoins } from "./harness/steady-joins.js";
+import { storageStatus, whenStoredIn } from "./harness/storage-status.js";
 
 const PREFIX = "/rk8s";
 const MEMBER_FILES = "ca.pem client.key client.pem peer.key peer.pem server.key server.pem".split(" ");
@@ -44,10 +44,7 @@ suiteThatNeeds(
       const members = await startOwnEtcds(places, cluster.vaultFolder, join(cluster.folder, "etcd"));
       await using _ = { [Symbol.asyncDispose]: () => killAll(members) };
       const [{ migration }] = await Promise.all([
-        eventually(
-          () => storageStatus(cluster),
-          ({ type, migration: move }) => type === "etcd" && move?.phase === "done",
-        ),
+        whenStoredIn(cluster, "etcd"),
         joinAsDrawn(cluster, "worker-2"),
         joinAsDrawn(cluster, "worker-3", ["--cidr", "127.0.0.0/8"]),
       ]);
@@ -147,10 +144,6 @@ async function expectAllReady(cluster: Cluster, names: readonly string[]): Promi
     (all) => all.every(({ status }) => status === "Ready"),
   );
   expect(nodes.map(({ name }) => name).toSorted()).toEqual(names.toSorted());
-}
-
-async function storageStatus(cluster: Cluster): Promise<StorageStatus> {
-  return (await askRks(cluster, "GET", "/v1/rk8s/storage")) as StorageStatus;
 }
 
 async function killAll(members: readonly EtcdMember[]): Promise<void> {

@@ -5,6 +5,7 @@ import { assertDone, Cluster } from "./harness/cluster.js";
 import { eventually } from "./harness/eventually.js";
 import { suiteThatNeeds } from "./harness/needs.js";
 import type { Daemon } from "./harness/process.js";
+import { whenStoredIn } from "./harness/storage-status.js";
 
 /** What the nodes of a control plane that was killed get to be registered with another one. */
 const FAILOVER_MS = 5_000;
@@ -22,10 +23,7 @@ suiteThatNeeds(["etcd"], "two control planes on one etcd", () => {
     etcd = await EtcdCluster.start({ members: 1, tls: false });
     const config = { xline_config: { endpoints: etcd.endpoints, prefix: "/several" } };
     one = await Cluster.start(config);
-    await eventually(
-      async () => one.rks(["storage", "status", "--config", one.configFile, "--json"]),
-      ({ stdout }) => stdout.includes('"etcd') || stdout.includes("etcd:"),
-    );
+    await whenStoredIn(one, "etcd");
     two = await Cluster.beside(one, config);
   }, 60_000);
   afterAll(async () => {

@@ -13,11 +13,12 @@ import type { SqlServerKind } from "@rk8s/storage-sql/testing";
 import { expect, test } from "vitest";
 import { parse, stringify } from "yaml";
 
-import { askRks, newToken, tokenState } from "./harness/ask-rks.js";
+import { newToken, tokenState } from "./harness/ask-rks.js";
 import { Cluster } from "./harness/cluster.js";
 import { eventually } from "./harness/eventually.js";
 import { suiteThatNeeds } from "./harness/needs.js";
 import { ROOT } from "./harness/process.js";
+import { whenStoredIn } from "./harness/storage-status.js";
 
 /** Writes ten keys at once, says so when they are stored, and goes on. */
 const WRITER = `
@@ -44,10 +45,7 @@ suiteThatNeeds(["mariadb"], "a control plane whose state is in a database", () =
     await writeFile(cluster.configFile, stringify({ ...config, ...inDatabase }));
     await cluster.startControlPlane();
     await cluster.joinNode("worker-1");
-    await eventually(
-      () => askRks(cluster, "GET", "/v1/rk8s/storage"),
-      (status) => (status as { readonly type: string }).type === "sql",
-    );
+    await whenStoredIn(cluster, "sql");
 
     await using beside = await Cluster.beside(cluster, inDatabase);
     const { token, id } = await newToken(beside);

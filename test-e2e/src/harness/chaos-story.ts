@@ -1,12 +1,12 @@
 import { EtcdCluster } from "@rk8s/storage/testing/etcd";
 import { setTimeout as sleep } from "node:timers/promises";
-import { askRks, newToken } from "./ask-rks.js";
+import { newToken } from "./ask-rks.js";
 import { ChaosAgents } from "./chaos-agents.js";
 import { Cluster } from "./cluster.js";
 import { eventually } from "./eventually.js";
 import { KeptControlPlane } from "./kept-control-plane.js";
-import type { StorageStatus } from "./migration-story.js";
 import { seededRandom } from "./seeded-random.js";
+import { whenStoredIn } from "./storage-status.js";
 import { workerPid } from "./worker.js";
 
 const PREFIX = "/chaos";
@@ -55,10 +55,7 @@ export async function surviveChaos(init: ChaosInit): Promise<ChaosOutcome> {
   await using etcd = await EtcdCluster.start({ members: 3, tls: false });
   const config = { xline_config: { endpoints: etcd.endpoints, prefix: PREFIX } };
   await using one = await Cluster.start(config);
-  await eventually(
-    async () => (await askRks(one, "GET", "/v1/rk8s/storage")) as StorageStatus,
-    ({ type, migration }) => type === "etcd" && migration?.phase === "done",
-  );
+  await whenStoredIn(one, "etcd");
   await using two = await Cluster.beside(one, config);
   const tokens = await Promise.all(
     Array.from({ length: init.joins }, () => newToken(one, { ttlSeconds: 7200 })),

@@ -6,20 +6,8 @@ import { expect } from "vitest";
 import { parse, stringify } from "yaml";
 import { askRks, clusterState, newToken } from "./ask-rks.js";
 import { Cluster } from "./cluster.js";
-import { eventually } from "./eventually.js";
 import { etcdPlace, type EtcdPlace, startOwnEtcd } from "./own-etcd.js";
-
-/** What `rks storage status --json` says, as far as the tests look. */
-export interface StorageStatus {
-  readonly type: "local" | "etcd" | "sql";
-  readonly epoch: number;
-  readonly restoredFrom: string | null;
-  readonly migration: {
-    readonly phase: string;
-    readonly to: string;
-    readonly pausedMs: number | null;
-  } | null;
-}
+import { storageStatus } from "./storage-status.js";
 
 /** A control plane in its folder, and an etcd of its own with the certificates that it made. */
 export class MigrationStory implements AsyncDisposable {
@@ -55,18 +43,6 @@ export class MigrationStory implements AsyncDisposable {
     const config = parse(await readFile(configFile, "utf8")) as object;
     const endpoints = type === "etcd" ? [this.place.clientUrl] : [];
     await writeFile(configFile, stringify({ ...config, xline_config: { endpoints, prefix: "/rk8s" } }));
-  }
-
-  async status(): Promise<StorageStatus> {
-    return (await askRks(this.cluster, "GET", "/v1/rk8s/storage")) as StorageStatus;
-  }
-
-  /** Wait until the vault is there and nothing is moved any more. */
-  async isAt(type: "local" | "etcd"): Promise<StorageStatus> {
-    return eventually(
-      () => this.status(),
-      (status) => status.type === type && (status.migration === null || status.migration.phase === "done"),
-    );
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -139,7 +115,7 @@ const MOVE_MS = 400;
 /** Ends with rks running and the vault in one place. */
 async function moveAndKill(story: MigrationStory, moment: number): Promise<void> {
   const { cluster } = story;
-  const { type } = await story.status();
+  const { type } = await storageStatus(cluster);
   if (type === "local") {
     await story.want("etcd");
     await cluster.controlPlane.stop();
@@ -160,6 +136,6 @@ async function moveAndKill(story: MigrationStory, moment: number): Promise<void>
     await story.want("etcd");
     await cluster.startControlPlane();
   }
-  const { type: found } = await story.status();
+  const { type: found } = await storageStatus(cluster);
   await story.want(found === "local" ? "local" : "etcd");
 }

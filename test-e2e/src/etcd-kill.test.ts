@@ -1,17 +1,16 @@
-import { type ChildProcess, spawn } from "node:child_process";
-import { createInterface } from "node:readline";
 import { systemClock } from "@rk8s/host";
 import { pagesOf, type Storage } from "@rk8s/storage";
 import { openEtcdStorage } from "@rk8s/storage/etcd";
 import { EtcdCluster } from "@rk8s/storage/testing/etcd";
 import { expect, test } from "vitest";
+import { linesUntilKilled } from "./harness/killed-writer.js";
 import { suiteThatNeeds } from "./harness/needs.js";
 import { StoreLoad } from "./harness/store-load.js";
 
 /** Writes pairs for ever, eight transactions at a time, and says which are done. The halves of a pair are one transaction. */
 const WRITER = `
-  const { openEtcdStorage } = await import(${JSON.stringify(import.meta.resolve("@rk8s/storage/etcd"))});
-  const { systemClock } = await import(${JSON.stringify(import.meta.resolve("@rk8s/host"))});
+  import { systemClock } from "@rk8s/host";
+  import { openEtcdStorage } from "@rk8s/storage/etcd";
   const [endpoint, first] = process.argv.slice(1);
   const storage = await openEtcdStorage({ endpoints: [endpoint], prefix: "kill", clock: systemClock });
   const write = async (id) => {
@@ -30,7 +29,8 @@ suiteThatNeeds(["etcd"], "a store of one etcd member", () => {
     const [endpoint = ""] = cluster.endpoints;
     const acknowledged: number[] = [];
     for (const [round, killAfter] of [1, 20, 60].entries()) {
-      acknowledged.push(...(await writeUntilKilled(endpoint, round * 1000, killAfter)));
+      const written = await linesUntilKilled(WRITER, [endpoint, String(round * 1000)], killAfter);
+      acknowledged.push(...written.map(Number));
     }
     await using storage = await openEtcdStorage({
       endpoints: [endpoint],
@@ -67,22 +67,6 @@ suiteThatNeeds(["etcd"], "a store of one etcd member", () => {
     for (const [key, values] of acknowledged) expect(stored.get(key)).toBe(values.at(-1));
   });
 });
-
-/** What the writer acknowledged; it is killed once it has acknowledged so many. */
-async function writeUntilKilled(endpoint: string, first: number, killAfter: number): Promise<number[]> {
-  const child: ChildProcess = spawn(
-    process.execPath,
-    ["--input-type=module", "--eval", WRITER, endpoint, String(first)],
-    { stdio: ["ignore", "pipe", "inherit"] },
-  );
-  const acknowledged: number[] = [];
-  if (child.stdout === null) throw new TypeError("the writer has no output");
-  for await (const line of createInterface({ input: child.stdout })) {
-    acknowledged.push(Number(line));
-    if (acknowledged.length === killAfter) child.kill("SIGKILL");
-  }
-  return acknowledged;
-}
 
 async function ids(storage: Storage, prefix: string): Promise<number[]> {
   const found: number[] = [];

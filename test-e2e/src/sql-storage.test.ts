@@ -1,8 +1,5 @@
-import { spawn } from "node:child_process";
-import { once } from "node:events";
 import { readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
-import { createInterface } from "node:readline";
 
 import { systemClock } from "@rk8s/host";
 import { silentLogger } from "@rk8s/protocol";
@@ -16,8 +13,8 @@ import { parse, stringify } from "yaml";
 import { newToken, tokenState } from "./harness/ask-rks.js";
 import { Cluster } from "./harness/cluster.js";
 import { eventually } from "./harness/eventually.js";
+import { linesUntilKilled } from "./harness/killed-writer.js";
 import { suiteThatNeeds } from "./harness/needs.js";
-import { ROOT } from "./harness/process.js";
 import { whenStoredIn } from "./harness/storage-status.js";
 
 /** Writes ten keys at once, says so when they are stored, and goes on. */
@@ -95,17 +92,8 @@ for (const kind of ["postgres", "mariadb"] as const) {
 
 /** Run a writer until it stored some 300 keys, kill it, and give the keys that it said are stored. */
 async function killedWriter(url: string, name: string): Promise<readonly string[]> {
-  const child = spawn(process.execPath, ["--input-type=module", "-e", WRITER, url, name], {
-    cwd: join(ROOT, "test-e2e"),
-    stdio: ["ignore", "pipe", "inherit"],
-  });
-  const closed = once(child, "close");
-  const keys: string[] = [];
-  for await (const line of createInterface({ input: child.stdout })) {
-    keys.push(...line.split(" "));
-    if (keys.length >= 300) child.kill("SIGKILL");
-  }
-  await closed;
+  const lines = await linesUntilKilled(WRITER, [url, name], 30);
+  const keys = lines.flatMap((line) => line.split(" "));
   expect(keys.length).toBeGreaterThanOrEqual(300);
   return keys;
 }

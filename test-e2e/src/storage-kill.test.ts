@@ -1,9 +1,9 @@
-import { type ChildProcess, execFileSync, spawn } from "node:child_process";
+import { execFileSync } from "node:child_process";
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { createInterface } from "node:readline";
 import { expect, test } from "vitest";
+import { linesUntilKilled } from "./harness/killed-writer.js";
 
 const STORAGE = import.meta.resolve("@rk8s/storage/lmdb");
 
@@ -50,7 +50,7 @@ test("after kill -9 in the middle of writing, every acknowledged transaction is 
   try {
     const acknowledged = new Set<number>();
     for (const killAfter of [1, 50, 150, 400]) {
-      for (const id of await writeUntilKilled(folder, killAfter)) acknowledged.add(id);
+      for (const id of await linesUntilKilled(WRITER, [folder], killAfter)) acknowledged.add(Number(id));
       const { left, right } = read(folder);
       expect(right).toEqual(left);
       expect([...acknowledged].filter((id) => !left.includes(id))).toEqual([]);
@@ -61,22 +61,8 @@ test("after kill -9 in the middle of writing, every acknowledged transaction is 
   }
 });
 
-function node(script: string, folder: string): [string, string[]] {
-  return [process.execPath, ["--input-type=module", "--eval", script, folder]];
-}
-
-/** What the writer acknowledged; it is killed once it has acknowledged so many. */
-async function writeUntilKilled(folder: string, killAfter: number): Promise<number[]> {
-  const child: ChildProcess = spawn(...node(WRITER, folder), { stdio: ["ignore", "pipe", "inherit"] });
-  const acknowledged: number[] = [];
-  if (child.stdout === null) throw new TypeError("the writer has no output");
-  for await (const line of createInterface({ input: child.stdout })) {
-    acknowledged.push(Number(line));
-    if (acknowledged.length === killAfter) child.kill("SIGKILL");
-  }
-  return acknowledged;
-}
-
 function read(folder: string): { readonly left: readonly number[]; readonly right: readonly number[] } {
-  return JSON.parse(execFileSync(...node(READER, folder)).toString()) as ReturnType<typeof read>;
+  return JSON.parse(
+    execFileSync(process.execPath, ["--input-type=module", "--eval", READER, folder]).toString(),
+  ) as ReturnType<typeof read>;
 }

@@ -7,7 +7,7 @@ import { assertDone, Cluster, type MintedToken } from "./harness/cluster.js";
 import { eventually } from "./harness/eventually.js";
 import { suiteThatNeeds } from "./harness/needs.js";
 import { runOutside } from "./harness/outside-program.js";
-import { etcdPlace, startOwnEtcds } from "./harness/own-etcd.js";
+import { ownEtcdPlaces, startOwnEtcd } from "./harness/own-etcd.js";
 import { SteadyJoins } from "./harness/steady-joins.js";
 import { storageStatus, whenStoredIn } from "./harness/storage-status.js";
 
@@ -20,7 +20,7 @@ suiteThatNeeds(
   "both diagrams of the seeds, on three etcd members with mutual TLS",
   () => {
     test("from gen pems to nodes Ready: the vault moves while agents join, and is served from etcd after a restart", async () => {
-      const places = [await etcdPlace(), await etcdPlace(), await etcdPlace()];
+      const places = await ownEtcdPlaces(3);
       const endpoints = places.map(({ clientUrl }) => clientUrl);
 
       // N1-N4: a vault in a folder makes the root, the certificates of rks and those of the store, which are written out.
@@ -41,7 +41,7 @@ suiteThatNeeds(
         (count) => count > 0,
       );
       const atBegin = joins.names.length;
-      const members = await startOwnEtcds(places, cluster.vaultFolder, join(cluster.folder, "etcd"));
+      const members = await startOwnEtcd(places, cluster.vaultFolder, join(cluster.folder, "etcd"));
       await using _ = { [Symbol.asyncDispose]: () => killAll(members) };
       const [{ migration }] = await Promise.all([
         whenStoredIn(cluster, "etcd"),

@@ -6,29 +6,27 @@ import { expect } from "vitest";
 import { parse, stringify } from "yaml";
 import { askRks, clusterState, newToken } from "./ask-rks.js";
 import { Cluster } from "./cluster.js";
-import { etcdPlace, type EtcdPlace, startOwnEtcd } from "./own-etcd.js";
+import { ownEtcdPlaces, startOwnEtcd } from "./own-etcd.js";
 import { storageStatus } from "./storage-status.js";
 
 /** A control plane in its folder, and an etcd of its own with the certificates that it made. */
 export class MigrationStory implements AsyncDisposable {
   readonly cluster: Cluster;
-  readonly place: EtcdPlace;
   readonly etcd: EtcdMember;
 
-  private constructor(cluster: Cluster, place: EtcdPlace, etcd: EtcdMember) {
+  private constructor(cluster: Cluster, etcd: EtcdMember) {
     this.cluster = cluster;
-    this.place = place;
     this.etcd = etcd;
   }
 
   /** The vault is made, etcd runs and is empty; rks does not run, and its config names no store yet. */
   static async begin(): Promise<MigrationStory> {
-    const place = await etcdPlace();
-    const endpoints = [place.clientUrl];
+    const places = await ownEtcdPlaces(1);
+    const endpoints = places.map(({ clientUrl }) => clientUrl);
     const cluster = await Cluster.create({ xline_config: { endpoints, prefix: "/rk8s" } });
     try {
-      const etcd = await startOwnEtcd(place, cluster.vaultFolder, join(cluster.folder, "etcd"));
-      const story = new MigrationStory(cluster, place, etcd);
+      const [etcd] = await startOwnEtcd(places, cluster.vaultFolder, join(cluster.folder, "etcd"));
+      const story = new MigrationStory(cluster, etcd!);
       await story.want("local");
       return story;
     } catch (error) {
@@ -41,7 +39,7 @@ export class MigrationStory implements AsyncDisposable {
   async want(type: "local" | "etcd"): Promise<void> {
     const { configFile } = this.cluster;
     const config = parse(await readFile(configFile, "utf8")) as object;
-    const endpoints = type === "etcd" ? [this.place.clientUrl] : [];
+    const endpoints = type === "etcd" ? [this.etcd.clientUrl] : [];
     await writeFile(configFile, stringify({ ...config, xline_config: { endpoints, prefix: "/rk8s" } }));
   }
 

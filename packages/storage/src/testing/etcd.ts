@@ -1,15 +1,15 @@
 import { execFile, spawnSync } from "node:child_process";
-import { once } from "node:events";
 import { mkdtemp, readFile, rm } from "node:fs/promises";
-import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { promisify } from "node:util";
 
 import { type CertificateFiles, type PemCredentials, TestAuthority } from "./etcd-certificates.js";
 import { EtcdMember } from "./etcd-member.js";
+import { etcdPlaces, placeFlags } from "./etcd-place.js";
 
 export { EtcdMember } from "./etcd-member.js";
+export { type EtcdPlace, etcdPlaces, placeFlags } from "./etcd-place.js";
 
 const run = promisify(execFile);
 
@@ -76,33 +76,17 @@ export class EtcdCluster implements AsyncDisposable {
     const server = await authority?.server("member");
     // etcd's first user must be root; the other tests' clients need none.
     const root = await authority?.client("root");
-    const ports = await freePorts(count * 2);
-    const scheme = tls ? "https" : "http";
-    const places = Array.from({ length: count }, (_, index) => ({
-      name: `m${index + 1}`,
-      clientUrl: `${scheme}://127.0.0.1:${ports[2 * index]}`,
-      peerUrl: `${scheme}://127.0.0.1:${ports[2 * index + 1]}`,
-    }));
+    const places = await etcdPlaces(count, `${tls ? "https" : "http"}://127.0.0.1`);
     const clientTls = root === undefined ? undefined : await tlsOptions(root);
-    const members = places.map(({ name, clientUrl, peerUrl }) => {
-      const own = [
-        `--name=${name}`,
-        `--data-dir=${join(folder, name)}`,
-        `--listen-client-urls=${clientUrl}`,
-        `--advertise-client-urls=${clientUrl}`,
-        `--listen-peer-urls=${peerUrl}`,
-        `--initial-advertise-peer-urls=${peerUrl}`,
-        `--initial-cluster=${places.map((place) => `${place.name}=${place.peerUrl}`).join(",")}`,
-        "--log-level=warn",
-        "--logger=zap",
-      ];
-      return new EtcdMember({
-        name,
-        clientUrl,
-        flags: [...own, ...tlsFlags(server), ...flags],
-        tls: clientTls,
-      });
-    });
+    const members = places.map(
+      (place) =>
+        new EtcdMember({
+          name: place.name,
+          clientUrl: place.clientUrl,
+          flags: [...placeFlags(place, places, folder), ...tlsFlags(server), ...flags],
+          tls: clientTls,
+        }),
+    );
     return new EtcdCluster(folder, members, authority, root);
   }
 
@@ -171,21 +155,4 @@ async function tlsOptions({ ca, certificate, privateKey }: CertificateFiles): Pr
   readonly key: Buffer;
 }> {
   return { ca: await readFile(ca), cert: await readFile(certificate), key: await readFile(privateKey) };
-}
-
-/** Different ones, free a moment ago. */
-async function freePorts(count: number): Promise<number[]> {
-  const servers = Array.from({ length: count }, () => createServer());
-  const ports: number[] = [];
-  for (const server of servers) {
-    server.listen(0, "127.0.0.1");
-    await once(server, "listening");
-    const address = server.address();
-    if (address !== null && typeof address === "object") ports.push(address.port);
-  }
-  for (const server of servers) {
-    server.close();
-    await once(server, "close");
-  }
-  return ports;
 }

@@ -7,6 +7,7 @@ import {
   decodeMessage,
   MESSAGES_PATH,
   type Pod,
+  type PodManifest,
   RksError,
   type RksMessage,
   type WireError,
@@ -80,13 +81,20 @@ export async function clusterState(rks: RksSocket): Promise<ClusterState> {
 }
 
 /** Send one message as the operator on the host of rks; returns its answer, `Error` included. */
-export async function tellRks(rks: RksSocket, message: RksMessage): Promise<RksMessage> {
+async function tellRks(rks: RksSocket, message: RksMessage): Promise<RksMessage> {
   const [first] = await framesFromRks(rks, message);
   if (first === undefined) throw new Error("rks answered nothing");
   return decodeMessage(first.body);
 }
 
-/** The same; returns everything that comes. */
+/** Let the cluster run a pod, as `rkl apply` does. */
+export async function applyPod(rks: RksSocket, manifest: PodManifest): Promise<Pod> {
+  const answer = await tellRks(rks, { type: "ApplyPod", manifest });
+  if (answer.type !== "Pod") throw new Error(`ApplyPod was answered by ${JSON.stringify(answer)}`);
+  return answer.pod;
+}
+
+/** The same as `tellRks`; returns everything that comes. */
 export async function framesFromRks(
   { socket }: RksSocket,
   message: RksMessage,

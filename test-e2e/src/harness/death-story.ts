@@ -1,5 +1,6 @@
 import { setTimeout as sleep } from "node:timers/promises";
-import { askRks, clusterState, newToken, tellRks, tokenState } from "./ask-rks.js";
+import { aPodManifest } from "@rk8s/protocol/testing";
+import { applyPod, askRks, clusterState, newToken, tokenState } from "./ask-rks.js";
 import { Cluster } from "./cluster.js";
 import { eventually } from "./eventually.js";
 import { workerPid } from "./worker.js";
@@ -76,11 +77,7 @@ export async function killAgainAndAgain(kills: number): Promise<DeathOutcome> {
 
 /** Start a pod that runs for long; returns since when it does. */
 export async function runPod(cluster: Cluster): Promise<string | undefined> {
-  const metadata = { namespace: "default", name: "sleeper", labels: {}, annotations: {} };
-  const container = { name: "main", command: ["sleep", "1000"] };
-  const pod = { apiVersion: "v1", kind: "Pod", metadata, spec: { containers: [container] } };
-  const answer = await tellRks(cluster, { type: "ApplyPod", manifest: pod } as never);
-  if (answer.type !== "Pod") throw new Error(`ApplyPod was answered by ${JSON.stringify(answer)}`);
+  await applyPod(cluster, aPodManifest({ name: "sleeper", command: ["sleep", "1000"] }));
   const { pods } = await eventually(
     () => clusterState(cluster),
     (state) => state.pods[0]?.status.phase === "Running",

@@ -1,7 +1,8 @@
 import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { setTimeout as sleep } from "node:timers/promises";
-import { tellRks } from "./ask-rks.js";
+import { aPodManifest } from "@rk8s/protocol/testing";
+import { applyPod } from "./ask-rks.js";
 import { Cluster } from "./cluster.js";
 import { eventually } from "./eventually.js";
 import { RKL } from "./process.js";
@@ -30,11 +31,8 @@ export async function readLogSlowly(story: {
 }): Promise<SlowReading> {
   await using cluster = await Cluster.start({ certificates: { node_ttl: `${story.nodeTtlSeconds}s` } });
   const agent = await cluster.joinNode("worker-1");
-  const metadata = { namespace: "default", name: "counter", labels: {}, annotations: {} };
-  const container = { name: "main", command: ["sh", "-c", `seq 1 ${LINES}; sleep 1000`] };
-  const pod = { apiVersion: "v1", kind: "Pod", metadata, spec: { containers: [container] } };
-  const made = await tellRks(cluster, { type: "ApplyPod", manifest: pod } as never);
-  if (made.type !== "Pod") throw new Error(`ApplyPod was answered by ${JSON.stringify(made)}`);
+  const command = ["sh", "-c", `seq 1 ${LINES}; sleep 1000`];
+  await applyPod(cluster, aPodManifest({ name: "counter", command }));
   const { stdout: whole } = await eventually(
     () => cluster.operator(["logs", "counter"]),
     ({ stdout }) => stdout.endsWith(`\n${LINES}\n`),

@@ -69,9 +69,7 @@ suiteThatNeeds(["etcd"], "the store of a running control plane", () => {
     const vaultFolder = join(cluster.folder, "other");
     await mkdir(vaultFolder);
     await copyFile(join(cluster.vaultFolder, "keys.json"), join(vaultFolder, "keys.json"));
-    const config = parse(await readFile(cluster.configFile, "utf8")) as object;
-    const changed = { ...config, tls_config: { vault_folder: vaultFolder } };
-    await writeFile(cluster.configFile, stringify(changed));
+    await cluster.configure({ tls_config: { vault_folder: vaultFolder } });
     assertDone(await cluster.rks(["storage", "restore", backup, "--config", cluster.configFile]));
     const other = { socket: join(vaultFolder, "rks.sock") };
     await cluster.startControlPlane();

@@ -1,4 +1,4 @@
-import { readFile, writeFile } from "node:fs/promises";
+import { writeFile } from "node:fs/promises";
 import { join } from "node:path";
 
 import { systemClock } from "@rk8s/host";
@@ -8,7 +8,6 @@ import { openSqlStorage } from "@rk8s/storage-sql";
 import { startSqlServer } from "@rk8s/storage-sql/testing";
 import type { SqlServerKind } from "@rk8s/storage-sql/testing";
 import { expect, test } from "vitest";
-import { parse, stringify } from "yaml";
 
 import { newToken, tokenState } from "./harness/ask-rks.js";
 import { Cluster } from "./harness/cluster.js";
@@ -38,8 +37,7 @@ suiteThatNeeds(["mariadb"], "a control plane whose state is in a database", () =
     await using cluster = await Cluster.create();
     const inDatabase = { sql_config: { url_file: join(cluster.folder, "database.url") } };
     await writeFile(inDatabase.sql_config.url_file, `${await server.newDatabase()}\n`, { mode: 0o600 });
-    const config = parse(await readFile(cluster.configFile, "utf8")) as object;
-    await writeFile(cluster.configFile, stringify({ ...config, ...inDatabase }));
+    await cluster.configure(inDatabase);
     await cluster.startControlPlane();
     await cluster.joinNode("worker-1");
     await whenStoredIn(cluster, "sql");

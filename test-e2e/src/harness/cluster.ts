@@ -1,7 +1,7 @@
 import { copyFile, mkdir, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { stringify } from "yaml";
+import { parse, stringify } from "yaml";
 import { type CommandResult, Daemon, RKL, RKS, runCommand, type SpawnOptions } from "./process.js";
 
 /** One entry of `rks node list --json`. */
@@ -114,6 +114,12 @@ export class Cluster implements AsyncDisposable {
       await cluster[Symbol.asyncDispose]();
       throw error;
     }
+  }
+
+  /** Change keys of the config, for the next start. */
+  async configure(changes: object): Promise<void> {
+    const config = parse(await readFile(this.configFile, "utf8")) as object;
+    await writeFile(this.configFile, stringify({ ...config, ...changes }));
   }
 
   /** Start `rks`; on the same port as before when it ran already. */

@@ -1,9 +1,7 @@
-import { readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import type { EtcdMember } from "@rk8s/storage/testing/etcd";
 import { setTimeout as sleep } from "node:timers/promises";
 import { expect } from "vitest";
-import { parse, stringify } from "yaml";
 import { askRks, clusterState, newToken } from "./ask-rks.js";
 import { Cluster } from "./cluster.js";
 import { ownEtcdPlaces, startOwnEtcd } from "./own-etcd.js";
@@ -37,10 +35,8 @@ export class MigrationStory implements AsyncDisposable {
 
   /** Write into the config where the store is to be. */
   async want(type: "local" | "etcd"): Promise<void> {
-    const { configFile } = this.cluster;
-    const config = parse(await readFile(configFile, "utf8")) as object;
     const endpoints = type === "etcd" ? [this.etcd.clientUrl] : [];
-    await writeFile(configFile, stringify({ ...config, xline_config: { endpoints, prefix: "/rk8s" } }));
+    await this.cluster.configure({ xline_config: { endpoints, prefix: "/rk8s" } });
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

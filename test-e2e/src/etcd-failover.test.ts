@@ -4,7 +4,7 @@ import { type EtcdStorage, openEtcdStorage } from "@rk8s/storage/etcd";
 import { EtcdCluster } from "@rk8s/storage/testing/etcd";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { suiteThatNeeds } from "./harness/needs.js";
-import { StoreLoad } from "./harness/store-load.js";
+import { expectNothingLost, StoreLoad } from "./harness/store-load.js";
 
 /** An election takes etcd up to 2 s with its default settings; the rest is for a busy machine. */
 const LONGEST_GAP_MS = 5000;
@@ -123,11 +123,3 @@ suiteThatNeeds(["etcd"], "a store of three etcd members with mutual TLS", () => 
     ).toBe(true);
   });
 });
-
-/** Every acknowledged write came by in the watch, once and in the order of its key, and nothing else did. */
-async function expectNothingLost(load: StoreLoad): Promise<void> {
-  const { acknowledged, seen, stored } = await load.outcome();
-  expect(seen.size).toBeGreaterThan(0);
-  expect(seen).toEqual(acknowledged);
-  for (const [key, values] of acknowledged) expect(stored.get(key)).toBe(values.at(-1));
-}

@@ -5,7 +5,7 @@ import { EtcdCluster } from "@rk8s/storage/testing/etcd";
 import { expect, test } from "vitest";
 import { linesUntilKilled } from "./harness/killed-writer.js";
 import { suiteThatNeeds } from "./harness/needs.js";
-import { StoreLoad } from "./harness/store-load.js";
+import { expectNothingLost, StoreLoad } from "./harness/store-load.js";
 
 /** Writes pairs for ever, eight transactions at a time, and says which are done. The halves of a pair are one transaction. */
 const WRITER = `
@@ -62,9 +62,7 @@ suiteThatNeeds(["etcd"], "a store of one etcd member", () => {
     await load.acknowledged(load.count + 50);
     load.stop();
     await running;
-    const { acknowledged, seen, stored } = await load.outcome();
-    expect(seen).toEqual(acknowledged);
-    for (const [key, values] of acknowledged) expect(stored.get(key)).toBe(values.at(-1));
+    await expectNothingLost(load);
   });
 });
 

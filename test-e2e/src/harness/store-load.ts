@@ -1,5 +1,6 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import type { Storage } from "@rk8s/storage";
+import { expect } from "vitest";
 
 /** How long a watch may lag behind the last write. */
 const LAG_MS = 10_000;
@@ -92,6 +93,14 @@ export class StoreLoad {
       this.#lastMs = now;
     }
   }
+}
+
+/** Every acknowledged write came by in the watch, once and in the order of its key, and nothing else did. */
+export async function expectNothingLost(load: StoreLoad): Promise<void> {
+  const { acknowledged, seen, stored } = await load.outcome();
+  expect(seen.size).toBeGreaterThan(0);
+  expect(seen).toEqual(acknowledged);
+  for (const [key, values] of acknowledged) expect(stored.get(key)).toBe(values.at(-1));
 }
 
 function note(values: Map<string, number[]>, key: string, value: number): void {

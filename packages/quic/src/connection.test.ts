@@ -1,10 +1,11 @@
 import { expect, test } from "vitest";
 import type { Connection, Stream } from "@rk8s/protocol";
+import { seededRandom } from "@rk8s/protocol/testing";
 import type { QuicConnection } from "./connection.js";
 import { SHUTDOWN_READ } from "./native-binding.js";
 import { Cluster, readAll, request, serveEcho } from "./testing/link.js";
 import type { Server } from "./testing/link.js";
-import { LossyRelay, seededRandom } from "./testing/lossy-relay.js";
+import { LossyRelay } from "./testing/lossy-relay.js";
 
 const cluster = await Cluster.create();
 const HELLO = new TextEncoder().encode("hello");

@@ -1,3 +1,4 @@
+import { seededRandom } from "@rk8s/protocol/testing";
 import { EtcdCluster } from "@rk8s/storage/testing/etcd";
 import { setTimeout as sleep } from "node:timers/promises";
 import { newToken } from "./ask-rks.js";
@@ -5,7 +6,6 @@ import { ChaosAgents } from "./chaos-agents.js";
 import { Cluster } from "./cluster.js";
 import { eventually } from "./eventually.js";
 import { KeptControlPlane } from "./kept-control-plane.js";
-import { seededRandom } from "./seeded-random.js";
 import { whenStoredIn } from "./storage-status.js";
 import { workerPid } from "./worker.js";
 

@@ -15,6 +15,7 @@ export { FakeClock } from "./fake-clock.js";
 export type { MemoryFault } from "./memory-fault.js";
 export { createMemoryTransport } from "./memory-transport.js";
 export type { MemoryTransport, MemoryTransportOptions } from "./memory-transport.js";
+export { seededRandom } from "./seeded-random.js";
 export { transportContract } from "./transport-contract.js";
 export type { TestRunner } from "./transport-contract.js";
 export { presentsRoot } from "./verify-chain.js";

@@ -12,7 +12,7 @@ import { Forger } from "./harness/forger.js";
 import { eventually } from "./harness/eventually.js";
 import { LiveAgent } from "./harness/live-agent.js";
 import { suiteThatNeeds } from "./harness/needs.js";
-import { OfflinePlace, putIn } from "./harness/offline-root.js";
+import { answerRequest, OfflinePlace, putIn } from "./harness/offline-root.js";
 import { runOutside } from "./harness/outside-program.js";
 import { transport } from "./harness/raw-agent.js";
 import { renewUnderFire } from "./harness/renewal-story.js";
@@ -32,8 +32,7 @@ async function anOfflineCluster(): Promise<{ readonly cluster: Cluster; readonly
     const place = await aPlace(cluster.folder);
     const early = await cluster.rks(["start", "--config", cluster.configFile]);
     expect([early.status, early.stderr]).toEqual([78, expect.stringContaining("rks gen certs")]);
-    const csr = await readFile(join(cluster.vaultFolder, "intermediate.csr"), "utf8");
-    await writeFile(join(cluster.vaultFolder, "intermediate.pem"), await place.sign(csr));
+    await answerRequest(cluster, (csr) => place.sign(csr));
     assertDone(await cluster.rks(["gen", "certs", "--config", cluster.configFile]));
     await cluster.startControlPlane();
     return { cluster, place };
@@ -67,12 +66,7 @@ async function opensslVerify(
 test("when an intermediate has ended while rks was down, a file in the vault folder brings it back", async () => {
   await using cluster = await Cluster.create({ certificates: { root_key: "offline" } });
   const root = Forger.foreign("offline root");
-  const request = join(cluster.vaultFolder, "intermediate.csr");
-  const answer = async (): Promise<void> => {
-    const signed = root.signRequest(await readFile(request, "utf8"));
-    await writeFile(join(cluster.vaultFolder, "intermediate.pem"), signed);
-  };
-  await answer();
+  await answerRequest(cluster, (request) => root.signRequest(request));
   assertDone(await cluster.rks(["gen", "certs", "--config", cluster.configFile]));
   await cluster.startControlPlane();
   await cluster.joinNode("worker-1");
@@ -85,7 +79,7 @@ test("when an intermediate has ended while rks was down, a file in the vault fol
   await sleep(Math.max(0, end + 1_000 - performance.now()));
   const failed = await cluster.rks(["start", "--config", cluster.configFile]);
   expect([failed.status, failed.stderr]).toEqual([77, expect.stringContaining("intermediate.pem")]);
-  await answer();
+  await answerRequest(cluster, (request) => root.signRequest(request));
   await cluster.startControlPlane();
   expect(await readdir(cluster.vaultFolder)).not.toContain("intermediate.pem");
   await eventually(
@@ -146,8 +140,7 @@ suiteThatNeeds(["openssl"], "an offline root", () => {
       seconds: 14,
       prepare: async (cluster) => {
         const place = await aPlace(cluster.folder);
-        const csr = await readFile(join(cluster.vaultFolder, "intermediate.csr"), "utf8");
-        await writeFile(join(cluster.vaultFolder, "intermediate.pem"), await place.sign(csr));
+        await answerRequest(cluster, (csr) => place.sign(csr));
         assertDone(await cluster.rks(["gen", "certs", "--config", cluster.configFile]));
         return async () => {
           await putIn(cluster, place);

@@ -50,6 +50,15 @@ export class OfflinePlace {
   }
 }
 
+/** Put the answer to the request that rks has left in the vault folder there, signed by `sign`. */
+export async function answerRequest(
+  { vaultFolder }: Cluster,
+  sign: (csr: string) => string | Promise<string>,
+): Promise<void> {
+  const csr = await readFile(join(vaultFolder, "intermediate.csr"), "utf8");
+  await writeFile(join(vaultFolder, "intermediate.pem"), await sign(csr));
+}
+
 /** A new intermediate for a running cluster, as `rks ca` takes it. */
 export async function putIn(
   cluster: Cluster,

@@ -11,7 +11,7 @@ import { Forger } from "./harness/forger.js";
 import { Daemon, RKS } from "./harness/process.js";
 import { credentialsOf, join as joinRaw, RawAgent } from "./harness/raw-agent.js";
 import { aKey, aRequest } from "./harness/raw-request.js";
-import { type VaultApi, vaultApi } from "./harness/vault-api.js";
+import { narrowToken, type VaultApi, vaultApi } from "./harness/vault-api.js";
 
 let cluster: Cluster;
 let root: VaultApi;
@@ -71,13 +71,7 @@ describe("operators", () => {
   });
 
   test("a login of the vault may over HTTPS what its policies say, and hands out no more than it has", async () => {
-    const { json } = await root.ask({
-      method: "POST",
-      path: "auth/token/create",
-      body: { policies: ["look"], no_default_policy: true, display_name: "ci" },
-    });
-    const { auth } = json as { readonly auth: { readonly client_token: string } };
-    const api = root.as(auth.client_token);
+    const api = root.as(await narrowToken(root, ["look"], "ci"));
     const status = async (of: VaultApi, method: "GET" | "POST" | "DELETE", path: string, body?: object) =>
       (await of.ask({ method, path: `rk8s/${path}`, ...(body === undefined ? {} : { body }) })).status;
     expect(await status(api, "GET", "nodes")).toBe(200);
@@ -107,9 +101,7 @@ path "rk8s/join-tokens" { capabilities = ["update"] }`;
     folder = join(cluster.folder, "away");
     await mkdir(folder);
     await root.write("sys/policies/acl/away", { policy: POLICY });
-    const body = { policies: ["away"], no_default_policy: true, display_name: "away" };
-    const { json } = await root.ask({ method: "POST", path: "auth/token/create", body });
-    token = (json as { readonly auth: { readonly client_token: string } }).auth.client_token;
+    token = await narrowToken(root, ["away"], "away");
     const joining = await newToken(cluster);
     await joinRaw(cluster, { token: joining.token, csr: aRequest({ key: aKey() }), nodeName: "away-1" });
   });
@@ -292,13 +284,10 @@ describe("the file of an audit device", () => {
     await root.write("sys/policies/acl/head", {
       policy: 'path "sys/audit-head/file" { capabilities = ["read"] }',
     });
-    const body = { policies: ["head"], no_default_policy: true };
-    const { json } = await root.ask({ method: "POST", path: "auth/token/create", body });
-    const { auth } = json as { readonly auth: { readonly client_token: string } };
     const env = {
       VAULT_ADDR: root.address,
       VAULT_CACERT: cluster.rootCertPath,
-      VAULT_TOKEN: auth.client_token,
+      VAULT_TOKEN: await narrowToken(root, ["head"]),
     };
     const over = (): ReturnType<Cluster["rks"]> =>
       cluster.rks(["audit", "verify", "--device", "file"], { env });

@@ -4,7 +4,7 @@ import { afterAll, beforeAll, expect, test } from "vitest";
 import { z } from "zod";
 import { type ApiOperation, apiOperations, pathOf } from "./harness/api-operations.js";
 import { Cluster } from "./harness/cluster.js";
-import { type VaultApi, vaultApi } from "./harness/vault-api.js";
+import { narrowToken, type VaultApi, vaultApi } from "./harness/vault-api.js";
 import { socketWireTo, type Wire, wireTo } from "./harness/wire.js";
 
 /** Every operation that the vault describes, walked with each way in which it must be refused. */
@@ -31,9 +31,7 @@ afterAll(async () => {
 /** A token that may what this policy says and nothing else. */
 async function tokenWith(name: string, policy: string): Promise<string> {
   await root.write(`sys/policies/acl/${name}`, { policy });
-  const body = { policies: [name], no_default_policy: true };
-  const { json } = await root.ask({ method: "POST", path: "auth/token/create", body });
-  return z.object({ auth: z.object({ client_token: z.string() }) }).parse(json).auth.client_token;
+  return narrowToken(root, [name]);
 }
 
 const headersFor = (method: string): Record<string, string> => ({

@@ -54,6 +54,17 @@ export async function vaultApi(cluster: Cluster): Promise<VaultApi> {
   return apiWith({ address: cluster.httpAddress, agent }, token);
 }
 
+/** A token that may what these policies say and nothing else. */
+export async function narrowToken(
+  root: VaultApi,
+  policies: readonly string[],
+  name?: string,
+): Promise<string> {
+  const body = { policies, no_default_policy: true, ...(name === undefined ? {} : { display_name: name }) };
+  const { json } = await root.ask({ method: "POST", path: "auth/token/create", body });
+  return (json as { readonly auth: { readonly client_token: string } }).auth.client_token;
+}
+
 interface Where {
   readonly address: string;
   readonly agent: Agent;

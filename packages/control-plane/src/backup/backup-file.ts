@@ -5,7 +5,7 @@ import { RksError } from "@rk8s/protocol";
 import type { Entry } from "@rk8s/storage";
 import { z } from "zod";
 import { exists, fileError, syncFolder } from "../lifecycle/durable-file.js";
-import type { DeriveKey } from "../store/store-state.js";
+import type { KeySource } from "../store/store-state.js";
 
 const MAC_PURPOSE = "rk8s/backup/1";
 /** What is written at a time. */
@@ -42,8 +42,8 @@ export interface ReadHeader {
 }
 
 /** Whether the vault whose keys these are made the backup. */
-export function isAuthenticHeader({ header: read, mac }: ReadHeader, deriveKey: DeriveKey): boolean {
-  const expected = macOf(read, deriveKey);
+export function isAuthenticHeader({ header: read, mac }: ReadHeader, keys: KeySource): boolean {
+  const expected = macOf(read, keys);
   return expected !== undefined && timingSafeEqual(expected, mac);
 }
 
@@ -55,7 +55,7 @@ export function isAuthenticHeader({ header: read, mac }: ReadHeader, deriveKey: 
 export async function writeBackup(
   file: string,
   about: BackupHeader,
-  deriveKey: DeriveKey,
+  keys: KeySource,
   entries: AsyncIterable<readonly Pick<Entry, "key" | "value">[]>,
 ): Promise<void> {
   if (await exists(file)) {
@@ -63,7 +63,7 @@ export async function writeBackup(
       suggestion: "Choose another file name or move the old file away.",
     });
   }
-  const mac = macOf(about, deriveKey);
+  const mac = macOf(about, keys);
   if (mac === undefined) throw RksError.from(new Error("the backup's term has no key"));
   const temporary = `${file}.new`;
   try {
@@ -176,8 +176,8 @@ function lengthOf(bytes: Uint8Array): Uint8Array {
   return length;
 }
 
-function macOf(about: BackupHeader, deriveKey: DeriveKey): Buffer | undefined {
-  const derived = deriveKey(MAC_PURPOSE, about.term);
+function macOf(about: BackupHeader, keys: KeySource): Buffer | undefined {
+  const derived = keys.deriveKey(MAC_PURPOSE, about.term);
   if (derived === undefined) return undefined;
   const fields = Object.entries(about).toSorted(([a], [b]) => (a < b ? -1 : 1));
   const mac = createHmac("sha256", derived.key).update(JSON.stringify(fields)).digest();

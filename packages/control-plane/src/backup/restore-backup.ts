@@ -3,8 +3,8 @@ import { deletePrefix, type Entry, memoryStorage, type Storage, type Write } fro
 import { inTransactions } from "../migration/key-range.js";
 import { addTotals, EMPTY_TOTAL, formatSum, StoreDigest } from "../store/store-digest.js";
 import {
-  type DeriveKey,
   isAuthentic,
+  type KeySource,
   readState,
   SEAL_PREFIX,
   sameState,
@@ -64,18 +64,20 @@ export async function restoreBackup(
   const { header } = read;
   const seal = await sealEntries(file, read.bytes);
   const keys = await openKeys(seal, shares);
-  const derive: DeriveKey = (purpose, term = keys.keyring.activeTerm) => {
-    const key = keys.keyring.derive(purpose, term);
-    return key === undefined ? undefined : { term, key };
+  const source: KeySource = {
+    deriveKey: (purpose, term = keys.keyring.activeTerm) => {
+      const key = keys.keyring.derive(purpose, term);
+      return key === undefined ? undefined : { term, key };
+    },
   };
   try {
-    if (!isAuthenticHeader(read, derive)) throw damagedBackup(file);
-    await assertWhole(file, read.bytes, header, derive);
+    if (!isAuthenticHeader(read, source)) throw damagedBackup(file);
+    await assertWhole(file, read.bytes, header, source);
     const at = new Date(ports.clock.now()).toISOString();
     const epoch = Math.max(header.epoch, seenEpoch(header.vault)) + 1;
     const about = { version: 1, vault: header.vault, epoch, at, restoredFrom: header.createdAt } as const;
-    await assertEmpty(target, to, derive);
-    await target.transaction([], [stateWrite({ ...about, state: "restoring" }, derive)]);
+    await assertEmpty(target, to, source);
+    await target.transaction([], [stateWrite({ ...about, state: "restoring" }, source)]);
     const restoring = await readState(target);
     await writeAll(file, read.bytes, target);
     const last = seal.map((entry): Write => ({
@@ -83,7 +85,7 @@ export async function restoreBackup(
       key: entry.key,
       value: sealValue(entry, keys.keyring),
     }));
-    const active = stateWrite({ ...about, state: "active", isUnsettled: true, adoptsNodes }, derive);
+    const active = stateWrite({ ...about, state: "active", isUnsettled: true, adoptsNodes }, source);
     const { succeeded } = await target.transaction([sameState(restoring)], [...last, active]);
     if (!succeeded) throw notEmpty(to);
     return { vault: header.vault, createdAt: header.createdAt, entries: header.entries, epoch };
@@ -136,9 +138,9 @@ async function assertWhole(
   file: string,
   from: number,
   header: BackupHeader,
-  derive: DeriveKey,
+  source: KeySource,
 ): Promise<void> {
-  const derived = derive(DIGEST_PURPOSE, header.term);
+  const derived = source.deriveKey(DIGEST_PURPOSE, header.term);
   if (derived === undefined) throw damagedBackup(file);
   const digest = new StoreDigest(derived.key);
   let total = EMPTY_TOTAL;
@@ -149,9 +151,9 @@ async function assertWhole(
 }
 
 /** Nothing, or what a restore that was killed left behind. */
-async function assertEmpty(target: Storage, to: string, derive: DeriveKey): Promise<void> {
+async function assertEmpty(target: Storage, to: string, source: KeySource): Promise<void> {
   const stored = await readState(target);
-  const isRemains = stored?.state.state === "restoring" && isAuthentic(stored, derive);
+  const isRemains = stored?.state.state === "restoring" && isAuthentic(stored, source);
   if (isRemains) await deletePrefix(target, "");
   if ((await target.list("", { limit: 1 })).entries.length > 0) throw notEmpty(to);
 }

@@ -73,7 +73,7 @@ export async function takeBackup(
       digest: formatSum(all),
       term: derived.term,
     };
-    await writeBackup(file, about, (purpose, term) => guard.deriveKey(purpose, term), inOrder(seal, copied));
+    await writeBackup(file, about, guard, inOrder(seal, copied));
     return about;
   } finally {
     storage.onWritten(undefined);

@@ -108,7 +108,7 @@ export class VaultStores implements AsyncDisposable {
     const stored = await readState(this.storage.current);
     if (stored?.state.state !== "active") return;
     const { isUnsettled: _, ...settled } = stored.state;
-    const write = stateWrite(settled, (purpose, term) => guard.deriveKey(purpose, term));
+    const write = stateWrite(settled, guard);
     await this.storage.current.transaction([sameState(stored)], [write]);
     this.#restored = this.#restored && { ...this.#restored, isUnsettled: false };
   }
@@ -208,8 +208,7 @@ export class VaultStores implements AsyncDisposable {
 
   async #check(vault: MovedVault): Promise<void> {
     const stored = await readState(this.storage);
-    const derive: MovedVault["guard"]["deriveKey"] = (purpose, term) => vault.guard.deriveKey(purpose, term);
-    if (stored !== undefined && (stored.state.vault !== vault.id || !isAuthentic(stored, derive))) {
+    if (stored !== undefined && (stored.state.vault !== vault.id || !isAuthentic(stored, vault.guard))) {
       throw new RksError(
         "STORAGE_CORRUPT",
         "what the store says of itself is not what this vault wrote there",

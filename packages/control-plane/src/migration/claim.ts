@@ -35,13 +35,12 @@ export interface ClaimInit {
  * @throws {RksError} STORAGE_FOREIGN when it holds anything else; CONFLICT when somebody else takes it at this moment.
  */
 export async function claimTarget(target: Storage, init: ClaimInit): Promise<Claim> {
-  const deriveKey: StoreGuard["deriveKey"] = (purpose, term) => init.guard.deriveKey(purpose, term);
   const stored = await assertClaimable(target, init);
   const isEmpty = stored === undefined;
   const left: Entry[] = [];
   for await (const entries of pagesOf(target, SEAL_PREFIX)) left.push(...entries);
   const writes = left.map(({ key }): Write => ({ type: "delete", key }));
-  const write = stateWrite(init.state, deriveKey);
+  const write = stateWrite(init.state, init.guard);
   const { succeeded } = await target.transaction([sameState(stored)], [...writes, write]);
   const claimed = await readState(target);
   if (succeeded && claimed !== undefined) return { modRevision: claimed.modRevision, isEmpty };
@@ -66,8 +65,7 @@ export async function assertClaimable(
 
 function assertOwnRemains(stored: StoredState, { vault, guard, cameBy, to }: Omit<ClaimInit, "state">): void {
   const { state } = stored;
-  const isOwn =
-    state.vault === vault && isAuthentic(stored, (purpose, term) => guard.deriveKey(purpose, term));
+  const isOwn = state.vault === vault && isAuthentic(stored, guard);
   if (!isOwn) throw foreign(to, "another cluster");
   if (state.state === "copying" || state.state === "moved") return;
   if (state.state === "switching" && state.migration === cameBy) return;

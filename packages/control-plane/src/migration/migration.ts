@@ -200,7 +200,7 @@ export class Migration {
     const doubt: Doubt = { pause, since, claim: known.claim, ...facts };
     let result: TransactionResult;
     try {
-      const write = stateWrite(facts.active, (purpose, term) => guard.deriveKey(purpose, term));
+      const write = stateWrite(facts.active, guard);
       result = await this.#init.target.transaction([sameState(known.claim)], [...seal, write]);
     } catch (reason) {
       this.#ports.logger.warn("It is not known whether the store was switched", {
@@ -270,7 +270,7 @@ export class Migration {
           migration: id,
           from: this.#init.from,
         } as const;
-        const write = stateWrite(copying, (purpose, term) => guard.deriveKey(purpose, term));
+        const write = stateWrite(copying, guard);
         // Done before the lost one it keeps that from ever being done; after it, it finds another state.
         if ((await target.transaction([sameState(claim)], [write])).succeeded) return undefined;
         const now = await readState(target);
@@ -285,7 +285,7 @@ export class Migration {
 
   async #writeState(before: StoredState | undefined, state: StoreState): Promise<StoredState> {
     const { guard } = this.#init;
-    const write = stateWrite(state, (purpose, term) => guard.deriveKey(purpose, term));
+    const write = stateWrite(state, guard);
     const { succeeded } = await this.#source.transaction([sameState(before)], [write]);
     const stored = await readState(this.#source);
     if (succeeded && stored !== undefined) return stored;

@@ -2,6 +2,7 @@ import { createHmac, timingSafeEqual } from "node:crypto";
 import { RksError } from "@rk8s/protocol";
 import type { Comparison, Storage, Write } from "@rk8s/storage";
 import { z } from "zod";
+import type { DerivedKey } from "../vault/seal/barrier.js";
 import { SEAL_CONFIG_KEY } from "../vault/seal/seal.js";
 
 /** Below the barrier, readable while sealed; never copied. */
@@ -77,11 +78,11 @@ export interface StoredState {
   readonly bytes: Uint8Array;
 }
 
-/** Makes a key of the vault for a purpose; `Barrier.deriveKey`. */
-export type DeriveKey = (
-  purpose: string,
-  term?: number,
-) => { readonly term: number; readonly key: Uint8Array } | undefined;
+/** Where keys of the vault come from. */
+export interface KeySource {
+  /** As `Barrier.deriveKey`. */
+  deriveKey(purpose: string, term?: number): DerivedKey | undefined;
+}
 
 /**
  * Read what a store says of itself; undefined when it says nothing. Whether it is true takes the vault's keys.
@@ -111,14 +112,14 @@ export async function holdsVault(storage: Pick<Storage, "get">): Promise<boolean
 }
 
 /** Whether this vault wrote the state. */
-export function isAuthentic({ term, mac, bytes }: StoredState, deriveKey: DeriveKey): boolean {
-  const expected = macOf(bytes, deriveKey, term)?.mac;
+export function isAuthentic({ term, mac, bytes }: StoredState, keys: KeySource): boolean {
+  const expected = macOf(bytes, keys, term)?.mac;
   return expected?.length === mac.length && timingSafeEqual(expected, mac);
 }
 
 /** The write of a state. @throws {RksError} VAULT_SEALED. */
-export function stateWrite(state: StoreState, deriveKey: DeriveKey): Write {
-  const made = macOf(canonical(state), deriveKey);
+export function stateWrite(state: StoreState, keys: KeySource): Write {
+  const made = macOf(canonical(state), keys);
   if (made === undefined) throw RksError.from(new Error("the active term has no key"));
   const record: z.input<typeof sealedState> = { state, term: made.term, mac: made.mac.toString("hex") };
   return { type: "put", key: STATE_KEY, value: Buffer.from(JSON.stringify(record)) };
@@ -145,10 +146,10 @@ function canonical(state: StoreState): Buffer {
 
 function macOf(
   bytes: Uint8Array,
-  deriveKey: DeriveKey,
+  keys: KeySource,
   term?: number,
 ): { readonly term: number; readonly mac: Buffer } | undefined {
-  const derived = deriveKey(MAC_PURPOSE, term);
+  const derived = keys.deriveKey(MAC_PURPOSE, term);
   if (derived === undefined) return undefined;
   const mac = createHmac("sha256", derived.key).update(bytes).digest();
   derived.key.fill(0);

@@ -1,11 +1,11 @@
-import { createHmac, timingSafeEqual } from "node:crypto";
+import { timingSafeEqual } from "node:crypto";
 import { type FileHandle, open, rename, rm } from "node:fs/promises";
 import { dirname } from "node:path";
 import { RksError } from "@rk8s/protocol";
 import type { Entry } from "@rk8s/storage";
 import { z } from "zod";
 import { exists, fileError, syncFolder } from "../lifecycle/durable-file.js";
-import type { KeySource } from "../store/store-state.js";
+import { type KeySource, recordMac } from "../store/record-mac.js";
 
 const MAC_PURPOSE = "rk8s/backup/1";
 /** What is written at a time. */
@@ -177,10 +177,5 @@ function lengthOf(bytes: Uint8Array): Uint8Array {
 }
 
 function macOf(about: BackupHeader, keys: KeySource): Buffer | undefined {
-  const derived = keys.deriveKey(MAC_PURPOSE, about.term);
-  if (derived === undefined) return undefined;
-  const fields = Object.entries(about).toSorted(([a], [b]) => (a < b ? -1 : 1));
-  const mac = createHmac("sha256", derived.key).update(JSON.stringify(fields)).digest();
-  derived.key.fill(0);
-  return mac;
+  return recordMac(about, keys, { purpose: MAC_PURPOSE, term: about.term })?.mac;
 }

@@ -1,15 +1,9 @@
 import { type Clock, RksError, type Secret } from "@rk8s/protocol";
 import { deletePrefix, type Entry, memoryStorage, type Storage, type Write } from "@rk8s/storage";
 import { inTransactions } from "../migration/key-range.js";
+import type { KeySource } from "../store/record-mac.js";
 import { addTotals, EMPTY_TOTAL, formatSum, StoreDigest } from "../store/store-digest.js";
-import {
-  isAuthentic,
-  type KeySource,
-  readState,
-  SEAL_PREFIX,
-  sameState,
-  stateWrite,
-} from "../store/store-state.js";
+import { isAuthentic, readState, SEAL_PREFIX, sameState, stateWrite } from "../store/store-state.js";
 import { advancedCounter, SEQUENCE_PREFIX } from "../vault/seal/barrier.js";
 import type { Keyring } from "../vault/seal/keyring.js";
 import { openSeal, readSeal, UnsealAttempt, type VaultKeys } from "../vault/seal/seal.js";

@@ -1,9 +1,9 @@
-import { createHmac, timingSafeEqual } from "node:crypto";
+import { timingSafeEqual } from "node:crypto";
 import { RksError } from "@rk8s/protocol";
 import type { Comparison, Storage, Write } from "@rk8s/storage";
 import { z } from "zod";
-import type { DerivedKey } from "../vault/seal/barrier.js";
 import { SEAL_CONFIG_KEY } from "../vault/seal/seal.js";
+import { type KeySource, recordMac } from "./record-mac.js";
 
 /** Below the barrier, readable while sealed; never copied. */
 const STATE_KEY = "storage/state";
@@ -75,13 +75,6 @@ export interface StoredState {
   /** Of the keyring, and what its key made of the state. */
   readonly term: number;
   readonly mac: Uint8Array;
-  readonly bytes: Uint8Array;
-}
-
-/** Where keys of the vault come from. */
-export interface KeySource {
-  /** As `Barrier.deriveKey`. */
-  deriveKey(purpose: string, term?: number): DerivedKey | undefined;
 }
 
 /**
@@ -93,14 +86,8 @@ export async function readState(storage: Pick<Storage, "get">): Promise<StoredSt
   if (entry === undefined) return undefined;
   try {
     const { state, term, mac } = sealedState.parse(JSON.parse(Buffer.from(entry.value).toString()));
-    return {
-      state,
-      modRevision: entry.modRevision,
-      value: entry.value,
-      term,
-      mac: Buffer.from(mac, "hex"),
-      bytes: canonical(state),
-    };
+    const { modRevision, value } = entry;
+    return { state, modRevision, value, term, mac: Buffer.from(mac, "hex") };
   } catch (cause) {
     throw damaged(cause);
   }
@@ -112,14 +99,14 @@ export async function holdsVault(storage: Pick<Storage, "get">): Promise<boolean
 }
 
 /** Whether this vault wrote the state. */
-export function isAuthentic({ term, mac, bytes }: StoredState, keys: KeySource): boolean {
-  const expected = macOf(bytes, keys, term)?.mac;
+export function isAuthentic({ state, term, mac }: StoredState, keys: KeySource): boolean {
+  const expected = recordMac(state, keys, { purpose: MAC_PURPOSE, term })?.mac;
   return expected?.length === mac.length && timingSafeEqual(expected, mac);
 }
 
 /** The write of a state. @throws {RksError} VAULT_SEALED. */
 export function stateWrite(state: StoreState, keys: KeySource): Write {
-  const made = macOf(canonical(state), keys);
+  const made = recordMac(state, keys, { purpose: MAC_PURPOSE });
   if (made === undefined) throw RksError.from(new Error("the active term has no key"));
   const record: z.input<typeof sealedState> = { state, term: made.term, mac: made.mac.toString("hex") };
   return { type: "put", key: STATE_KEY, value: Buffer.from(JSON.stringify(record)) };
@@ -137,23 +124,6 @@ export function sameState(stored: Pick<StoredState, "modRevision"> | undefined):
 export async function writeAgain(storage: Storage, stored: StoredState): Promise<boolean> {
   const write: Write = { type: "put", key: STATE_KEY, value: stored.value };
   return (await storage.transaction([sameState(stored)], [write])).succeeded;
-}
-
-/** The same bytes for the same state, whatever the order in which it was written down. */
-function canonical(state: StoreState): Buffer {
-  return Buffer.from(JSON.stringify(Object.entries(state).toSorted(([a], [b]) => (a < b ? -1 : 1))));
-}
-
-function macOf(
-  bytes: Uint8Array,
-  keys: KeySource,
-  term?: number,
-): { readonly term: number; readonly mac: Buffer } | undefined {
-  const derived = keys.deriveKey(MAC_PURPOSE, term);
-  if (derived === undefined) return undefined;
-  const mac = createHmac("sha256", derived.key).update(bytes).digest();
-  derived.key.fill(0);
-  return { term: derived.term, mac };
 }
 
 function damaged(cause: unknown): RksError {

@@ -2,7 +2,7 @@ import { type Clock, RksError, type Secret } from "@rk8s/protocol";
 import { deletePrefix, type Entry, memoryStorage, type Storage, type Write } from "@rk8s/storage";
 import { inTransactions } from "../migration/key-range.js";
 import type { KeySource } from "../store/record-mac.js";
-import { addTotals, EMPTY_TOTAL, formatSum, StoreDigest } from "../store/store-digest.js";
+import { addTotals, DIGEST_PURPOSE, EMPTY_TOTAL, formatSum, StoreDigest } from "../store/store-digest.js";
 import { isAuthentic, readState, SEAL_PREFIX, sameState, stateWrite } from "../store/store-state.js";
 import { advancedCounter, SEQUENCE_PREFIX } from "../vault/seal/barrier.js";
 import type { Keyring } from "../vault/seal/keyring.js";
@@ -14,7 +14,6 @@ import {
   readBackupEntries,
   readBackupHeader,
 } from "./backup-file.js";
-import { DIGEST_PURPOSE } from "./take-backup.js";
 
 /** Entries that are judged or written at a time. */
 const BATCH_ENTRIES = 128;

@@ -3,13 +3,11 @@ import { type Clock, RksError, withDeadline } from "@rk8s/protocol";
 import { type Entry, pagesOf, type Storage } from "@rk8s/storage";
 import { StoreCopy } from "../migration/store-copy.js";
 import type { SwitchableStorage } from "../migration/switchable-storage.js";
-import { addTotals, formatSum, StoreDigest } from "../store/store-digest.js";
-import { SEAL_PREFIX, STATE_PREFIX } from "../store/store-state.js";
+import { addTotals, DIGEST_PURPOSE, formatSum, StoreDigest } from "../store/store-digest.js";
+import { readSealEntries } from "../store/store-state.js";
 import type { StoreGuard } from "../vault/vault.js";
 import { type BackupHeader, writeBackup } from "./backup-file.js";
 
-/** Of a backup's entries; as a migration's. */
-export const DIGEST_PURPOSE = "rk8s/store-digest/1";
 /** Whoever writes waits at most so long. */
 const MAX_PAUSE_MS = 2_000;
 const PAGE_ENTRIES = 256;
@@ -51,7 +49,6 @@ export async function takeBackup(
       source: storage.current,
       target: copied,
       digest,
-      isCopied: (key) => !key.startsWith(STATE_PREFIX) && !key.startsWith(SEAL_PREFIX),
       isTargetEmpty: true,
     });
     storage.onWritten((keys) => copy.touched(keys));
@@ -95,8 +92,7 @@ async function lastPart(
   const pause = await storage.pause({ signal });
   try {
     const total = await copy.finish(signal);
-    const seal: Entry[] = [];
-    for await (const entries of pagesOf(storage.current, SEAL_PREFIX)) seal.push(...entries);
+    const seal = await readSealEntries(storage.current);
     return { total, seal, createdAt: new Date(clock.now()).toISOString() };
   } finally {
     pause.resume();

@@ -1,10 +1,10 @@
 import { RksError } from "@rk8s/protocol";
-import { type Entry, pagesOf, type Storage, type Write } from "@rk8s/storage";
+import type { Storage, Write } from "@rk8s/storage";
 import {
   isAuthentic,
+  readSealEntries,
   readState,
   sameState,
-  SEAL_PREFIX,
   type StoredState,
   type StoreStateOf,
   stateWrite,
@@ -37,8 +37,7 @@ export interface ClaimInit {
 export async function claimTarget(target: Storage, init: ClaimInit): Promise<Claim> {
   const stored = await assertClaimable(target, init);
   const isEmpty = stored === undefined;
-  const left: Entry[] = [];
-  for await (const entries of pagesOf(target, SEAL_PREFIX)) left.push(...entries);
+  const left = await readSealEntries(target);
   const writes = left.map(({ key }): Write => ({ type: "delete", key }));
   const write = stateWrite(init.state, init.guard);
   const { succeeded } = await target.transaction([sameState(stored)], [...writes, write]);

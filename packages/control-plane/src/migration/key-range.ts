@@ -8,6 +8,7 @@ import {
   type Write,
 } from "@rk8s/storage";
 import { type DigestTotal, EMPTY_TOTAL } from "../store/store-digest.js";
+import { isContent } from "../store/store-state.js";
 
 /** Entries in a range when it is made: as many as one transaction writes. */
 export const RANGE_ENTRIES = MAX_TRANSACTION_WRITES;
@@ -50,13 +51,12 @@ export function rangeOf(ranges: readonly KeyRange[], key: string): KeyRange | un
 export async function readRange(
   storage: Pick<Storage, "list">,
   { after, upTo }: Pick<KeyRange, "after" | "upTo">,
-  isCopied: (key: string) => boolean,
 ): Promise<readonly Entry[]> {
   const found: Entry[] = [];
   for await (const entries of pagesOf(storage, "", { after, limit: RANGE_ENTRIES })) {
     for (const entry of entries) {
       if (upTo !== undefined && compareKeys(entry.key, upTo) > 0) return found;
-      if (isCopied(entry.key)) found.push(entry);
+      if (isContent(entry.key)) found.push(entry);
     }
     if (upTo !== undefined && entries.at(-1)?.key === upTo) return found;
   }

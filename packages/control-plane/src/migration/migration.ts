@@ -1,11 +1,10 @@
 import { type Clock, type Logger, RksError, withDeadline } from "@rk8s/protocol";
-import { type Entry, pagesOf, type Storage, type TransactionResult, type Write } from "@rk8s/storage";
-import { type DigestTotal, formatSum, StoreDigest } from "../store/store-digest.js";
+import type { Entry, Storage, TransactionResult, Write } from "@rk8s/storage";
+import { DIGEST_PURPOSE, type DigestTotal, formatSum, StoreDigest } from "../store/store-digest.js";
 import {
+  readSealEntries,
   readState,
   sameState,
-  SEAL_PREFIX,
-  STATE_PREFIX,
   type StoredState,
   type StoreState,
   type StoreStateOf,
@@ -18,7 +17,6 @@ import { claimTarget, type Claim } from "./claim.js";
 import { type CopyProgress, StoreCopy } from "./store-copy.js";
 import type { SwitchableStorage, WritePause } from "./switchable-storage.js";
 
-const DIGEST_PURPOSE = "rk8s/store-digest/1";
 /** Whoever writes waits at most so long; then everything goes on as before and the switch is tried again later. */
 const MAX_PAUSE_MS = 2_000;
 /** Pauses between two looks whether the target has become the vault. */
@@ -126,7 +124,6 @@ export class Migration {
       source: this.#source,
       target,
       digest: new StoreDigest(derived.key),
-      isCopied: (key) => !key.startsWith(STATE_PREFIX) && !key.startsWith(SEAL_PREFIX),
       isTargetEmpty: claim.isEmpty,
     });
     this.#copy = copy;
@@ -171,7 +168,7 @@ export class Migration {
         const pause = await storage.pause({ signal: inner });
         try {
           const total = await copy.finish(inner);
-          const all = await entriesOf(this.#source, SEAL_PREFIX);
+          const all = await readSealEntries(this.#source);
           // Who has the source open is not who has the target open.
           const core = all.filter(({ key }) => !isOfMembers(key));
           const counters = core.filter(({ key }) => writerOfCounter(key) !== undefined);
@@ -305,13 +302,6 @@ export class Migration {
 /** The migration by which a vault came into the store that says this of itself. */
 export function cameBy(state: StoreState | undefined): string | undefined {
   return state?.state === "active" ? state.migration : undefined;
-}
-
-/** Everything under a prefix; for a few entries. */
-async function entriesOf(storage: Storage, prefix: string): Promise<readonly Entry[]> {
-  const all: Entry[] = [];
-  for await (const entries of pagesOf(storage, prefix)) all.push(...entries);
-  return all;
 }
 
 function taken(name: string): RksError {

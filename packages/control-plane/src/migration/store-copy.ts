@@ -24,8 +24,6 @@ export interface StoreCopyInit {
   /** Nobody else writes to it. */
   readonly target: Storage;
   readonly digest: StoreDigest;
-  /** Which keys are copied. */
-  readonly isCopied: (key: string) => boolean;
   /** Whether the target is known to hold nothing of it yet, which saves reading it once. */
   readonly isTargetEmpty: boolean;
 }
@@ -40,9 +38,10 @@ export interface CopyProgress {
 }
 
 /**
- * Makes one store the same as another while that is written to. The keys are cut into ranges; a range is compared entry by
- * entry, what differs is written, and it is compared again until nothing differs. Whatever is written to the source meanwhile
- * (`touched`) makes its range count as different. It can therefore begin with any state of the target, such as half a copy.
+ * Makes the contents (`isContent`) of one store the same as another's while that is written to. The keys are cut into ranges; a
+ * range is compared entry by entry, what differs is written, and it is compared again until nothing differs. Whatever is written
+ * to the source meanwhile (`touched`) makes its range count as different. It can therefore begin with any state of the target,
+ * such as half a copy.
  */
 export class StoreCopy {
   readonly #init: StoreCopyInit;
@@ -115,13 +114,13 @@ export class StoreCopy {
 
   /** Compare a range and write what differs; written ranges are compared again later. */
   async #align(range: KeyRange, known: { readonly isTargetEmpty?: boolean } = {}): Promise<void> {
-    const { source, target, digest, isCopied } = this.#init;
+    const { source, target, digest } = this.#init;
     range.isDirty = false;
     try {
       // The order matters not: nobody else writes to the target, and what is written to the source is told.
       const [ours, theirs] = await Promise.all([
-        readRange(source, range, isCopied),
-        known.isTargetEmpty === true ? [] : readRange(target, range, isCopied),
+        readRange(source, range),
+        known.isTargetEmpty === true ? [] : readRange(target, range),
       ]);
       const writes = differences(ours, theirs);
       if (writes.length === 0) range.total = digest.total(ours);

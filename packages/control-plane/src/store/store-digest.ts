@@ -1,6 +1,8 @@
 import { createHmac } from "node:crypto";
 import type { Entry } from "@rk8s/storage";
 
+/** Of the key of a digest, in a migration and in a backup. */
+export const DIGEST_PURPOSE = "rk8s/store-digest/1";
 const MODULUS = 1n << 256n;
 const LENGTH_BYTES = 4;
 

@@ -1,6 +1,6 @@
 import { timingSafeEqual } from "node:crypto";
 import { RksError } from "@rk8s/protocol";
-import type { Comparison, Storage, Write } from "@rk8s/storage";
+import { type Comparison, type Entry, pagesOf, type Storage, type Write } from "@rk8s/storage";
 import { z } from "zod";
 import { SEAL_CONFIG_KEY } from "../vault/seal/seal.js";
 import { type KeySource, recordMac } from "./record-mac.js";
@@ -8,7 +8,7 @@ import { type KeySource, recordMac } from "./record-mac.js";
 /** Below the barrier, readable while sealed; never copied. */
 const STATE_KEY = "storage/state";
 /** What is about a store rather than in it. */
-export const STATE_PREFIX = "storage/";
+const STATE_PREFIX = "storage/";
 /** What makes a store a vault: its seal and the barrier's counter. In a copy it comes last and all at once. */
 export const SEAL_PREFIX = "core/";
 const MAC_PURPOSE = "rk8s/store-state/1";
@@ -96,6 +96,18 @@ export async function readState(storage: Pick<Storage, "get">): Promise<StoredSt
 /** Whether the store holds a vault, or what was one. */
 export async function holdsVault(storage: Pick<Storage, "get">): Promise<boolean> {
   return (await storage.get(SEAL_CONFIG_KEY)) !== undefined;
+}
+
+/** Whether a key is copied with the others, entry by entry: neither the state, which is each store's own, nor the seal. */
+export function isContent(key: string): boolean {
+  return !key.startsWith(STATE_PREFIX) && !key.startsWith(SEAL_PREFIX);
+}
+
+/** Everything under `SEAL_PREFIX`, which are few entries. */
+export async function readSealEntries(storage: Pick<Storage, "list">): Promise<readonly Entry[]> {
+  const all: Entry[] = [];
+  for await (const entries of pagesOf(storage, SEAL_PREFIX)) all.push(...entries);
+  return all;
 }
 
 /** Whether this vault wrote the state. */

@@ -143,7 +143,6 @@ export class ControlPlane implements OperatorApi, AsyncDisposable {
         now: () => clock.now(),
       });
       const hooks = {
-        shared: () => stores.type !== "local",
         host: config.store.type === "local" ? undefined : await hostId(folder.hostId),
         sysPaths: [metricsPath(metrics)],
         afterUnseal: async () => {
@@ -155,13 +154,7 @@ export class ControlPlane implements OperatorApi, AsyncDisposable {
           if (late.controlPlane !== undefined) await late.controlPlane.#stopServing();
         },
       };
-      const vault = owned.use(
-        await openClusterVault(
-          { storage: stores.storage, type: () => stores.type },
-          { clock, logger, stdout: ports.stdout },
-          hooks,
-        ),
-      );
+      const vault = owned.use(await openClusterVault(stores, { clock, logger, stdout: ports.stdout }, hooks));
       const transport = ports.transport ?? createQuicTransport({ clock, logger });
       const controlPlane = new ControlPlane({
         config,

@@ -14,7 +14,7 @@ let mighty: string;
 
 beforeAll(async () => {
   vault = await openClusterVault(
-    { storage: memoryStorage(), type: () => "local" },
+    { storage: memoryStorage(), type: "local" },
     { clock: systemClock, logger: silentLogger },
   );
   const made = await initializeClusterVault(vault, {

@@ -64,18 +64,26 @@ interface MadeAuthority {
 /** What a running control plane adds to its vault. */
 export type ClusterVaultHooks = Pick<
   VaultInit,
-  "afterUnseal" | "beforeSeal" | "onRekey" | "sysPaths" | "shared" | "host"
+  "afterUnseal" | "beforeSeal" | "onRekey" | "sysPaths" | "host"
 >;
+
+/** Where a vault is kept. */
+interface ClusterStore {
+  readonly storage: Storage;
+  /** Asked anew whenever it matters: a store can be moved. Outside the vault folder others may share it. */
+  readonly type: StoreConfig["type"];
+}
 
 /** Open the vault of a control plane: PKI engines for users, the cluster's CA on its reserved mount. */
 export async function openClusterVault(
-  { storage, type }: { readonly storage: Storage; readonly type: () => StoreConfig["type"] },
+  store: ClusterStore,
   ports: ClusterVaultPorts,
   hooks: ClusterVaultHooks = {},
 ): Promise<Vault> {
   return openVault(
     {
-      storage,
+      storage: store.storage,
+      shared: () => store.type !== "local",
       backends: {
         ...secretsEngines(ports),
         [CLUSTER_CA_TYPE]: async (mount, barrier) => {
@@ -92,7 +100,7 @@ export async function openClusterVault(
       },
       reservedMounts: [CLUSTER_CA_MOUNT],
       version: VAULT_VERSION,
-      storageType: () => STORAGE_TYPES[type()],
+      storageType: () => STORAGE_TYPES[store.type],
       cluster: clusterNameOf,
       ...hooks,
     },

@@ -36,7 +36,7 @@ async function rootOfOpened(config: ControlPlaneConfig): Promise<X509Certificate
   const vaultFolder = vaultFolderAt(config.vaultFolder);
   await using storage = await openLmdbStorage({ folder: vaultFolder.store });
   await using vault = await openClusterVault(
-    { storage, type: () => "local" },
+    { storage, type: "local" },
     { clock: systemClock, logger: silentLogger },
   );
   const material = await readUnsealMaterial(config.seal, vaultFolder);

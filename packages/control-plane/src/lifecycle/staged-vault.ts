@@ -22,7 +22,7 @@ export async function withVault<T>(
   work: (vault: Vault) => Promise<T>,
 ): Promise<T> {
   await using storage = await openStorage(storeFolder);
-  await using vault = await openClusterVault({ storage, type: () => "local" }, { clock, logger });
+  await using vault = await openClusterVault({ storage, type: "local" }, { clock, logger });
   return await work(vault);
 }
 

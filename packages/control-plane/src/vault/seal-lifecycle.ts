@@ -94,7 +94,7 @@ export class SealLifecycle {
       sealed,
       version,
       buildDate,
-      storageType: typeof storageType === "function" ? storageType() : storageType,
+      storageType: storageType?.(),
       cluster: sealed ? undefined : this.#ports.clusterName(),
     });
   }

@@ -24,8 +24,8 @@ export interface VaultInit {
   readonly minimumSequence?: number;
   /** What `sys/health` calls the version. */
   readonly version?: string;
-  /** What `sys/seal-status` calls the store and when this version was built, RFC 3339. */
-  readonly storageType?: string | (() => string);
+  /** What `sys/seal-status` calls the store, asked anew each time, and when this version was built, RFC 3339. */
+  readonly storageType?: () => string;
   readonly buildDate?: string;
   /** Which cluster this is; asked only while the vault is unsealed. */
   readonly cluster?: (vault: Vault) => ClusterName;

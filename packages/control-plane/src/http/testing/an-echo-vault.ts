@@ -19,7 +19,7 @@ export async function anEchoVault(): Promise<EchoVault> {
       storage: memoryStorage(),
       backends: { echo: () => Promise.resolve(echoBackend()) },
       version: "1.14.10",
-      storageType: "memory",
+      storageType: () => "memory",
       cluster: () => ({ name: "test", id: "3fc725a7-2b26-8b1e-9a44-a48f4f3557c5" }),
     },
     { clock: systemClock },

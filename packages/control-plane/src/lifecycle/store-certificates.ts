@@ -1,11 +1,10 @@
 import { rename, rm } from "node:fs/promises";
-import { join } from "node:path";
-import type { Storage, Write } from "@rk8s/storage";
+import { dirname, join } from "node:path";
+import type { Storage } from "@rk8s/storage";
 import { encodePemBytes } from "@rk8s/x509";
 import { hostPortOfEndpoint } from "../config/store-endpoint.js";
 import type { ClusterCa } from "../pki/cluster-ca.js";
 import type { StorePart } from "../pki/cluster-certificate.js";
-import { storeClientPem } from "../store/store-credentials.js";
 import { exists, fileError, makeFolder, syncFolder, writeDurably } from "./durable-file.js";
 import { FILE_NAMES } from "./vault-folder.js";
 
@@ -25,9 +24,8 @@ export const MEMBER_FOLDER_PREFIX = "xline-";
 interface Issued {
   /** PEM. The caller wipes it. */
   readonly key: Uint8Array;
-  readonly privateKey: Uint8Array;
-  /** DER, leaf first. */
-  readonly chain: readonly Uint8Array[];
+  /** PEM, leaf first. */
+  readonly chain: Uint8Array;
   readonly notBefore: number;
   readonly notAfter: number;
 }
@@ -55,9 +53,9 @@ export async function makeMemberFolder(
       const issued = await issue(part, host, ports);
       try {
         await writeDurably(join(folder, `${part}.key`), issued.key, { mode: 0o600 });
-        await writeDurably(join(folder, `${part}.pem`), pemOf(issued.chain), { mode: 0o644 });
+        await writeDurably(join(folder, `${part}.pem`), issued.chain, { mode: 0o644 });
       } finally {
-        wipe(issued);
+        issued.key.fill(0);
       }
     }
     await writeDurably(join(folder, "ca.pem"), pemOf(ports.clusterCa.trust().bundle), { mode: 0o644 });
@@ -89,12 +87,13 @@ export async function writeClient(
   ports: StoreCertificatePorts,
 ): Promise<{ readonly notBefore: number; readonly notAfter: number }> {
   const issued = await issue("client", undefined, ports);
-  const pem = storeClientPem(issued.privateKey, issued.chain);
+  // As `readStoreCredentials` reads it: a new key never meets an old certificate.
+  const pem = Buffer.concat([issued.key, issued.chain]);
   try {
     await writeDurably(file, pem, { mode: 0o600 });
   } finally {
     pem.fill(0);
-    wipe(issued);
+    issued.key.fill(0);
   }
   return issued;
 }
@@ -108,19 +107,12 @@ async function issue(
   const prepared = clusterCa.prepareStoreCertificate({ part, host, ttlSeconds: STORE_TTL_SECONDS });
   const { certificate, privateKey, notBefore, notAfter } = prepared;
   try {
-    const writes: readonly Write[] = prepared.writes;
-    await barrier.transaction([], writes);
-  } catch (reason) {
+    await barrier.transaction([], prepared.writes);
+    const chain = pemOf([certificate, ...prepared.chain]);
+    return { key: encodePemBytes("PRIVATE KEY", privateKey), chain, notBefore, notAfter };
+  } finally {
     privateKey.fill(0);
-    throw reason;
   }
-  const key = encodePemBytes("PRIVATE KEY", privateKey);
-  return { key, privateKey, chain: [certificate, ...prepared.chain], notBefore, notAfter };
-}
-
-function wipe({ key, privateKey }: Issued): void {
-  key.fill(0);
-  privateKey.fill(0);
 }
 
 function pemOf(certificates: readonly Uint8Array[]): Uint8Array {
@@ -139,7 +131,7 @@ async function inNewFolder(place: string, fill: (folder: string) => Promise<void
     await syncFolder(staging);
     if (await exists(place)) await rename(place, old);
     await rename(staging, place);
-    await syncFolder(join(place, ".."));
+    await syncFolder(dirname(place));
     await rm(old, { recursive: true, force: true });
     return place;
   } catch (cause) {

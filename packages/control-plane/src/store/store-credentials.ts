@@ -34,14 +34,6 @@ export async function readStoreCredentials(folder: VaultFolder): Promise<StoreCr
   }
 }
 
-/** The file's contents. The caller wipes them. */
-export function storeClientPem(privateKey: Uint8Array, certificates: readonly Uint8Array[]): Uint8Array {
-  const key = encodePemBytes("PRIVATE KEY", privateKey);
-  const all = Buffer.concat([key, ...certificates.map((der) => encodePemBytes("CERTIFICATE", der))]);
-  key.fill(0);
-  return all;
-}
-
 async function read(file: string): Promise<Uint8Array> {
   try {
     return await readFile(file);

@@ -133,13 +133,13 @@ export async function startServing(
       audited: (event, work) => audited(audit, event, async () => ({ value: await work() })),
       storeClient,
       makeStoreFiles: (whose) => {
-        const fields = "host" in whose ? { host: whose.host } : { endpoint: whose.endpoint };
-        const made =
-          "host" in whose
-            ? () => makeHostFolder(folder, whose.host, certifying)
-            : () => makeMemberFolder(folder, whose.endpoint, certifying);
-        const event = { operation: "store-certificate.issue", actor: "rks", fields };
-        return audited(audit, event, async () => ({ value: await made() }));
+        const event = { operation: "store-certificate.issue", actor: "rks", fields: { ...whose } };
+        return audited(audit, event, async () => ({
+          value:
+            "host" in whose
+              ? await makeHostFolder(folder, whose.host, certifying)
+              : await makeMemberFolder(folder, whose.endpoint, certifying),
+        }));
       },
       reopenAudit: () => audit.reopen(),
       auditHead: () => audit.head,

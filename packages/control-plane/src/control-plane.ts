@@ -26,7 +26,7 @@ import { Disposables } from "./lifecycle/disposables.js";
 import { lockFolder } from "./lifecycle/folder-lock.js";
 import { hostId } from "./lifecycle/host-id.js";
 import { HttpsListener } from "./lifecycle/https-listener.js";
-import { finishInitialization, isInitialized } from "./lifecycle/initialize.js";
+import { assertInitialized, finishInitialization } from "./lifecycle/initialize.js";
 import { type Serving, startServing, type StoreFilesOwner } from "./lifecycle/serving.js";
 import { rekeyWarnings, type UnattendedStart, unattendedStart } from "./lifecycle/unattended-start.js";
 import { readUnsealMaterial } from "./lifecycle/unseal-material.js";
@@ -419,13 +419,6 @@ export class ControlPlane implements OperatorApi, AsyncDisposable {
     if (this.#serving !== undefined) return this.#serving;
     throw new RksError("VAULT_SEALED", "the vault is sealed", { suggestion: "Open it with `rks unseal`." });
   }
-}
-
-async function assertInitialized(folder: VaultFolder): Promise<void> {
-  if (await isInitialized(folder)) return;
-  throw new RksError("VAULT_NOT_INITIALIZED", `there is no vault in "${folder.folder}" yet`, {
-    suggestion: "Run `rks gen certs --config FILE` first.",
-  });
 }
 
 /** They would go on writing to the store that is left. */

@@ -3,7 +3,7 @@ import { readFile, stat, statfs } from "node:fs/promises";
 import { type Finding, type Found, Walk } from "@rk8s/host/diagnosis";
 import { RksError } from "@rk8s/protocol";
 import type { ControlPlaneConfig } from "../config/config.js";
-import { isInitialized } from "../lifecycle/initialize.js";
+import { assertInitialized } from "../lifecycle/initialize.js";
 import { vaultFolderAt, type VaultFolder } from "../lifecycle/vault-folder.js";
 
 /** Below this a store, an audit log or a snapshot is about to fail. */
@@ -31,11 +31,7 @@ export async function* walkInstallation(
 }
 
 async function lookAtFolder(folder: VaultFolder): Promise<Found<void>> {
-  if (!(await isInitialized(folder))) {
-    throw new RksError("VAULT_NOT_INITIALIZED", `there is no vault in "${folder.folder}" yet`, {
-      suggestion: "Run `rks gen certs --config FILE` first.",
-    });
-  }
+  await assertInitialized(folder);
   const { mode, uid } = await stat(folder.folder);
   const detail = `"${folder.folder}" is initialised`;
   if ((mode & WRITABLE_BY_OTHERS) !== 0) {

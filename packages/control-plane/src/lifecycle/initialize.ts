@@ -97,8 +97,20 @@ export async function initialize(
 }
 
 /** Whether the folder belongs to an initialised vault, whose store may be somewhere else. */
-export async function isInitialized(folder: VaultFolder): Promise<boolean> {
+async function isInitialized(folder: VaultFolder): Promise<boolean> {
   return (await exists(folder.store)) || (await exists(folder.home)) || exists(folder.incomingStore);
+}
+
+/** @throws {RksError} VAULT_NOT_INITIALIZED unless `isInitialized`. */
+export async function assertInitialized(folder: VaultFolder): Promise<void> {
+  if (!(await isInitialized(folder))) throw notInitialized(folder);
+}
+
+/** That nobody has made a vault yet. */
+export function notInitialized({ folder }: VaultFolder): RksError {
+  return new RksError("VAULT_NOT_INITIALIZED", `there is no vault in "${folder}" yet`, {
+    suggestion: "Run `rks gen certs --config FILE` first.",
+  });
 }
 
 /**

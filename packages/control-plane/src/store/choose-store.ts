@@ -2,6 +2,7 @@ import { RksError } from "@rk8s/protocol";
 import { type Storage, untilCommitted } from "@rk8s/storage";
 import type { ExternalStoreConfig, StoreConfig } from "../config/config.js";
 import { exists } from "../lifecycle/durable-file.js";
+import { notInitialized } from "../lifecycle/initialize.js";
 import type { VaultFolder } from "../lifecycle/vault-folder.js";
 import { readHome } from "./home-file.js";
 import { archiveStore, finishIncoming, type OpenFolder } from "./local-store.js";
@@ -145,12 +146,6 @@ async function isHalfIncoming(
   await using incoming = await openFolder(folder.incomingStore);
   const found = (await readState(incoming))?.state;
   return found?.state === "copying" && found.migration === migration;
-}
-
-function notInitialized(folder: VaultFolder): RksError {
-  return new RksError("VAULT_NOT_INITIALIZED", `there is no vault in "${folder.folder}" yet`, {
-    suggestion: "Run `rks gen certs --config FILE` first.",
-  });
 }
 
 function nothingThere(

@@ -2,6 +2,7 @@ import { printable, systemClock } from "@rk8s/host";
 import { type CliIo, ReportedFailure } from "@rk8s/host/cli-io";
 import { ERROR_CODES, RksError } from "@rk8s/protocol";
 import type { StoreConfig } from "../config/config.js";
+import { DEFAULT_STORE_PREFIX } from "../config/store-endpoint.js";
 import type { StoreBody } from "../http/storage-routes.js";
 import {
   type PrintedMigration,
@@ -20,7 +21,6 @@ const START_TIMEOUT_MS = 60_000;
 /** A million entries take half a minute. */
 const VERIFY_TIMEOUT_MS = 3_600_000;
 const STATUS_PATH = "/v1/rk8s/storage";
-const DEFAULT_PREFIX = "/rk8s";
 
 /** `rks storage status`. @throws {RksError} UNREACHABLE. */
 export async function storageStatus(args: TargetArguments, io: CliIo): Promise<void> {
@@ -96,7 +96,7 @@ async function storeNamed(text: string, io: CliIo): Promise<StoreBody> {
   if (text === "local") return { type: "local" };
   if (/^(postgres(ql)?|mysql|mariadb):\/\//.test(text)) return { type: "sql", url: text };
   if (/^https?:\/\//.test(text)) {
-    return { type: "etcd", endpoints: text.split(","), prefix: DEFAULT_PREFIX };
+    return { type: "etcd", endpoints: text.split(","), prefix: DEFAULT_STORE_PREFIX };
   }
   const { config } = await readConfigArgument(text, io);
   return bodyOf(config.store, text);

@@ -1,15 +1,11 @@
 import { parseDuration, RksError } from "@rk8s/protocol";
 import { z } from "zod";
 import { isHost, parseHostPort } from "./address.js";
-import { parseStoreEndpoint } from "./store-endpoint.js";
+import { MAX_PREFIX_CHARACTERS, MAX_STORE_ENDPOINTS, parseStoreEndpoint } from "./store-endpoint.js";
 
 /** No lifetime in a certificate may pass the year 9999 (RFC 5280 §4.1.2.5); a century is plenty. */
 const MAX_TTL_SECONDS = 100 * 365 * 86_400;
 const MAX_HEARTBEAT_SECONDS = 86_400;
-/** Etcd advises at most seven members; proxies and a second address each leave room. */
-const MAX_STORE_ENDPOINTS = 32;
-/** It stands before every key, and there is room for so much. */
-const MAX_PREFIX_CHARACTERS = 256;
 
 /** `expected …, got …` for whatever is not of the right kind. */
 function expected(what: string): { error: (issue: { input?: unknown }) => string } {

@@ -5,9 +5,7 @@ import type { z } from "zod";
 import { formatHostPort, isWildcard, parseHostPort } from "./address.js";
 import { configFile, type ConfigFile, KNOWN_KEYS, SECTIONS_WITHOUT_EFFECT } from "./config-schema.js";
 import type { ControlPlaneConfig, HostPort, HttpTlsConfig, SealConfig, StoreConfig } from "./config.js";
-
-/** Of keys in a store that others may use too; rk8s' own. */
-const DEFAULT_PREFIX = "/rk8s";
+import { DEFAULT_STORE_PREFIX } from "./store-endpoint.js";
 
 /** A config and what its author should know about it. */
 export interface ParsedConfig {
@@ -80,7 +78,7 @@ function complete(raw: ConfigFile, folder: string): ControlPlaneConfig {
 
 function completeStore({ xline_config: xline, sql_config: sql }: ConfigFile, folder: string): StoreConfig {
   const endpoints = xline?.endpoints ?? [];
-  if (endpoints.length > 0) return { type: "etcd", endpoints, prefix: xline?.prefix ?? DEFAULT_PREFIX };
+  if (endpoints.length > 0) return { type: "etcd", endpoints, prefix: xline?.prefix ?? DEFAULT_STORE_PREFIX };
   if (sql?.url !== undefined) return { type: "sql", url: new Secret(sql.url) };
   if (sql?.url_file !== undefined) return { type: "sql", url: { file: resolve(folder, sql.url_file) } };
   return { type: "local" };

@@ -4,6 +4,12 @@ import { parseHostPort } from "./address.js";
 
 /** Etcd's port for clients. */
 const DEFAULT_PORT = 2379;
+/** Of keys in a store that others may use too; rk8s' own. */
+export const DEFAULT_STORE_PREFIX = "/rk8s";
+/** It stands before every key, and there is room for so much. */
+export const MAX_PREFIX_CHARACTERS = 256;
+/** Etcd advises at most seven members; proxies and a second address each leave room. */
+export const MAX_STORE_ENDPOINTS = 32;
 
 /**
  * Read where a member of a store is: `https://host:port`, or `host:port` for the same. In clear (`http:`) only on loopback.

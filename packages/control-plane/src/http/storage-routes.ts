@@ -1,6 +1,6 @@
 import { Secret } from "@rk8s/protocol";
 import { z } from "zod";
-import { parseStoreEndpoint } from "../config/store-endpoint.js";
+import { MAX_PREFIX_CHARACTERS, MAX_STORE_ENDPOINTS, parseStoreEndpoint } from "../config/store-endpoint.js";
 import type { StoreConfig } from "../config/config.js";
 import { data } from "./http-answer.js";
 import type { OperatorApi } from "./operator-api.js";
@@ -24,8 +24,8 @@ const storeBody = z.discriminatedUnion("type", [
   z.strictObject({ type: z.literal("local") }),
   z.strictObject({
     type: z.literal("etcd"),
-    endpoints: z.array(z.string().max(300)).min(1).max(32),
-    prefix: z.string().min(1).max(256),
+    endpoints: z.array(z.string().max(300)).min(1).max(MAX_STORE_ENDPOINTS),
+    prefix: z.string().min(1).max(MAX_PREFIX_CHARACTERS),
   }),
   z.strictObject({ type: z.literal("sql"), url: z.string().min(1).max(4096) }),
   z.strictObject({ type: z.literal("sql-file"), file }),

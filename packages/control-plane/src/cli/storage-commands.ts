@@ -1,6 +1,6 @@
 import { printable, systemClock } from "@rk8s/host";
 import { type CliIo, ReportedFailure } from "@rk8s/host/cli-io";
-import { ERROR_CODES, RksError } from "@rk8s/protocol";
+import { ERROR_CODES, isErrorCode, RksError } from "@rk8s/protocol";
 import type { StoreConfig } from "../config/config.js";
 import { DEFAULT_STORE_PREFIX } from "../config/store-endpoint.js";
 import type { StoreBody } from "../http/storage-routes.js";
@@ -68,10 +68,8 @@ export async function storageMigrate(args: MigrateArguments, io: CliIo): Promise
   else io.stdout(printable(formatFields(storeFields(data))));
   const error = data.migration?.error ?? null;
   if (error !== null) {
-    const code = Object.keys(ERROR_CODES).find((known) => known === error.code) as
-      keyof typeof ERROR_CODES | undefined;
     io.stderr(printable(`rks: ${error.message}\n`));
-    throw new ReportedFailure(ERROR_CODES[code ?? "INTERNAL"].exit);
+    throw new ReportedFailure(ERROR_CODES[isErrorCode(error.code) ? error.code : "INTERNAL"].exit);
   }
   printHint(io, nextStep(to));
 }

@@ -166,8 +166,8 @@ export class StoreMover implements AsyncDisposable {
     const target = await openTarget(to);
     this.#target = { to, storage: target };
     try {
-      const { from = "", to: toName = "" } = this.#status ?? {};
-      const init = { storage: this.#storage, target, from, to: toName, vault: vault.id, guard: vault.guard };
+      const names = { from: storeName(this.#at), to: storeName(to) };
+      const init = { storage: this.#storage, target, ...names, vault: vault.id, guard: vault.guard };
       this.#migration = new Migration({ ...init, id: randomUUID() }, { clock, logger });
       this.#setPhase("copying");
       await this.#moved(to, await this.#migration.run(signal));

@@ -3,6 +3,7 @@ import { FakeClock } from "@rk8s/protocol/testing";
 import {
   type Comparison,
   memoryStorage,
+  pagesOf,
   type Storage,
   type TransactionResult,
   type Write,
@@ -96,11 +97,8 @@ async function aRig(entries: number, target = new TestStore()): Promise<Rig> {
 
 async function contents(storage: Storage): Promise<Map<string, string>> {
   const all = new Map<string, string>();
-  for (let after = "", more = true; more;) {
-    const page = await storage.list("", { after });
-    for (const { key, value } of page.entries) all.set(key, Buffer.from(value).toString("hex"));
-    after = page.entries.at(-1)?.key ?? "";
-    ({ more } = page);
+  for await (const entries of pagesOf(storage, "")) {
+    for (const { key, value } of entries) all.set(key, Buffer.from(value).toString("hex"));
   }
   return all;
 }

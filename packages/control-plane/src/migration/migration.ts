@@ -103,11 +103,11 @@ export class Migration {
    * TIMED_OUT when the last part takes too long; as the stores do; the signal's reason.
    */
   async run(signal: AbortSignal): Promise<MigrationOutcome> {
-    const { storage, target, guard, vault, from, id } = this.#init;
+    const { storage, target, guard, vault } = this.#init;
     const before = await readState(this.#source);
     const epoch = before?.state.epoch ?? 0;
     const claim = await claimTarget(target, {
-      state: { ...this.#about(epoch), state: "copying", migration: id, from },
+      state: this.#copying(epoch),
       vault,
       guard,
       cameBy: cameBy(before?.state),
@@ -261,13 +261,7 @@ export class Migration {
     const since = clock.monotonicMs();
     for (let lookMs = FIRST_LOOK_MS; ; lookMs = Math.min(lookMs * 2, MAX_LOOK_MS)) {
       try {
-        const copying = {
-          ...this.#about(active.epoch),
-          state: "copying",
-          migration: id,
-          from: this.#init.from,
-        } as const;
-        const write = stateWrite(copying, guard);
+        const write = stateWrite(this.#copying(active.epoch), guard);
         // Done before the lost one it keeps that from ever being done; after it, it finds another state.
         if ((await target.transaction([sameState(claim)], [write])).succeeded) return undefined;
         const now = await readState(target);
@@ -292,6 +286,12 @@ export class Migration {
   #about(epoch: number): Pick<StoreState, "version" | "vault" | "epoch" | "at"> {
     const at = new Date(this.#ports.clock.now()).toISOString();
     return { version: 1, vault: this.#init.vault, epoch, at };
+  }
+
+  /** The target, before it is the vault. */
+  #copying(epoch: number): StoreStateOf<"copying"> {
+    const { id: migration, from } = this.#init;
+    return { ...this.#about(epoch), state: "copying", migration, from };
   }
 
   #move(): { readonly migration: string; readonly to: string } {

@@ -1,12 +1,7 @@
-import { X509Certificate } from "node:crypto";
 import { RksError } from "@rk8s/protocol";
-import {
-  type ClusterIntermediate,
-  type ClusterRoots,
-  isOffline,
-  issuersOf,
-  rootsOf,
-} from "../pki/cluster-roots.js";
+import { parseCertificate } from "@rk8s/x509";
+import { type ClusterRoots, isOffline, issuersOf, rootsOf } from "../pki/cluster-roots.js";
+import { isSignedBy } from "../pki/signing.js";
 
 /**
  * What the signature on a client's certificate is worth: it `counts`, or its issuer is `tainted`: then only what else is
@@ -31,11 +26,9 @@ export function assertIssuerCounts(
   const isPlain = roots.every(({ standing }) => standing !== "retired" && standing !== "tainted");
   if (isPlain && !roots.some(isOffline)) return "counts";
   // The signature and not the name: who has another issuer's key can write any name.
-  const certificate = new X509Certificate(leaf);
-  const isSignedBy = (issuer: ClusterIntermediate): boolean =>
-    certificate.verify(new X509Certificate(issuer.certificate.der).publicKey);
+  const signed = parseCertificate(leaf);
   for (const root of roots) {
-    const issuer = issuersOf(root).find(isSignedBy);
+    const issuer = issuersOf(root).find(({ certificate }) => isSignedBy(signed, certificate.publicKey));
     if (issuer === undefined) continue;
     if (root.standing === "retired") throw pinRetired("the certificate", role);
     const isTainted = root.standing === "tainted" || issuer.isTainted;

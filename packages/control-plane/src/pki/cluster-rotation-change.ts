@@ -139,7 +139,7 @@ function prepareOfflineSuccessor(
   options: RotationOptions,
 ): PreparedRotation {
   const { roots, issuer } = stored;
-  const { prefix, now, pending } = options;
+  const { now, pending } = options;
   assertStep(roots, "prepare");
   const { intermediate, root, cross } = readSignedIntermediate(certificates, pending ? [pending.spki] : []);
   if (root === undefined) throw rootMissing();
@@ -155,17 +155,7 @@ function prepareOfflineSuccessor(
   };
   const active = { ...roots.active, cross: undefined };
   const next = withSuccessor(roots, { active, incoming }, now);
-  const { writes, comparisons, wipe } = changed(stored, next, options);
-  return {
-    roots: next,
-    comparisons: [...comparisons, pendingUnchanged(prefix, pending)],
-    writes: [
-      ...writes,
-      { type: "delete", key: prefix + CLUSTER_KEYS.request },
-      ...recordsOf(prefix, [root, intermediate, incoming.cross]),
-    ],
-    wipe,
-  };
+  return withSigned(changed(stored, next, options), [root, intermediate, incoming.cross], options);
 }
 
 /** Roots of before have room for a cross-certificate alone. */
@@ -190,7 +180,7 @@ function crossSignOffline(
 /** Another intermediate for an offline root that is trusted already. */
 function prepareIntermediate(stored: StoredRoots, options: RotationOptions): PreparedRotation {
   const { roots } = stored;
-  const { prefix, now, certificates, pending } = options;
+  const { now, certificates, pending } = options;
   const offline = rootsOf(roots).filter((root) => isOffline(root) && mayStillSign(root, roots));
   if (offline.length === 0) {
     throw new RksError("CA_PHASE_INVALID", "no root of the cluster is offline: its own key signs", {
@@ -212,17 +202,25 @@ function prepareIntermediate(stored: StoredRoots, options: RotationOptions): Pre
     now,
   });
   const next = withIntermediate(roots, intermediate, { number: root.number, now });
-  const { writes, comparisons, wipe } = changed(stored, next, options);
-  const isPending = pending !== undefined && equalBytes(pending.spki, intermediate.spki);
+  return withSigned(changed(stored, next, options), [intermediate], options);
+}
+
+/** A change with the certificates that have come in, one of which may answer the request. */
+function withSigned(
+  change: PreparedRotation,
+  certificates: readonly (Certificate | undefined)[],
+  { prefix, pending }: RotationOptions,
+): PreparedRotation {
+  const isAnswered =
+    pending !== undefined && certificates.some((one) => one && equalBytes(one.spki, pending.spki));
   return {
-    roots: next,
-    comparisons: [...comparisons, pendingUnchanged(prefix, pending)],
+    ...change,
+    comparisons: [...change.comparisons, pendingUnchanged(prefix, pending)],
     writes: [
-      ...writes,
-      ...(isPending ? [{ type: "delete", key: prefix + CLUSTER_KEYS.request } as const] : []),
-      ...recordsOf(prefix, [intermediate]),
+      ...change.writes,
+      ...(isAnswered ? [{ type: "delete", key: prefix + CLUSTER_KEYS.request } as const] : []),
+      ...recordsOf(prefix, certificates),
     ],
-    wipe,
   };
 }
 

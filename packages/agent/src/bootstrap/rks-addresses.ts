@@ -1,5 +1,6 @@
 import { type ConnectionLimits, RksError, type SocketAddress } from "@rk8s/protocol";
 import { formatAddress, parseRksAddress } from "./address.js";
+import { backoffMs, type BackoffPolicy } from "./backoff.js";
 
 /** More control planes than a cluster has. */
 const MAX_ADDRESSES = 16;
@@ -16,16 +17,26 @@ export interface Patience {
   readonly answerTimeoutMs: number | undefined;
 }
 
+/** An address, and what its failures are paid with. */
+interface Place {
+  readonly address: SocketAddress;
+  /** In a row. */
+  failures: number;
+  /** It is left alone until then, by the monotonic clock. */
+  dueMs: number;
+}
+
 /**
  * Where the control planes of a cluster are reached, in an order of this agent's own, so that a fleet spreads over them. The
- * one that was good last stays the first choice until nothing good comes from it.
+ * one that was good last stays the first choice until nothing good comes from it. A pause is charged to the address that
+ * failed: it keeps nobody from turning to another one.
  */
 export class RksAddresses {
-  readonly #order: readonly SocketAddress[];
+  readonly #order: readonly Place[];
   #at = 0;
 
   private constructor(order: readonly SocketAddress[]) {
-    this.#order = order;
+    this.#order = order.map((address) => ({ address, failures: 0, dueMs: -Infinity }));
   }
 
   /**
@@ -46,12 +57,17 @@ export class RksAddresses {
 
   /** Where to turn now. */
   get current(): SocketAddress {
-    return this.#order[this.#at]!;
+    return this.#here.address;
   }
 
   /** Whether there is somewhere else to go. */
   get isSeveral(): boolean {
     return this.#order.length > 1;
+  }
+
+  /** Whether the one to turn to has failed since a node was last served, or is the only one. */
+  get isDoubtful(): boolean {
+    return this.#here.failures > 0 || !this.isSeveral;
   }
 
   /** Who can go elsewhere waits for less. */
@@ -79,5 +95,40 @@ export class RksAddresses {
   /** Nothing good came from there: turn to the next one, unless that has happened already. */
   passOver(address: SocketAddress): void {
     if (address === this.current) this.#at = (this.#at + 1) % this.#order.length;
+  }
+
+  /**
+   * A node was served from there. What the others failed with before says nothing of them any more; nor do failures of this one
+   * when it was good for long.
+   */
+  served(address: SocketAddress, { isStable }: { readonly isStable: boolean }): void {
+    for (const place of this.#order) {
+      if (place.address === address && !isStable) continue;
+      place.failures = 0;
+      place.dueMs = -Infinity;
+    }
+  }
+
+  /**
+   * Leave an address alone for the pause after one more failure in a row, and turn to the one that may be tried first, of several
+   * the next in turn. Returns how many milliseconds it is to be left alone still.
+   */
+  charge(
+    address: SocketAddress,
+    pause: { readonly policy: BackoffPolicy; readonly random: () => number; readonly nowMs: number },
+  ): number {
+    const { policy, random, nowMs } = pause;
+    const failed = this.#order.findIndex((place) => place.address === address);
+    const { failures } = this.#order[failed]!;
+    const dueMs = nowMs + backoffMs(failures, random, policy);
+    Object.assign(this.#order[failed]!, { failures: failures + 1, dueMs });
+    const inTurn = [...this.#order.slice(failed + 1), ...this.#order.slice(0, failed + 1)];
+    const [first] = inTurn.toSorted((a, b) => Math.max(nowMs, a.dueMs) - Math.max(nowMs, b.dueMs));
+    this.#at = this.#order.indexOf(first!);
+    return Math.max(0, first!.dueMs - nowMs);
+  }
+
+  get #here(): Place {
+    return this.#order[this.#at]!;
   }
 }

@@ -1,5 +1,4 @@
-import { RksError, type ErrorCode, type SocketAddress } from "@rk8s/protocol";
-import { backoffMs, DEFAULT_BACKOFF, type BackoffPolicy } from "../bootstrap/backoff.js";
+import { RksError, type SocketAddress } from "@rk8s/protocol";
 import type { RksAddresses } from "../bootstrap/rks-addresses.js";
 import { ServerClock } from "../clock-watch/server-clock.js";
 import type { Identity } from "../identity/identity.js";
@@ -14,6 +13,7 @@ import type { Handlers } from "./handlers.js";
 import { MovedReplies } from "./moved-replies.js";
 import { NodeLink, type NodeLinkPorts } from "./node-link.js";
 import { certificateExpired, isFinalForSession, withRemedy } from "./refusal.js";
+import { RetryPauses } from "./retry-pauses.js";
 import { serveNode } from "./serve-node.js";
 import { Serving } from "./serving.js";
 import type { Survival } from "../supervisor/link.js";
@@ -74,22 +74,6 @@ export interface SessionOptions {
   readonly onRegistered?: ((connection: RksConnection, signal: AbortSignal) => Promise<void>) | undefined;
 }
 
-/** A connection that was up this long was a good one: the next pause is a short one again. */
-const STABLE_MS = 10_000;
-
-/**
- * A control plane that does not answer is looked for every two seconds on average, so that it has its nodes back within
- * five of its return; five hundred of them are then some 170 handshakes a second (ADR 0025). Whoever answers, but
- * cannot serve, is left alone for longer.
- */
-const SEARCH_BACKOFF: BackoffPolicy = { ...DEFAULT_BACKOFF, capMs: 3000 };
-/** Of what is left of the certificate, how much a pause may take. */
-const PAUSE_SHARE = 1 / 8;
-const MIN_PAUSE_MS = 100;
-/** Who has somewhere else to go does not wait for the one that is gone. */
-const ELSEWHERE_BACKOFF: BackoffPolicy = { floorMs: 50, baseMs: 300, capMs: 3000 };
-const NO_ANSWER: ReadonlySet<ErrorCode> = new Set(["CONNECTION_LOST", "TIMED_OUT", "UNREACHABLE"]);
-
 /**
  * Keep a node connected and registered, and its certificate renewed, until `signal` is aborted, reconnecting with the
  * newest certificate whenever the connection is lost.
@@ -116,23 +100,21 @@ export async function runSession(
     life.abort(reason);
   });
   try {
-    let failures = 0;
+    const pauses = new RetryPauses(init.addresses, ports);
     let last: RksError | undefined;
     while (!signal.aborted) {
-      options.onState({ kind: "connecting", attempt: failures });
+      options.onState({ kind: "connecting", attempt: pauses.retries });
       const session = { ...options, signal, statuses, moved, serverClock };
-      const { error, wasConnected, readyMs } = await attempt(init, ports, session);
+      const { error, address, wasConnected, readyMs } = await attempt(init, ports, session);
       if (signal.aborted) break;
       if (error.code === "CERTIFICATE_EXPIRED" && error.cause === undefined) {
         throw certificateExpired(init.holder.newest, last);
       }
       if (isFinalForSession(error)) throw withRemedy(error, init.holder.current.nodeName);
       last = error;
-      if (readyMs >= STABLE_MS) failures = 0;
       const leftMs = init.holder.newest.notAfter.getTime() - serverClock.nowMs;
-      const delayMs = pauseMs(backoffMs(failures, ports.random, backoffAfter(error, init.addresses)), leftMs);
-      failures++;
-      options.onState({ kind: "waiting", attempt: failures, delayMs, error, wasConnected });
+      const { retries, delayMs } = pauses.after({ error, address, readyMs, leftMs });
+      options.onState({ kind: "waiting", attempt: retries, delayMs, error, wasConnected });
       await clock.sleep(delayMs, { signal }).catch(() => undefined);
     }
   } finally {
@@ -143,19 +125,6 @@ export async function runSession(
   if (broken !== undefined) throw RksError.from(broken.reason);
 }
 
-/** The pause, or a shorter one: pauses leave time for several more tries before the certificate ends. */
-function pauseMs(wantedMs: number, leftMs: number): number {
-  return Math.round(Math.min(wantedMs, Math.max(MIN_PAUSE_MS, leftMs * PAUSE_SHARE)));
-}
-
-function backoffAfter({ code }: RksError, { isSeveral }: RksAddresses): BackoffPolicy {
-  if (isSeveral && ELSEWHERE.has(code)) return ELSEWHERE_BACKOFF;
-  return NO_ANSWER.has(code) ? SEARCH_BACKOFF : DEFAULT_BACKOFF;
-}
-
-/** After these another control plane may be able to serve. */
-const ELSEWHERE: ReadonlySet<ErrorCode> = new Set([...NO_ANSWER, "UNAVAILABLE", "VAULT_SEALED"]);
-
 interface AttemptOptions extends SessionOptions {
   readonly statuses: StatusQueue;
   readonly moved: MovedReplies;
@@ -165,9 +134,11 @@ interface AttemptOptions extends SessionOptions {
 /** How one attempt to be served ended. */
 interface Attempt {
   readonly error: RksError;
+  /** Where. */
+  readonly address: SocketAddress;
   readonly wasConnected: boolean;
-  /** How long the node was registered. */
-  readonly readyMs: number;
+  /** How long the node was registered; undefined when it was not. */
+  readonly readyMs: number | undefined;
 }
 
 /** Connect and be served until that ends, for whatever reason. Never rejects. */
@@ -198,20 +169,23 @@ async function attempt(init: SessionInit, ports: NodeLinkPorts, options: Attempt
         serverClock,
         signal: inner,
       });
-      used = current;
+      dialed = current;
       return connected;
     },
     register: async (connection, inner) => {
       const trustGeneration = holder.trust.generation;
       const open = { connection, identity: holder.current, trustGeneration };
       const link = await NodeLink.register(open, linkInit, { ...ports, signal: inner });
+      address = dialed;
       void options.onRegistered?.(connection, signal);
       return link;
     },
     onIssued: ({ issuedAt }) => serverClock.heard(issuedAt.getTime()),
     onRenewed: (link) => onRenewed?.(certificateOf(link)),
   };
-  let used: SocketAddress | undefined;
+  let dialed = init.addresses.current;
+  /** Of the connection on which the node is registered, or would be. */
+  let address = dialed;
   let wasConnected = false;
   let readySinceMs: number | undefined;
   // A function of its own: nothing here holds on to the first connection, and to its key, when it was replaced.
@@ -250,9 +224,8 @@ async function attempt(init: SessionInit, ports: NodeLinkPorts, options: Attempt
   } catch (reason) {
     const error = RksError.from(reason);
     if (error.code === "INTERNAL" && !signal.aborted) logger.error("Session failed", { cause: error.cause });
-    if (used !== undefined) init.addresses.passOver(used);
-    const readyMs = readySinceMs === undefined ? 0 : clock.monotonicMs() - readySinceMs;
-    return { error, wasConnected, readyMs };
+    const readyMs = readySinceMs === undefined ? undefined : clock.monotonicMs() - readySinceMs;
+    return { error, address, wasConnected, readyMs };
   }
 }
 

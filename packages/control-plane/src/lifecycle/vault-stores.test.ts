@@ -14,6 +14,7 @@ import { openLmdbStorage } from "@rk8s/storage/lmdb";
 import { afterEach, beforeEach, expect, test } from "vitest";
 import type { StoreConfig } from "../config/config.js";
 import { readHome } from "../store/home-file.js";
+import { storeName } from "../store/store-name.js";
 import { Barrier } from "../vault/seal/barrier.js";
 import { Keyring } from "../vault/seal/keyring.js";
 import { type VaultFolder, vaultFolderAt } from "./vault-folder.js";
@@ -24,10 +25,11 @@ const OTHER: StoreConfig = { type: "etcd", endpoints: ["https://other:2379"], pr
 const LOCAL: StoreConfig = { type: "local" };
 const put = (key: string, value: string): Write => ({ type: "put", key, value: Buffer.from(value) });
 
-/** When a process dies: at its n-th transaction that writes, before it is done or after. */
+/** When a process dies: at its n-th transaction that writes, or writes what a store is, before it is done or after. */
 interface Crash {
   readonly at: number;
   readonly isDone: boolean;
+  readonly ofState?: boolean;
 }
 
 /** All stores that a process can reach; they outlive it. */
@@ -37,6 +39,8 @@ class World {
   crash: Crash | undefined;
   isDead = false;
   isRemoteDown = false;
+  /** Stores that nobody reaches. */
+  readonly down = new Set<StoreConfig>();
 
   start(crash?: Crash): void {
     this.transactions = 0;
@@ -57,7 +61,11 @@ class World {
         writes: readonly Write[],
       ): Promise<TransactionResult> => {
         check();
-        if (writes.length === 0) return inner.transaction(comparisons, writes);
+        const isCounted =
+          this.crash?.ofState === true
+            ? writes.some(({ key }) => key === "storage/state")
+            : writes.length > 0;
+        if (!isCounted) return inner.transaction(comparisons, writes);
         this.transactions += 1;
         if (this.transactions !== this.crash?.at) return inner.transaction(comparisons, writes);
         this.isDead = true;
@@ -73,7 +81,11 @@ class World {
 let folder: VaultFolder;
 let world: World;
 let keys: Uint8Array;
-const clock: Clock = { ...systemClock, sleep: (ms, options) => systemClock.sleep(Math.min(ms, 2), options) };
+/** Pauses are short; what a switch may take, 2 s, is not. */
+const clock: Clock = {
+  ...systemClock,
+  sleep: (ms, options) => systemClock.sleep(ms === 2_000 ? ms : Math.min(ms, 2), options),
+};
 
 beforeEach(async () => {
   folder = vaultFolderAt(await mkdtemp(join(tmpdir(), "rks-stores-")));
@@ -106,8 +118,9 @@ async function start(wanted: StoreConfig, vault = "v1"): Promise<Running> {
     logger: silentLogger,
     openFolder: async (path) => world.wrap(await openLmdbStorage({ folder: path }), false),
     openExternal: (store) => {
-      if (world.isRemoteDown) throw new RksError("UNAVAILABLE", "no answer");
-      const name = JSON.stringify(store);
+      if (world.isRemoteDown || [...world.down].some((down) => storeName(down) === storeName(store)))
+        throw new RksError("UNAVAILABLE", "no answer");
+      const name = storeName(store);
       const inner = world.remote.get(name) ?? memoryStorage();
       world.remote.set(name, inner);
       return Promise.resolve(world.wrap(inner, true));
@@ -126,13 +139,14 @@ async function start(wanted: StoreConfig, vault = "v1"): Promise<Running> {
 }
 
 /** Until the store is where it should be, or the process is dead. */
-async function untilMoved({ stores }: Running, type: StoreConfig["type"]): Promise<void> {
+async function untilMoved({ stores }: Running, type: StoreConfig["type"], name?: string): Promise<void> {
+  const isThere = (): boolean =>
+    stores.type === type && stores.status.store === (name ?? stores.status.store);
   await expect
-    .poll(() => world.isDead || (stores.type === type && stores.status.migration?.phase === "done"), {
-      interval: 1,
-    })
+    .poll(() => world.isDead || (isThere() && stores.status.migration?.phase === "done"), { interval: 1 })
     .toBe(true);
-  await stores.settled();
+  // A dead process would ask for ever where the vault is.
+  if (!world.isDead) await stores.settled();
 }
 
 const valueOf = async (barrier: Barrier, key: string): Promise<string | undefined> => {
@@ -231,7 +245,7 @@ test("everything can be read and checked, and what was altered is named", async 
   const { signal } = new AbortController();
   const vault = { guard: running.barrier };
   expect(await running.stores.verify(vault, signal)).toMatchObject({ damaged: 0 });
-  const remote = world.remote.get(JSON.stringify(ETCD))!;
+  const remote = world.remote.get(storeName(ETCD))!;
   const swapped = await remote.get("barrier/k/0/1");
   await remote.transaction([], [{ type: "put", key: "barrier/k/0/2", value: swapped!.value }]);
   expect(await running.stores.verify(vault, signal)).toMatchObject({
@@ -323,3 +337,131 @@ test.each(CRASHES)(
     expect((await again.barrier.list("k/")).entries).toHaveLength(300);
   },
 );
+
+/** A move by hand: from where, to where. */
+const MOVES: readonly { readonly name: string; readonly from: StoreConfig; readonly to: StoreConfig }[] = [
+  { name: "from one external store to another", from: ETCD, to: OTHER },
+  { name: "from an external store into the folder", from: ETCD, to: LOCAL },
+  { name: "from the folder to an external store", from: LOCAL, to: ETCD },
+];
+/** The states that a move writes: copying, leaving, switching, active, moved. */
+const STATES = 5;
+const STATE_CRASHES = MOVES.flatMap((move) =>
+  Array.from({ length: 2 * STATES }, (_, index) => ({
+    ...move,
+    crash: { at: Math.floor(index / 2) + 1, isDone: index % 2 === 1, ofState: true },
+  })),
+);
+
+async function moveByHand(from: StoreConfig, to: StoreConfig): Promise<string[]> {
+  return moveAndWrite(from, async (running) => {
+    await running.stores.migrate(to, { id: "v1", guard: running.barrier });
+    await untilMoved(running, to.type, storeName(to));
+  });
+}
+
+/** A start with the config that nobody has changed, or with the one that it asks for. */
+async function startAnywhere(from: StoreConfig, to: StoreConfig): Promise<Running> {
+  try {
+    return await start(from);
+  } catch (reason) {
+    if (RksError.from(reason).code !== "STORAGE_MOVED") throw reason;
+    return start(to);
+  }
+}
+
+test.each(STATE_CRASHES)(
+  "killed at state $crash.at ($crash.isDone) $name, the next start finds the vault; killed in that, the one after",
+  async ({ from, to, crash }) => {
+    if (from !== LOCAL) {
+      await using first = await start(from);
+      await untilMoved(first, from.type);
+    }
+    world.start(crash);
+    const confirmed = await moveByHand(from, to);
+    expect(world.isDead).toBe(true);
+    for (const again of [1, 2].flatMap((at) => [false, true].map((isDone) => ({ at, isDone })))) {
+      world.start({ ...again, ofState: true });
+      const killed = await startAnywhere(from, to).catch(() => undefined);
+      await killed?.stores[Symbol.asyncDispose]().catch(() => undefined);
+    }
+    world.start();
+    await using found = await startAnywhere(from, to);
+    expect(await missing(found, confirmed)).toEqual([]);
+    expect((await found.barrier.list("k/")).entries).toHaveLength(300);
+    await found.barrier.transaction([], [put("after", "1")]);
+    await found.stores[Symbol.asyncDispose]();
+    await using later = await startAnywhere(from, to);
+    expect(await missing(later, ["after"])).toEqual([]);
+  },
+);
+
+/** Killed before the transaction that decides: the one says `switching`, the other `copying`. */
+async function cutOff(): Promise<void> {
+  {
+    await using first = await start(ETCD);
+    await untilMoved(first, "etcd");
+  }
+  world.start({ at: 4, isDone: false, ofState: true });
+  await moveByHand(ETCD, OTHER);
+  world.start();
+}
+
+async function stateRecord(storage: Storage): Promise<{ readonly state: object; readonly mac: string }> {
+  const entry = await storage.get("storage/state");
+  return JSON.parse(Buffer.from(entry!.value).toString()) as Awaited<ReturnType<typeof stateRecord>>;
+}
+
+test("a start that cannot ask the store that knows says so, and serves neither; once that answers it goes on by itself", async () => {
+  await cutOff();
+  world.down.add(OTHER);
+  await expect(start(ETCD)).rejects.toMatchObject({
+    code: "UNAVAILABLE",
+    suggestion: expect.stringContaining("rks storage stay"),
+  });
+  await expect(start(OTHER)).rejects.toMatchObject({ code: "UNAVAILABLE" });
+  world.down.clear();
+  await using found = await start(ETCD);
+  expect(found.stores.status.store).toBe(storeName(ETCD));
+});
+
+test("a target that was filled by a later migration, or emptied, does not decide that the vault stayed", async () => {
+  await cutOff();
+  const other = world.remote.get(storeName(OTHER))!;
+  const record = await stateRecord(other);
+  const later = { ...record, state: { ...record.state, migration: "a later one" } };
+  await other.transaction([], [put("storage/state", JSON.stringify(later))]);
+  await expect(start(ETCD)).rejects.toMatchObject({ code: "UNAVAILABLE" });
+  await other.transaction([], [{ type: "delete", key: "storage/state" }]);
+  await expect(start(ETCD)).rejects.toMatchObject({ code: "UNAVAILABLE" });
+});
+
+test("an answer of the other store that this vault has not written is not believed", async () => {
+  await cutOff();
+  const other = world.remote.get(storeName(OTHER))!;
+  const record = await stateRecord(other);
+  await other.transaction([], [put("storage/state", JSON.stringify({ ...record, mac: "00".repeat(32) }))]);
+  await expect(start(ETCD)).rejects.toMatchObject({ code: "STORAGE_CORRUPT" });
+});
+
+test("a store that another process has left since it was chosen is not served", async () => {
+  {
+    await using first = await start(ETCD);
+    await untilMoved(first, "etcd");
+  }
+  await using running = await start(ETCD);
+  const second = vaultFolderAt(await mkdtemp(join(tmpdir(), "rks-stores-")));
+  const late = await VaultStores.open(ETCD, second, {
+    clock,
+    logger: silentLogger,
+    openFolder: async (path) => openLmdbStorage({ folder: path }),
+    openExternal: (store) => Promise.resolve(world.wrap(world.remote.get(storeName(store))!, true)),
+    useCredentials: () => Promise.resolve(),
+  });
+  await running.stores.migrate(OTHER, { id: "v1", guard: running.barrier });
+  await untilMoved(running, "etcd", storeName(OTHER));
+  const barrier = await Barrier.unseal(late.storage, Keyring.parse(keys));
+  await expect(late.begin({ id: "v1", guard: barrier })).rejects.toMatchObject({ code: "STORAGE_MOVED" });
+  await late[Symbol.asyncDispose]();
+  await rm(second.folder, { recursive: true, force: true });
+});

@@ -6,11 +6,19 @@ import type { StoreConfig } from "../config/config.js";
 import type { MigrationOutcome } from "../migration/migration.js";
 import { type MovedVault, StoreMover, type MoveStatus } from "../migration/store-mover.js";
 import { SwitchableStorage } from "../migration/switchable-storage.js";
-import { chooseStore, type StoreOpeners } from "../store/choose-store.js";
+import { chooseStore, moved, type StoreOpeners } from "../store/choose-store.js";
 import { readHome, writeHome } from "../store/home-file.js";
 import { archiveStore, putInPlace } from "../store/local-store.js";
+import type { Stayed } from "../store/settle-switch.js";
 import { storeName } from "../store/store-name.js";
-import { isAuthentic, readState, sameState, type StoreState, stateWrite } from "../store/store-state.js";
+import {
+  isAuthentic,
+  readState,
+  sameState,
+  type StoredState,
+  type StoreState,
+  stateWrite,
+} from "../store/store-state.js";
 import { type StoreReport, verifyStore } from "../store/verify-store.js";
 import type { VaultFolder } from "./vault-folder.js";
 
@@ -52,6 +60,7 @@ export class VaultStores implements AsyncDisposable {
   readonly #mover: StoreMover;
   /** Where the config wants the store, as long as it is not there. */
   #moveTo: StoreConfig | undefined;
+  readonly #stayed: Stayed | undefined;
   #epoch = 0;
   #restored: Restored | undefined;
   /** Ends when the vault is sealed. */
@@ -66,6 +75,7 @@ export class VaultStores implements AsyncDisposable {
     this.#folder = folder;
     this.#ports = ports;
     this.#moveTo = chosen.moveTo;
+    this.#stayed = chosen.stayed;
     this.storage = new SwitchableStorage(chosen.storage);
     const { clock, logger, openFolder, openExternal } = ports;
     this.#mover = new StoreMover(this.storage, chosen.at, {
@@ -207,16 +217,11 @@ export class VaultStores implements AsyncDisposable {
   }
 
   async #check(vault: MovedVault): Promise<void> {
-    const stored = await readState(this.storage);
+    const stored = await readState(this.storage.current);
     if (stored !== undefined && (stored.state.vault !== vault.id || !isAuthentic(stored, vault.guard))) {
-      throw new RksError(
-        "STORAGE_CORRUPT",
-        "what the store says of itself is not what this vault wrote there",
-        {
-          suggestion: "Restore the store from its newest backup.",
-        },
-      );
+      throw untrue();
     }
+    await this.#assertHere(stored, vault);
     this.#epoch = stored?.state.epoch ?? 0;
     this.#restored = restoredOf(stored?.state);
     const home = await readHome(this.#folder.home);
@@ -232,6 +237,22 @@ export class VaultStores implements AsyncDisposable {
     if (!isKept && (at.type !== "local" || this.#epoch > 0 || home !== undefined)) {
       await this.#writeHome(at, vault.id);
     }
+  }
+
+  /** The store may have been left since it was chosen, by another process; where it was nearly left, it says so no more. */
+  async #assertHere(stored: StoredState | undefined, { guard }: MovedVault): Promise<void> {
+    const state = stored?.state;
+    if (state?.state === "moved") throw moved(state.to, state.at);
+    if (state?.state !== "switching") return;
+    const { migration, to, at, digest: _, entries: __, ...rest } = state;
+    if (migration !== this.#mover.settledMigration) {
+      if (migration !== this.#stayed?.migration) throw switchingNow(to, at);
+      if (!isAuthentic(this.#stayed.evidence, guard)) throw untrue();
+    }
+    const write = stateWrite({ ...rest, state: "leaving", migration, to, at }, guard);
+    const { succeeded } = await this.storage.current.transaction([sameState(stored)], [write]);
+    if (!succeeded) throw switchingNow(to, at);
+    this.#ports.logger.warn("A migration was cut off; the vault is where it was", { to, migration });
   }
 
   /** The vault is in another store: the folder must say so, and what was left is put aside. Never rejects. */
@@ -268,6 +289,18 @@ function restoredOf(state: StoreState | undefined): Restored | undefined {
   if (state?.state !== "active" || state.restoredFrom === undefined) return undefined;
   const { restoredFrom: from, epoch, isUnsettled = false, adoptsNodes = false } = state;
   return { from, epoch, isUnsettled, adoptsNodes };
+}
+
+function untrue(): RksError {
+  return new RksError("STORAGE_CORRUPT", "what the store says of itself is not what this vault wrote there", {
+    suggestion: "Restore the store from its newest backup.",
+  });
+}
+
+function switchingNow(to: string, at: string): RksError {
+  return new RksError("UNAVAILABLE", `another rks is moving the vault to ${to} since ${at}`, {
+    suggestion: "Wait for it, then start with a config that names that store.",
+  });
 }
 
 function stillInDoubt(to: string): RksError {

@@ -6,6 +6,7 @@ import {
   readState,
   sameState,
   type StoredState,
+  type StorePlace,
   type StoreState,
   type StoreStateOf,
   stateWrite,
@@ -31,6 +32,8 @@ export interface MigrationInit {
   /** For people. */
   readonly from: string;
   readonly to: string;
+  /** The target, for a start that has to ask it. */
+  readonly place?: StorePlace | undefined;
   /** Which vault it is. */
   readonly vault: string;
   readonly guard: StoreGuard;
@@ -88,6 +91,10 @@ export class Migration {
     this.#source = init.storage.current;
   }
 
+  get id(): string {
+    return this.#init.id;
+  }
+
   get phase(): MigrationPhase {
     return this.#phase;
   }
@@ -104,8 +111,10 @@ export class Migration {
    */
   async run(signal: AbortSignal): Promise<MigrationOutcome> {
     const { storage, target, guard, vault } = this.#init;
-    const before = await readState(this.#source);
+    let before = await readState(this.#source);
     const epoch = before?.state.epoch ?? 0;
+    // The target of the attempt before is no answer to a start any more once this one has claimed it.
+    if (before?.state.state === "switching") before = await this.#writeState(before, this.#leaving(epoch));
     const claim = await claimTarget(target, {
       state: this.#copying(epoch),
       vault,
@@ -113,11 +122,7 @@ export class Migration {
       cameBy: cameBy(before?.state),
       to: this.#init.to,
     });
-    const leaving = await this.#writeState(before, {
-      ...this.#about(epoch),
-      state: "leaving",
-      ...this.#move(),
-    });
+    const leaving = await this.#writeState(before, this.#leaving(epoch));
     const derived = guard.deriveKey(DIGEST_PURPOSE);
     if (derived === undefined) throw RksError.from(new Error("the active term has no key"));
     const copy = new StoreCopy({
@@ -220,7 +225,7 @@ export class Migration {
     try {
       const stored = await readState(this.#source);
       if (stored?.state.state !== "switching") return;
-      await this.#writeState(stored, { ...this.#about(epoch), state: "leaving", ...this.#move() });
+      await this.#writeState(stored, this.#leaving(epoch));
     } catch (reason) {
       this.#ports.logger.warn("The old store could not be marked as staying", {
         error: RksError.from(reason),
@@ -294,8 +299,13 @@ export class Migration {
     return { ...this.#about(epoch), state: "copying", migration, from };
   }
 
-  #move(): { readonly migration: string; readonly to: string } {
-    return { migration: this.#init.id, to: this.#init.to };
+  #leaving(epoch: number): StoreStateOf<"leaving"> {
+    return { ...this.#about(epoch), state: "leaving", ...this.#move() };
+  }
+
+  #move(): Pick<StoreStateOf<"leaving">, "migration" | "to" | "place"> {
+    const { id: migration, to, place } = this.#init;
+    return { migration, to, ...(place === undefined ? {} : { place }) };
   }
 }
 

@@ -2,7 +2,7 @@ import { randomUUID } from "node:crypto";
 import { type Clock, type Logger, RksError } from "@rk8s/protocol";
 import type { Storage } from "@rk8s/storage";
 import type { StoreConfig } from "../config/config.js";
-import { storeName } from "../store/store-name.js";
+import { storeName, storePlace } from "../store/store-name.js";
 import { readState } from "../store/store-state.js";
 import type { StoreGuard } from "../vault/vault.js";
 import { assertClaimable } from "./claim.js";
@@ -79,6 +79,11 @@ export class StoreMover implements AsyncDisposable {
   /** Whether it is not known which of two stores is the vault: nothing can be written before `settle` has found out. */
   get isInDoubt(): boolean {
     return this.#migration?.phase === "in doubt";
+  }
+
+  /** The migration that this process has tried last and knows the end of. */
+  get settledMigration(): string | undefined {
+    return this.isInDoubt ? undefined : this.#migration?.id;
   }
 
   /** @throws {RksError} BUSY while a migration or a backup runs. */
@@ -168,7 +173,8 @@ export class StoreMover implements AsyncDisposable {
     try {
       const names = { from: storeName(this.#at), to: storeName(to) };
       const init = { storage: this.#storage, target, ...names, vault: vault.id, guard: vault.guard };
-      this.#migration = new Migration({ ...init, id: randomUUID() }, { clock, logger });
+      const place = storePlace(to);
+      this.#migration = new Migration({ ...init, place, id: randomUUID() }, { clock, logger });
       this.#setPhase("copying");
       await this.#moved(to, await this.#migration.run(signal));
     } catch (reason) {

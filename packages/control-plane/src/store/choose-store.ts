@@ -1,13 +1,14 @@
 import { RksError } from "@rk8s/protocol";
-import { type Storage, untilCommitted } from "@rk8s/storage";
+import type { Storage } from "@rk8s/storage";
 import type { ExternalStoreConfig, StoreConfig } from "../config/config.js";
 import { exists } from "../lifecycle/durable-file.js";
 import { notInitialized } from "../lifecycle/initialize.js";
 import type { VaultFolder } from "../lifecycle/vault-folder.js";
 import { readHome } from "./home-file.js";
 import { archiveStore, finishIncoming, type OpenFolder } from "./local-store.js";
+import { settleSwitch, type Stayed } from "./settle-switch.js";
 import { storeName } from "./store-name.js";
-import { holdsVault, readState, type StoreState, writeAgain } from "./store-state.js";
+import { holdsVault, readState, type StoreState, type StoreStateOf } from "./store-state.js";
 
 export interface StoreOpeners {
   readonly openFolder: OpenFolder;
@@ -23,6 +24,8 @@ export interface ChosenStore {
   readonly at: StoreConfig;
   /** Where the config wants it; undefined: it is there. */
   readonly moveTo: StoreConfig | undefined;
+  /** That it was being switched away from when its process was killed, and stayed. */
+  readonly stayed: Stayed | undefined;
 }
 
 /**
@@ -40,21 +43,23 @@ export async function chooseStore(
 ): Promise<ChosenStore> {
   await finishIncoming(folder, openers.openFolder, now);
   const local = await openLocal(folder, openers.openFolder);
+  if (local === undefined && wanted.type === "local") throw await notHere(folder);
   try {
-    if (wanted.type === "local")
-      return { storage: await localVault(local, folder), at: wanted, moveTo: undefined };
-    if (local !== undefined && (await isVaultLocal(local.state, wanted, openers))) {
-      return { storage: local.storage, at: { type: "local" }, moveTo: wanted };
+    const found = local && (await findLocal(local.state, wanted, openers));
+    if (local !== undefined && found?.isHere === true) {
+      const moveTo = wanted.type === "local" ? undefined : wanted;
+      return { storage: local.storage, at: { type: "local" }, moveTo, stayed: found.stayed };
     }
   } catch (reason) {
     await local?.storage[Symbol.asyncDispose]();
     throw reason;
   }
+  if (wanted.type === "local") throw await notHere(folder);
   if (local !== undefined) {
     await local.storage[Symbol.asyncDispose]();
     await archiveStore(folder, now);
   }
-  return { storage: await externalVault(wanted, folder, openers), at: wanted, moveTo: undefined };
+  return { ...(await externalVault(wanted, folder, openers)), at: wanted, moveTo: undefined };
 }
 
 interface LocalStore {
@@ -73,44 +78,39 @@ async function openLocal(folder: VaultFolder, openFolder: OpenFolder): Promise<L
   }
 }
 
-/** The vault of a config that wants it in its folder. */
-async function localVault(local: LocalStore | undefined, folder: VaultFolder): Promise<Storage> {
-  if (local === undefined) {
-    const home = await readHome(folder.home);
-    throw home === undefined ? notInitialized(folder) : moved(home.store, home.since);
-  }
-  const { state } = local;
-  if (state?.state === "moved" || state?.state === "switching") throw moved(state.to, state.at);
-  if (state?.state === "restoring") throw halfRestored(storeName({ type: "local" }));
-  return local.storage;
+async function notHere(folder: VaultFolder): Promise<RksError> {
+  const home = await readHome(folder.home);
+  return home === undefined ? notInitialized(folder) : moved(home.store, home.since);
 }
 
-/** Whether the vault is still in its folder, from where it is to be moved to `wanted`. */
-async function isVaultLocal(
+/** Whether the vault is still in its folder. @throws {RksError} STORAGE_MOVED when it is not and the config says so. */
+async function findLocal(
   state: StoreState | undefined,
-  wanted: ExternalStoreConfig,
+  wanted: StoreConfig,
   openers: StoreOpeners,
-): Promise<boolean> {
-  if (state?.state === "moved") return false;
+): Promise<{ readonly isHere: boolean; readonly stayed: Stayed | undefined }> {
   if (state?.state === "restoring") throw halfRestored(storeName({ type: "local" }));
-  if (state?.state !== "switching") return true;
-  // Killed in the moment of the switch: the other store knows.
-  if (state.to !== storeName(wanted)) throw moved(state.to, state.at);
-  await using target = await openers.openExternal(wanted);
-  return await untilCommitted(`the store at ${state.to} is changing at this moment`, async () => {
-    const found = await readState(target);
-    if (found?.state.state === "active" && found.state.migration === state.migration) return false;
-    // What the killed process sent last may still arrive there.
-    return found === undefined || (await writeAgain(target, found)) ? true : undefined;
-  });
+  if (state?.state === "moved" && wanted.type === "local") throw moved(state.to, state.at);
+  if (state?.state === "moved") return { isHere: false, stayed: undefined };
+  if (state?.state !== "switching") return { isHere: true, stayed: undefined };
+  // Killed in the moment of the switch: the other store knows. It may have other addresses by now, or a URL in a file.
+  const named = wanted.type === "local" ? [] : [wanted];
+  const stayed = await settleSwitch(state, [...named, ...placesOf(state)], openers);
+  if (stayed === undefined && wanted.type === "local") throw moved(state.to, state.at);
+  return { isHere: stayed !== undefined, stayed };
+}
+
+function placesOf({ place }: StoreStateOf<"switching">): readonly ExternalStoreConfig[] {
+  return place === undefined ? [] : [place];
 }
 
 async function externalVault(
   wanted: ExternalStoreConfig,
   folder: VaultFolder,
   openers: StoreOpeners,
-): Promise<Storage> {
+): Promise<Pick<ChosenStore, "storage" | "stayed">> {
   const storage = await openers.openExternal(wanted);
+  let stayed: Stayed | undefined;
   try {
     const state = (await readState(storage))?.state;
     const name = storeName(wanted);
@@ -122,30 +122,34 @@ async function externalVault(
       case "moved":
         throw moved(state.to, state.at);
       case "switching":
-        if (!(await isHalfIncoming(state, folder, openers.openFolder))) throw moved(state.to, state.at);
+        stayed =
+          (await halfIncoming(state, folder, openers.openFolder)) ??
+          (await settleSwitch(state, placesOf(state), openers));
+        if (stayed === undefined) throw moved(state.to, state.at);
         break;
       case "active":
       case "leaving":
       case undefined:
         if (!(await holdsVault(storage))) throw nothingThere(name, folder, await readHome(folder.home));
     }
-    return storage;
+    return { storage, stayed };
   } catch (reason) {
     await storage[Symbol.asyncDispose]();
     throw reason;
   }
 }
 
-/** Whether what was to come back from the store into this folder did not: then the vault is still where it was. */
-async function isHalfIncoming(
-  { migration }: { readonly migration: string },
+/** What was to come back from the store into this folder did not: then the vault is still where it was. */
+async function halfIncoming(
+  { migration }: StoreStateOf<"switching">,
   folder: VaultFolder,
   openFolder: OpenFolder,
-): Promise<boolean> {
-  if (!(await exists(folder.incomingStore))) return false;
+): Promise<Stayed | undefined> {
+  if (!(await exists(folder.incomingStore))) return undefined;
   await using incoming = await openFolder(folder.incomingStore);
-  const found = (await readState(incoming))?.state;
-  return found?.state === "copying" && found.migration === migration;
+  const evidence = await readState(incoming);
+  const isHalf = evidence?.state.state === "copying" && evidence.state.migration === migration;
+  return isHalf ? { migration, evidence } : undefined;
 }
 
 function nothingThere(
@@ -161,8 +165,9 @@ function nothingThere(
   );
 }
 
-function moved(to: string, at: string): RksError {
-  return new RksError("STORAGE_MOVED", `the vault was moved to ${to} at ${at}, or was about to be`, {
+/** That a config names a store which was left. */
+export function moved(to: string, at: string): RksError {
+  return new RksError("STORAGE_MOVED", `the vault was moved to ${to} at ${at}`, {
     suggestion:
       "Name that store in the config (xline_config.endpoints, sql_config; neither for the vault folder).",
   });

@@ -26,11 +26,18 @@ const summed = {
   entries: z.int().min(0),
   digest: z.string(),
 };
+/** How a store is reached by whoever has the certificates; nothing in it is secret. */
+const storePlace = z.discriminatedUnion("type", [
+  z.object({ type: z.literal("etcd"), endpoints: z.array(z.string()), prefix: z.string() }),
+  z.object({ type: z.literal("sql"), url: z.object({ file: z.string() }) }),
+]);
 const move = {
   /** Names one migration. */
   migration: z.string(),
   /** The other store, for people. */
   to: z.string(),
+  /** The other store, for a start that has to ask it; none: a vault folder, or a URL that may hold a password. */
+  place: storePlace.optional(),
 };
 
 const stateRecord = z.discriminatedUnion("state", [
@@ -63,6 +70,7 @@ const stateRecord = z.discriminatedUnion("state", [
 
 /** What a store is to a vault. There is one writer: whoever migrates or restores. */
 export type StoreState = z.output<typeof stateRecord>;
+export type StorePlace = z.output<typeof storePlace>;
 export type StoreStateOf<S extends StoreState["state"]> = Extract<StoreState, { readonly state: S }>;
 
 const sealedState = z.object({ state: stateRecord, term: z.int(), mac: z.string() });

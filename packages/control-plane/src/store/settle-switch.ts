@@ -1,0 +1,68 @@
+import { RksError } from "@rk8s/protocol";
+import { type Storage, untilCommitted } from "@rk8s/storage";
+import type { ExternalStoreConfig } from "../config/config.js";
+import type { StoreOpeners } from "./choose-store.js";
+import { readState, type StoredState, type StoreStateOf, writeAgain } from "./store-state.js";
+
+/** What a store that says `switching` asks the other one, which decides. */
+type Switching = StoreStateOf<"switching">;
+
+/** That a vault did not go to the other store, and cannot any more by that migration. */
+export interface Stayed {
+  readonly migration: string;
+  /** What the other store said of itself; it is true when the vault's keys say so. */
+  readonly evidence: StoredState;
+}
+
+/**
+ * A process was killed in the moment of the switch: ask the other store, the first of `candidates` that knows the migration,
+ * whether it became the vault. Undefined: it did. A store that did not is written to, so that what the killed process sent last,
+ * or one that is still alive sends, is not done any more.
+ * @throws {RksError} UNAVAILABLE when none of them answers, or none knows.
+ */
+export async function settleSwitch(
+  state: Switching,
+  candidates: readonly ExternalStoreConfig[],
+  { openExternal }: Pick<StoreOpeners, "openExternal">,
+): Promise<Stayed | undefined> {
+  let cause: unknown;
+  for (const candidate of candidates) {
+    try {
+      await using target = await openExternal(candidate);
+      const answer = await ask(target, state);
+      if (answer !== "does not know") return answer === "is the vault" ? undefined : answer;
+    } catch (reason) {
+      cause ??= reason;
+    }
+  }
+  throw undecided(state, cause);
+}
+
+async function ask(
+  target: Storage,
+  { vault, migration, to }: Switching,
+): Promise<Stayed | "is the vault" | "does not know"> {
+  return untilCommitted(`the store at ${to} is changing at this moment`, async () => {
+    const found = await readState(target);
+    if (found?.state.vault !== vault) return "does not know";
+    const { state } = found;
+    if (state.state === "restoring") return "does not know";
+    if (state.state !== "copying") return "is the vault";
+    // Filled by a later migration it may have been the vault in between.
+    if (state.migration !== migration) return "does not know";
+    return (await writeAgain(target, found)) ? { migration, evidence: found } : undefined;
+  });
+}
+
+function undecided({ to, at }: Switching, cause: unknown): RksError {
+  const why = cause === undefined ? "cannot be asked from here" : `says: ${RksError.from(cause).message}`;
+  return new RksError(
+    "UNAVAILABLE",
+    `the vault was being moved to ${to} at ${at}; whether it is there only that store knows, which ${why}`,
+    {
+      cause,
+      suggestion:
+        "Bring that store back, or name it in the config; if it is lost for ever, run `rks storage stay --other-is-lost`.",
+    },
+  );
+}

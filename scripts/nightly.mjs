@@ -1,6 +1,6 @@
 /**
  * `npm run test:nightly [-- PART …]`: what is too long for every change. Parts, all of them by default:
- *   repeat      every end-to-end suite ten times (--repetitions N)
+ *   repeat      every end-to-end suite ten times (--repetitions N, --suites join,renewal,…)
  *   fuzz        two million fuzz cases, each round with a seed of its own (--cases N)
  *   power-loss  pull the plug of a disk while nodes join (needs root on Linux)
  *   process-death  kill an agent twenty times, also while it renews
@@ -16,12 +16,12 @@
  *   node        every test under the newest Node 22 and 24 (needs the npm registry)
  * Stops at the first failure and shows what vitest said.
  */
-import { mkdtempSync, rmSync } from "node:fs";
+import { existsSync, mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
 import { checkFigures } from "./figures.mjs";
-import { run, setUp, step } from "./setup.mjs";
+import { ROOT, run, setUp, step } from "./setup.mjs";
 import { runVitest } from "./vitest.mjs";
 
 /** Cases of one round live in memory together. */
@@ -53,6 +53,7 @@ const { positionals, values } = parseArgs({
   allowPositionals: true,
   options: {
     repetitions: { type: "string", default: "10" },
+    suites: { type: "string" },
     cases: { type: "string", default: "2000000" },
     agents: { type: "string", default: "10000" },
     minutes: { type: "string", default: "10" },
@@ -72,8 +73,16 @@ for (const part of positionals.length > 0 ? positionals : Object.keys(PARTS)) {
 
 function repeat() {
   const repetitions = count("repetitions");
+  const files = (values.suites?.split(",") ?? []).map((suite) => `test-e2e/src/${suite}.test.ts`);
+  const missing = files.find((file) => !existsSync(join(ROOT, file)));
+  if (missing !== undefined) {
+    process.stderr.write(`--suites names "${missing}", which is not there\n`);
+    process.exit(64);
+  }
   for (let i = 1; i <= repetitions; i++)
-    report(`repeat ${i}/${repetitions}`, ["--project", "e2e"], { env: { FUZZ_CASES: FEW_CASES } });
+    report(`repeat ${i}/${repetitions}`, ["--project", "e2e", ...files], {
+      env: { FUZZ_CASES: FEW_CASES },
+    });
 }
 
 function fuzz() {

@@ -283,6 +283,26 @@ describe.skipIf(!hasEtcd())("without TLS (needs etcd)", () => {
     expect(await other.etcdctl("get", "", "--from-key", "--keys-only")).toBe("");
   }, 60_000);
 
+  test("what answers at the address of a member after its connection was lost is not used when it is another cluster", async () => {
+    await using one = await EtcdCluster.start({ tls: false });
+    await using other = await EtcdCluster.start({ tls: false });
+    await using relay = await TcpRelay.open(one.endpoints[0] ?? "");
+    const init = { prefix: "p", clock: systemClock, learnMembers: false, ...SOON };
+    await using storage = await openEtcdStorage({ ...init, endpoints: [`http://${relay.address}`] });
+    await storage.transaction([], [{ type: "put", key: "token", value: Buffer.from("used") }]);
+    relay.redirect(other.endpoints[0] ?? "");
+    relay.cut();
+    const refused = { code: "UNAVAILABLE", message: expect.stringContaining("another cluster") };
+    await expect(storage.get("token")).rejects.toMatchObject(refused);
+    await expect(
+      storage.transaction([], [{ type: "put", key: "a", value: new Uint8Array() }]),
+    ).rejects.toMatchObject(refused);
+    expect(await other.etcdctl("get", "", "--from-key", "--keys-only")).toBe("");
+    relay.redirect(one.endpoints[0] ?? "");
+    relay.cut();
+    expect(await storage.get("token")).toMatchObject({ value: new Uint8Array(Buffer.from("used")) });
+  }, 60_000);
+
   test("loopback works and is warned of", async () => {
     await using cluster = await EtcdCluster.start({ tls: false });
     const warnings: string[] = [];

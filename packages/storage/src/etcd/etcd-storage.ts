@@ -48,6 +48,8 @@ export type { EtcdCredentials } from "./credentials.js";
 
 /** A store in etcd, with what can change while it is open. */
 export interface EtcdStorage extends Storage {
+  /** The client addresses that are used now: those that were given, then those that the cluster itself has named. */
+  readonly endpoints: readonly string[];
   /**
    * Use these members from now on; what is under way at others ends in peace.
    * @throws {RksError} CONFIG_INVALID, and then nothing has changed.
@@ -62,8 +64,8 @@ export interface EtcdStorage extends Storage {
 
 const ATTEMPT_TIMEOUT_MS = 1500;
 const OPERATION_TIMEOUT_MS = 6000;
-/** How often the cluster is asked who its members are. */
-const LEARN_MS = 60_000;
+/** How often the cluster is asked who its members are: a member may go this long after another one has come. */
+const LEARN_MS = 5_000;
 
 /** Errors that mean the same to whoever asked, whatever the store is. */
 const OWN_CODES: ReadonlySet<string> = new Set([
@@ -148,6 +150,10 @@ class OpenEtcdStorage implements EtcdStorage {
       });
       await clock.sleep(LEARN_MS, { signal, background: true }).catch(() => undefined);
     }
+  }
+
+  get endpoints(): readonly string[] {
+    return this.#members.urls;
   }
 
   useEndpoints(endpoints: readonly string[]): void {

@@ -48,12 +48,19 @@ export class Member {
   #diagnosis: Promise<RksError | undefined> | undefined;
   #inFlight = 0;
   #isRetired = false;
+  #connection = 0;
 
   constructor(init: MemberInit, ports: MemberPorts) {
     this.endpoint = init.endpoint;
     this.#init = init;
     this.#ports = ports;
     this.#client = createClient(init, ports.grpc);
+    this.#countConnections(this.#client.getChannel());
+  }
+
+  /** Another number after each connection that was lost, whoever answers then. */
+  get connection(): number {
+    return this.#connection;
   }
 
   /** Ask once. @throws {EtcdFailure} */
@@ -121,6 +128,16 @@ export class Member {
     this.#isRetired = true;
     this.endStreams();
     if (this.#inFlight === 0) this.#client.close();
+  }
+
+  #countConnections(channel: ReturnType<grpcModule.Client["getChannel"]>): void {
+    const { READY, SHUTDOWN } = this.#ports.grpc.connectivityState;
+    const state = channel.getConnectivityState(false);
+    if (state === SHUTDOWN) return;
+    channel.watchConnectivityState(state, Infinity, () => {
+      if (state === READY) this.#connection += 1;
+      this.#countConnections(channel);
+    });
   }
 
   async #diagnose(): Promise<RksError | undefined> {

@@ -38,7 +38,8 @@ export interface MembersPorts {
 /**
  * The members of one store. All requests go to one of them until it fails; then to the next. A member that cannot answer
  * costs one request's time, not every request's. Each is first asked which cluster it belongs to: a token that is
- * used once in each of two clusters is used twice.
+ * used once in each of two clusters is used twice. It is asked again after each connection that was lost, for what is
+ * at the same address then may be another one.
  */
 export class Members {
   readonly #prefix: string;
@@ -50,7 +51,8 @@ export class Members {
   #members: readonly Member[];
   /** The id of the cluster, and who has said it. */
   #cluster: { readonly id: string; readonly url: string } | undefined;
-  readonly #introduced = new WeakSet<Member>();
+  /** Over which connection each has said that it belongs to the cluster. */
+  readonly #introduced = new WeakMap<Member, number>();
   #preferred = 0;
 
   /** @throws {RksError} CONFIG_INVALID, CERTIFICATE_EXPIRED */
@@ -62,6 +64,11 @@ export class Members {
     this.#identity = credentials === undefined ? undefined : loadCredentials(credentials, ports.clock.now());
     this.#configured = parseEndpoints(init.endpoints);
     this.#members = this.#create(this.#configured);
+  }
+
+  /** Of those that are used now. */
+  get urls(): readonly string[] {
+    return this.#members.map(({ endpoint }) => endpoint.url);
   }
 
   /** Use these addresses from now on; what is under way at others ends in peace. @throws {RksError} CONFIG_INVALID */
@@ -85,7 +92,7 @@ export class Members {
     );
     const endpoints = [...this.#configured, ...learned];
     const urls = endpoints.map(({ url }) => url);
-    if (urls.join(" ") === this.#members.map(({ endpoint }) => endpoint.url).join(" ")) return;
+    if (urls.join(" ") === this.urls.join(" ")) return;
     this.#use(endpoints);
     this.#ports.logger.info("The store's members were learnt", { urls });
   }
@@ -186,12 +193,13 @@ export class Members {
 
   /** @throws {EtcdFailure} when the member belongs to another cluster, or does not answer. */
   async #introduce(member: Member, timeoutMs: number): Promise<void> {
-    if (this.#introduced.has(member)) return;
+    const { connection } = member;
+    if (this.#introduced.get(member) === connection) return;
     const { cluster: id } = await member.unary(RANGE, this.#probe, timeoutMs);
     const { url } = member.endpoint;
     this.#cluster ??= { id, url };
     if (id !== this.#cluster.id) throw new EtcdFailure("foreign", otherCluster(url, this.#cluster.url));
-    this.#introduced.add(member);
+    this.#introduced.set(member, connection);
   }
 
   #use(endpoints: readonly Endpoint[]): void {
@@ -262,7 +270,11 @@ function usable(urls: readonly string[]): readonly Endpoint[] {
 }
 
 function otherCluster(url: string, known: string): RksError {
-  return new RksError("CONFIG_INVALID", `the member at "${url}" belongs to another cluster than "${known}"`, {
+  const message =
+    url === known
+      ? `what answers at "${url}" is another cluster than before`
+      : `the member at "${url}" belongs to another cluster than "${known}"`;
+  return new RksError("CONFIG_INVALID", message, {
     suggestion: "Name the members of one etcd cluster only.",
   });
 }

@@ -205,18 +205,25 @@ function decodeEvent(bytes: Uint8Array): WatchEvent {
   return { isDelete, entry };
 }
 
-/** What clients of the cluster are told to use, of all members. */
+/** What clients of the cluster are told to use, of all members that serve them: a learner does not. */
 function decodeMemberUrls(bytes: Uint8Array): string[] {
   const reader = new MessageReader(bytes);
   const urls: string[] = [];
   for (let field = reader.next(); field !== 0; field = reader.next()) {
-    if (field !== 2) continue;
-    const member = new MessageReader(reader.bytes());
-    for (let inner = member.next(); inner !== 0; inner = member.next()) {
-      if (inner === 4) urls.push(text(member.bytes()));
-    }
+    if (field === 2) urls.push(...decodeUrlsOfMember(reader.bytes()));
   }
   return urls;
+}
+
+function decodeUrlsOfMember(bytes: Uint8Array): string[] {
+  const reader = new MessageReader(bytes);
+  const urls: string[] = [];
+  let isLearner = false;
+  for (let field = reader.next(); field !== 0; field = reader.next()) {
+    if (field === 4) urls.push(text(reader.bytes()));
+    else if (field === 5) isLearner = reader.boolean();
+  }
+  return isLearner ? [] : urls;
 }
 
 function decodeHeader(bytes: Uint8Array): Header {

@@ -10,14 +10,13 @@ export class TcpRelay implements AsyncDisposable {
   /** What clients sent and is kept back, each piece as a call that sends it on; undefined: nothing is kept back. */
   #held: (() => void)[] | undefined;
   readonly #server: Server;
-  readonly #target: { readonly host: string; readonly port: number };
+  #target: { readonly host: string; readonly port: number };
   readonly #sockets = new Set<Socket>();
   readonly #timers = new Set<NodeJS.Timeout>();
 
   private constructor(server: Server, target: string) {
-    const { hostname, port } = new URL(target);
     this.#server = server;
-    this.#target = { host: hostname, port: Number(port) };
+    this.#target = hostAndPort(target);
     server.on("connection", (client) => this.#relay(client));
   }
 
@@ -34,6 +33,11 @@ export class TcpRelay implements AsyncDisposable {
     const address = this.#server.address();
     if (address === null || typeof address === "string") throw new TypeError("the relay is closed");
     return `${address.address}:${address.port}`;
+  }
+
+  /** Relay new connections to another server. */
+  redirect(target: string): void {
+    this.#target = hostAndPort(target);
   }
 
   /** Keep back what clients send. */
@@ -106,4 +110,9 @@ export class TcpRelay implements AsyncDisposable {
     }, this.delayMs);
     this.#timers.add(timer);
   }
+}
+
+function hostAndPort(url: string): { readonly host: string; readonly port: number } {
+  const { hostname, port } = new URL(url);
+  return { host: hostname, port: Number(port) };
 }

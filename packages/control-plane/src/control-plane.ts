@@ -277,6 +277,10 @@ export class ControlPlane implements OperatorApi, AsyncDisposable {
     return this.#serving !== undefined;
   }
 
+  get isCutOff(): boolean {
+    return this.isServing && this.#parts.vault.sharing.isCutOff;
+  }
+
   answer(request: VaultRequest): Promise<VaultAnswer | undefined> {
     return this.#parts.vault.answer(request);
   }

@@ -50,6 +50,16 @@ export async function askRks(
   return data;
 }
 
+/** What `/readyz` says, and its status. */
+export async function readiness({ socket }: RksSocket): Promise<{ status: number; says: string }> {
+  const request = httpRequest({ method: "GET", path: "/readyz", socketPath: socket, agent: false });
+  request.end();
+  const [response] = (await once(request, "response")) as [IncomingMessage];
+  let text = "";
+  for await (const part of response.setEncoding("utf8")) text += String(part);
+  return { status: response.statusCode ?? 0, says: (JSON.parse(text) as { status: string }).status };
+}
+
 /** A new join token, as `rks gen join-token` makes it. */
 export async function newToken(rks: RksSocket, request: object = {}): Promise<MintedToken> {
   return (await askRks(rks, "POST", "/v1/rk8s/join-tokens", request)) as MintedToken;

@@ -1,4 +1,4 @@
-import { copyFile, mkdir, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
+import { copyFile, cp, mkdir, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { parse, stringify } from "yaml";
@@ -43,6 +43,12 @@ export interface ClusterOptions extends SpawnOptions {
   readonly onFolder?: (folder: string) => Promise<void>;
   /** How rk8s itself, and its diagrams, call the command that makes the CA. Default: `certs`. */
   readonly gen?: "certs" | "pems";
+}
+
+/** How a control plane beside another one is made. */
+export interface BesideOptions extends SpawnOptions {
+  /** Of its host, when the store asks for certificates. */
+  readonly hostName?: string;
 }
 
 /** What tests need of a config. */
@@ -98,15 +104,20 @@ export class Cluster implements AsyncDisposable {
 
   /**
    * Another control plane, ready, of the cluster that `first` has in a store which both configs name: with a folder of its own
-   * and the unseal keys.
+   * and the unseal keys. With `hostName` it gets what `rks gen xline-certs --rks` makes for that host.
    */
-  static async beside(first: Cluster, config: object, options: SpawnOptions = {}): Promise<Cluster> {
-    const cluster = new Cluster(await mkdtemp(join(tmpdir(), "rk8s-e2e-")), options);
+  static async beside(first: Cluster, config: object, options: BesideOptions = {}): Promise<Cluster> {
+    const { hostName, ...spawnOptions } = options;
+    const cluster = new Cluster(await mkdtemp(join(tmpdir(), "rk8s-e2e-")), spawnOptions);
     try {
       await writeFile(cluster.configFile, stringify({ ...DEFAULTS, ...config }));
       await mkdir(cluster.vaultFolder, { mode: 0o700 });
       for (const file of ["root.pem", "keys.json"]) {
         await copyFile(join(first.vaultFolder, file), join(cluster.vaultFolder, file));
+      }
+      if (hostName !== undefined) {
+        assertDone(await first.rks(["gen", "xline-certs", "--rks", hostName, "--config", first.configFile]));
+        await cp(join(first.vaultFolder, `rks-host-${hostName}`), cluster.vaultFolder, { recursive: true });
       }
       await cluster.startControlPlane();
       return cluster;

@@ -52,28 +52,30 @@ export class Lab implements AsyncDisposable {
     await this.#ip("-n", this.#switch, "link", "set", this.#port(name), "up");
   }
 
+  /** Let this host and those others hear nothing of each other, whatever else they reach; no others: end it. */
+  async separate(name: string, others: readonly string[]): Promise<void> {
+    await this.#nft(name, "add", "table", "inet", "apart");
+    await this.#nft(name, "flush", "table", "inet", "apart");
+    if (others.length === 0) return;
+    const addresses = `{ ${others.map((other) => this.host(other).address).join(", ")} }`;
+    for (const [hook, side] of [
+      ["input", "saddr"],
+      ["output", "daddr"],
+    ] as const) {
+      const chain = `{ type filter hook ${hook} priority 0 ; }`;
+      await this.#nft(name, "add", "chain", "inet", "apart", hook, chain);
+      await this.#nft(name, "add", "rule", "inet", "apart", hook, "ip", side, addresses, "drop");
+    }
+  }
+
   /** Drop this share of the packets that reach the host; 0 ends it. */
   async lose(name: string, percent: number): Promise<void> {
-    const nft = async (...args: readonly string[]): Promise<unknown> =>
-      execute("nsenter", [`--net=/run/netns/${this.#namespace(name)}`, "nft", ...args]);
-    await nft("add", "table", "inet", "loss");
-    await nft("flush", "table", "inet", "loss");
+    await this.#nft(name, "add", "table", "inet", "loss");
+    await this.#nft(name, "flush", "table", "inet", "loss");
     if (percent === 0) return;
-    await nft("add", "chain", "inet", "loss", "in", "{ type filter hook input priority 0 ; }");
-    await nft(
-      "add",
-      "rule",
-      "inet",
-      "loss",
-      "in",
-      "numgen",
-      "random",
-      "mod",
-      "100",
-      "<",
-      String(percent),
-      "drop",
-    );
+    await this.#nft(name, "add", "chain", "inet", "loss", "in", "{ type filter hook input priority 0 ; }");
+    const rule = ["numgen", "random", "mod", "100", "<", String(percent), "drop"];
+    await this.#nft(name, "add", "rule", "inet", "loss", "in", ...rule);
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -114,6 +116,10 @@ export class Lab implements AsyncDisposable {
 
   #port(name: string): string {
     return `p${[...this.#hosts.keys()].indexOf(name)}`;
+  }
+
+  async #nft(name: string, ...args: readonly string[]): Promise<void> {
+    await execute("nsenter", [`--net=/run/netns/${this.#namespace(name)}`, "nft", ...args]);
   }
 
   async #ip(...args: readonly string[]): Promise<void> {

@@ -1,5 +1,7 @@
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
+import { assertDone } from "./cluster.js";
+import { runOutside } from "./outside-program.js";
 import { EtcdMember, type EtcdPlace, etcdPlaces, placeFlags } from "@rk8s/storage/testing/etcd";
 
 const START_MS = 30_000;
@@ -31,16 +33,25 @@ export async function startOwnEtcd(
   }
 }
 
-async function ownMember(
+/** The folder that `rks gen certs` made for the member at this address. */
+function memberFolder(vaultFolder: string, clientUrl: string): string {
+  const { hostname, port } = new URL(clientUrl);
+  return join(vaultFolder, `xline-${hostname}-${port}`);
+}
+
+/** A member with the certificates of its folder, not started yet. `prefix`: words before the command. */
+export async function ownMember(
   { name, clientUrl }: EtcdPlace,
   flags: readonly string[],
   vaultFolder: string,
+  prefix: readonly string[] = [],
 ): Promise<EtcdMember> {
-  const certificates = join(vaultFolder, `xline-localhost-${new URL(clientUrl).port}`);
+  const certificates = memberFolder(vaultFolder, clientUrl);
   const file = (part: string): string => join(certificates, part);
   return new EtcdMember({
     name,
     clientUrl,
+    prefix,
     flags: [
       ...flags,
       ...[`--cert-file=${file("server.pem")}`, `--key-file=${file("server.key")}`],
@@ -56,4 +67,21 @@ async function ownMember(
       key: await readFile(file("client.key")),
     },
   });
+}
+
+/** Run etcdctl with the certificate that a member's folder has for its own tools, and give what it prints. */
+export async function ownEtcdctl(
+  clientUrls: readonly string[],
+  vaultFolder: string,
+  words: readonly string[],
+  prefix: readonly string[] = [],
+): Promise<string> {
+  const folder = memberFolder(vaultFolder, clientUrls[0]!);
+  const file = (part: string): string => join(folder, part);
+  const tls = ["--cacert", file("ca.pem"), "--cert", file("client.pem"), "--key", file("client.key")];
+  const [command = "etcdctl", ...args] = [
+    ...[...prefix, "etcdctl", "--endpoints", clientUrls.join(",")],
+    ...[...tls, ...words],
+  ];
+  return assertDone(await runOutside(command, args, { env: { ETCDCTL_API: "3" } })).stdout;
 }

@@ -16,6 +16,7 @@ const migration = z.looseObject({
 const storeStatus = z.looseObject({
   type: z.string(),
   store: z.string(),
+  members: z.array(z.string()),
   epoch: z.number(),
   restoredFrom: z.string().nullable(),
   migration: migration.nullable(),

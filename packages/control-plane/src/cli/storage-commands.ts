@@ -32,11 +32,13 @@ export async function storageStatus(args: TargetArguments, io: CliIo): Promise<v
 /** Lines about the store, for people. */
 export function storeFields({
   store,
+  members,
   epoch,
   restoredFrom,
   migration,
 }: PrintedStoreStatus): [string, string][] {
   const fields: [string, string][] = [["storage", store]];
+  if (members.length > 0) fields.push(["members", members.join(", ")]);
   if (restoredFrom !== null) fields.push(["restored", `from the backup of ${restoredFrom}`]);
   if (epoch > 0) fields.push(["epoch", String(epoch)]);
   if (migration !== null) fields.push(["migration", describe(migration)]);

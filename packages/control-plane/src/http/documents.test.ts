@@ -29,26 +29,38 @@ test.each([
   { phase: "failed", status: 200, says: "degraded" },
   { phase: "in doubt", status: 503, says: "in doubt" },
 ] as const)("a store whose move is $phase makes readiness say $says", async ({ phase, status, says }) => {
-  const folder = await mkdtemp(join(tmpdir(), "rks-ready-"));
-  const path = join(folder, "s");
-  const api = anApi({
+  const answer = await readyz({
     storeStatus: () => ({
       type: "local",
       store: "a",
+      members: [],
       epoch: 0,
       restoredFrom: null,
       migration: { ...MOVE, phase },
     }),
   });
+  expect(answer.status).toBe(status);
+  expect(answer.body).toContain(says);
+});
+
+test("a store that does not answer makes readiness say degraded, and 503", async () => {
+  const { status, body } = await readyz({ isCutOff: true });
+  expect(status).toBe(503);
+  expect(JSON.parse(body)).toEqual({ status: "degraded: the store does not answer" });
+});
+
+async function readyz(answers: Parameters<typeof anApi>[0]): Promise<{ status: number; body: string }> {
+  const folder = await mkdtemp(join(tmpdir(), "rks-ready-"));
+  const path = join(folder, "s");
+  const api = anApi(answers);
   try {
     await using _ = await serveSocket({ path, routes: [], api, drainMs: 100 }, listenerPorts());
     const asked = request({ socketPath: path, path: "/readyz", agent: false }).end();
     const [answer] = (await once(asked, "response")) as [IncomingMessage];
     let body = "";
     for await (const chunk of answer.setEncoding("utf8")) body += String(chunk);
-    expect(answer.statusCode).toBe(status);
-    expect(body).toContain(says);
+    return { status: answer.statusCode ?? 0, body };
   } finally {
     await rm(folder, { recursive: true, force: true });
   }
-});
+}

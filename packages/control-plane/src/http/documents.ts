@@ -15,7 +15,7 @@ import { tokenOf } from "./vault-request.js";
 
 const METRICS_PATH = "sys/metrics";
 
-type DescribedApi = Pick<OperatorApi, "answer" | "isServing" | "sealStatus" | "storeStatus">;
+type DescribedApi = Pick<OperatorApi, "answer" | "isCutOff" | "isServing" | "sealStatus" | "storeStatus">;
 
 export interface DocumentsInit {
   readonly api: DescribedApi;
@@ -88,6 +88,7 @@ function alive(): HttpAnswer {
 /** Ready is who serves agents, which takes an open vault and a store that can be written to. */
 function readiness(api: DescribedApi): HttpAnswer {
   if (api.isServing) {
+    if (api.isCutOff) return { status: 503, body: '{"status":"degraded: the store does not answer"}' };
     const phase = api.storeStatus().migration?.phase;
     if (phase === "in doubt") return { status: 503, body: '{"status":"store in doubt"}' };
     const isBehind = phase === "waiting" || phase === "failed";

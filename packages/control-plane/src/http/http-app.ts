@@ -26,7 +26,7 @@ export interface HttpAppInit {
   readonly routes: readonly Route[];
   readonly api: Pick<
     OperatorApi,
-    "answer" | "cluster" | "isServing" | "sealStatus" | "storeStatus" | "tokenHolder"
+    "answer" | "cluster" | "isCutOff" | "isServing" | "sealStatus" | "storeStatus" | "tokenHolder"
   >;
   /** Aborted when the server closes. */
   readonly closing: AbortSignal;

@@ -83,6 +83,8 @@ export interface OperatorApi {
   verifyStore(signal: AbortSignal): Promise<StoreReport>;
   /** Whether agents are served. */
   readonly isServing: boolean;
+  /** Whether agents are served by a control plane that its store does not answer: nothing can be issued. */
+  readonly isCutOff: boolean;
   /** Answer a request to the vault, sealed or not. @throws {RksError} as `Vault.answer`. */
   answer(request: VaultRequest): Promise<VaultAnswer | undefined>;
   /** Whose a token of the vault is; takes one use of it. Undefined: it is not alive. @throws {RksError} VAULT_SEALED. */

@@ -126,6 +126,7 @@ async function start(wanted: StoreConfig, vault = "v1"): Promise<Running> {
       return Promise.resolve(world.wrap(inner, true));
     },
     useCredentials: () => Promise.resolve(),
+    membersOf: () => [],
   });
   try {
     const barrier = await Barrier.unseal(stores.storage, Keyring.parse(keys));
@@ -457,6 +458,7 @@ test("a store that another process has left since it was chosen is not served", 
     openFolder: async (path) => openLmdbStorage({ folder: path }),
     openExternal: (store) => Promise.resolve(world.wrap(world.remote.get(storeName(store))!, true)),
     useCredentials: () => Promise.resolve(),
+    membersOf: () => [],
   });
   await running.stores.migrate(OTHER, { id: "v1", guard: running.barrier });
   await untilMoved(running, "etcd", storeName(OTHER));

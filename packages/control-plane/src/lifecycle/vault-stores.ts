@@ -45,6 +45,8 @@ export interface VaultStoresPorts extends StoreOpeners {
 export interface StoreStatus {
   readonly type: StoreConfig["type"];
   readonly store: string;
+  /** The addresses of an etcd that are used: the config's, then others that its members have named. Empty for any other store. */
+  readonly members: readonly string[];
   readonly epoch: number;
   /** When the backup was made from which it was restored last; null: it never was, or was moved since. */
   readonly restoredFrom: string | null;
@@ -102,6 +104,7 @@ export class VaultStores implements AsyncDisposable {
     return {
       type: at.type,
       store: storeName(at),
+      members: this.#ports.membersOf(this.storage.current),
       epoch: this.#epoch,
       restoredFrom,
       migration: status ?? null,

@@ -109,6 +109,12 @@ export class NodeRegistry {
       isShared = true;
       for (const name of this.#present.keys()) this.#dirty.add(name);
     });
+    // Nothing can be done for them here; a control plane that the store answers can do it.
+    sharing.members.onSilence(() => {
+      for (const name of this.links.names()) {
+        this.links.close(name, "UNAVAILABLE", "the store does not answer this control plane");
+      }
+    });
     followNodes(sharing.changes, {
       ...ports,
       links: this.links,

@@ -16,6 +16,8 @@ export interface StoreOpeners {
   readonly openExternal: (store: ExternalStoreConfig) => Promise<Storage>;
   /** Show what is in the vault folder now to the external stores that are open. @throws {RksError} CONFIG_INVALID. */
   readonly useCredentials: () => Promise<void>;
+  /** The addresses at which an open external store is used now, learnt ones too; none of what has no members. */
+  readonly membersOf: (storage: Storage) => readonly string[];
 }
 
 /** The store that a vault is in. */

@@ -20,6 +20,7 @@ export interface OpenStorePorts {
 
 /** Opens stores as configs name them; an adapter is loaded when it is needed first. */
 export function storeOpeners(folder: VaultFolder, ports: OpenStorePorts): StoreOpeners {
+  const open = new Set<EtcdStorage>();
   /** Open ones that show who they are. */
   const shown = new Set<EtcdStorage>();
   return {
@@ -27,14 +28,17 @@ export function storeOpeners(folder: VaultFolder, ports: OpenStorePorts): StoreO
     openExternal: async (store) => {
       if (store.type === "sql") return openSql(store, ports);
       const opened = await openEtcd(store, folder, ports);
+      open.add(opened);
       if (!isInClear(store)) shown.add(opened);
       const close = opened[Symbol.asyncDispose].bind(opened);
       opened[Symbol.asyncDispose] = () => {
+        open.delete(opened);
         shown.delete(opened);
         return close();
       };
       return opened;
     },
+    membersOf: (storage) => [...open].find((one) => one === storage)?.endpoints ?? [],
     useCredentials: async () => {
       if (shown.size === 0) return;
       const credentials = await readStoreCredentials(folder);

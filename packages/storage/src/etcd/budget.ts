@@ -22,7 +22,7 @@ export class Budget {
 
   /** For the next request. */
   get nextAttemptMs(): number {
-    return Math.max(LEAST_MS, Math.min(this.#attemptMs, this.#leftMs));
+    return Math.max(LEAST_MS, Math.floor(Math.min(this.#attemptMs, this.#leftMs)));
   }
 
   get #leftMs(): number {

@@ -1,6 +1,7 @@
 import type { Budget } from "./budget.js";
 import type { Members } from "./members.js";
 import { type KeyValue, RANGE, type RangeAnswer, rangeRequest, TXN, TxnWriter } from "./messages.js";
+import { leftWaiting } from "./left-waiting.js";
 import { busy } from "../storage-errors.js";
 
 /** Requests that are under way; further reads wait and go together. */
@@ -25,6 +26,8 @@ export class ReadLine {
   readonly #newBudget: () => Budget;
   readonly #waiting: Waiting[] = [];
   #underWay = 0;
+  /** What the last request failed with; undefined when it was answered. */
+  #failure: unknown;
 
   constructor(members: Members, newBudget: () => Budget) {
     this.#members = members;
@@ -57,12 +60,15 @@ export class ReadLine {
 
   async #read(together: readonly Waiting[]): Promise<void> {
     const late = together.filter(({ budget }) => budget.isSpent);
-    for (const { reject } of late) reject(busy("the store is too slow for all the reads that wait for it"));
+    for (const { reject } of late) reject(leftWaiting("read", this.#failure));
     const batch = together.filter((waiting) => !late.includes(waiting));
+    if (batch.length === 0) return;
     try {
       const answers = await this.#ask(batch);
+      this.#failure = undefined;
       for (const [index, { resolve }] of batch.entries()) resolve(answers[index]?.entries[0]);
     } catch (reason) {
+      this.#failure = reason;
       for (const { reject } of batch) reject(reason);
     }
   }

@@ -2,6 +2,7 @@ import type { Attempts } from "./attempts.js";
 import type { Budget } from "./budget.js";
 import type { Members } from "./members.js";
 import { TXN } from "./messages.js";
+import { leftWaiting } from "./left-waiting.js";
 import { busy } from "../storage-errors.js";
 import type { TransactionResult } from "../storage.js";
 
@@ -28,6 +29,8 @@ export class TransactionLine {
   readonly #waiting: Waiting[] = [];
   #waitingBytes = 0;
   #working: Promise<void> | undefined;
+  /** What the last one failed with; undefined when it was done. */
+  #failure: unknown;
 
   constructor(attempts: Attempts, members: Members, newBudget: () => Budget) {
     this.#attempts = attempts;
@@ -69,11 +72,16 @@ export class TransactionLine {
   }
 
   async #do({ request, isWrite, budget }: Waiting): Promise<TransactionResult> {
-    if (budget.isSpent) throw busy("the store is too slow for all the transactions that wait for it");
-    if (!isWrite) {
-      const { succeeded, revision } = await this.#members.repeatedly(TXN, request, budget);
+    if (budget.isSpent) throw leftWaiting("transaction", this.#failure);
+    try {
+      const { succeeded, revision } = isWrite
+        ? await this.#attempts.apply(request, budget)
+        : await this.#members.repeatedly(TXN, request, budget);
+      this.#failure = undefined;
       return { succeeded, revision };
+    } catch (reason) {
+      this.#failure = reason;
+      throw reason;
     }
-    return this.#attempts.apply(request, budget);
   }
 }

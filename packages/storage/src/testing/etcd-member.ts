@@ -13,6 +13,8 @@ export interface EtcdMemberInit {
   readonly name: string;
   readonly clientUrl: string;
   readonly flags: readonly string[];
+  /** Words before the command, as of `nsenter`. */
+  readonly prefix?: readonly string[] | undefined;
   /** For asking about its health over TLS. */
   readonly tls?: { readonly ca: Buffer; readonly cert: Buffer; readonly key: Buffer } | undefined;
 }
@@ -45,7 +47,9 @@ export class EtcdMember {
 
   start(): void {
     if (this.isRunning) throw new TypeError(`${this.name} runs already`);
-    const child = spawn("etcd", this.#init.flags, {
+    const { prefix = [], flags } = this.#init;
+    const [command = "etcd", ...args] = [...prefix, "etcd", ...flags];
+    const child = spawn(command, args, {
       stdio: ["ignore", "pipe", "pipe"],
       env: { PATH: process.env["PATH"] ?? "" },
     });

@@ -29,9 +29,11 @@ export function anApi(parts: Partial<OperatorApi> = {}): OperatorApi {
     sealStatus: () => UNSEALED,
     unattendedStart: () => Promise.resolve("ready"),
     isServing: true,
+    isCutOff: false,
     storeStatus: () => ({
       type: "local",
       store: "the vault folder",
+      members: [],
       epoch: 0,
       restoredFrom: null,
       migration: null,

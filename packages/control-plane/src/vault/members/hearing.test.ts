@@ -116,14 +116,21 @@ test("a store that does not answer lets nothing be trusted, once more when it is
       return gaps();
     }, SOON)
     .toBeGreaterThan(1);
+  expect(hearing.isCutOff).toBe(false);
+  await expect
+    .poll(() => {
+      clock.advance(100);
+      return hearing.isCutOff;
+    }, SOON)
+    .toBe(true);
   storage.isAway = false;
   const before = gaps();
   await expect
     .poll(() => {
       clock.advance(100);
-      return gaps();
+      return gaps() > before && !hearing.isCutOff;
     }, SOON)
-    .toBeGreaterThan(before);
+    .toBe(true);
   await hearing[Symbol.asyncDispose]();
 });
 

@@ -8,6 +8,8 @@ import { Listeners } from "./changes.js";
 const CHECK_MS = 400;
 /** How long a write may be on its way, and how long the store may take to tell its counters. */
 const GRACE_MS = 300;
+/** When what others write was not known for so long, the store is not just slow. */
+const CUT_OFF_MS = 2_000;
 /** Pause before the store is watched again after it failed. */
 const RETRY_MS = 250;
 
@@ -36,7 +38,8 @@ export class Hearing implements AsyncDisposable {
   /** Of the store: everything up to it was heard. */
   #heard: number;
   #restart = new AbortController();
-  #isDeaf = false;
+  /** Monotonic; undefined while everything is heard. */
+  #deafSinceMs: number | undefined;
   #running: Promise<unknown> = Promise.resolve();
 
   /** @param revision of the store, from which on changes are heard; nothing may have been read before it. */
@@ -45,6 +48,12 @@ export class Hearing implements AsyncDisposable {
     this.#listeners = listeners;
     this.#below = new Listeners(ports);
     this.#heard = revision;
+  }
+
+  /** Whether the store has not told for two seconds what others write. */
+  get isCutOff(): boolean {
+    const { clock } = this.#ports;
+    return this.#deafSinceMs !== undefined && clock.monotonicMs() - this.#deafSinceMs >= CUT_OFF_MS;
   }
 
   /** Call `listener` with each key of the store, rather than of the barrier, under `prefix`. */
@@ -120,15 +129,17 @@ export class Hearing implements AsyncDisposable {
       const isSure = await this.#check().catch(() => false);
       if (signal.aborted) return;
       if (!isSure) {
-        if (!this.#isDeaf) logger.warn("What others write to the store is not heard in time");
+        if (this.#deafSinceMs === undefined)
+          logger.warn("What others write to the store is not heard in time");
+        this.#deafSinceMs ??= clock.monotonicMs();
         this.#listeners.gap();
         this.#restart.abort();
-      } else if (this.#isDeaf) {
+      } else if (this.#deafSinceMs !== undefined) {
+        this.#deafSinceMs = undefined;
         logger.info("What others write to the store is heard again");
         // What could not be read again while the store was away can be now.
         this.#listeners.gap();
       }
-      this.#isDeaf = !isSure;
     }
   }
 

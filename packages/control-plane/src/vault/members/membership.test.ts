@@ -1,4 +1,4 @@
-import { silentLogger } from "@rk8s/protocol";
+import { RksError, silentLogger } from "@rk8s/protocol";
 import { FakeClock } from "@rk8s/protocol/testing";
 import { memoryStorage, type Storage } from "@rk8s/storage";
 import { expect, test } from "vitest";
@@ -79,4 +79,47 @@ test("of the places of those that died without a word the steward frees all, aft
     }, SOON)
     .toEqual([undefined, undefined]);
   expect(one.writer.number).toBe(3);
+});
+
+test("one that its store does not answer for the whole time to live says so, while there are others to go to", async () => {
+  const storage = memoryStorage();
+  const away = { is: false };
+  const unsteady: Storage = {
+    get: (key) => storage.get(key),
+    list: (prefix, options) => storage.list(prefix, options),
+    watch: (prefix, revision, options) => storage.watch(prefix, revision, options),
+    transaction: (comparisons, writes) =>
+      away.is
+        ? Promise.reject(new RksError("UNAVAILABLE", "no majority"))
+        : storage.transaction(comparisons, writes),
+    [Symbol.asyncDispose]: () => Promise.resolve(),
+  };
+  await using other = await join(storage);
+  const clock = new FakeClock();
+  await using one = await join(unsteady, clock);
+  let silences = 0;
+  one.onSilence(() => (silences += 1));
+  one.run(() => Promise.resolve());
+  const wait = async (steps: number): Promise<void> => {
+    for (let step = 0; step < steps; step += 1) {
+      clock.advance(500);
+      await new Promise((resolve) => setImmediate(resolve));
+    }
+  };
+  away.is = true;
+  await wait(60);
+  expect(silences).toBe(0);
+  await other.announce("192.0.2.2:50051");
+  await one.refresh();
+  await expect
+    .poll(async () => {
+      await wait(1);
+      return silences;
+    }, SOON)
+    .toBeGreaterThan(0);
+  away.is = false;
+  await wait(20);
+  const before = silences;
+  await wait(20);
+  expect(silences).toBe(before);
 });

@@ -23,6 +23,8 @@ const TTL_MS = 9_000;
 const LOOK_MS = 3_000;
 /** Pause between two tries to take a number while the store does not answer. */
 const RETRY_MS = 1_000;
+/** After the time to live: a process that stood still itself finds its store again this soon. */
+const FIND_MS = 1_000;
 
 /** A process that has the store open. */
 export interface Member {
@@ -60,6 +62,7 @@ export class Membership implements Stewardship, AsyncDisposable {
   #waiting: (() => void)[] = [];
   #running: Promise<unknown> = Promise.resolve();
   readonly #listeners: (() => void)[] = [];
+  readonly #silenceListeners: (() => void)[] = [];
 
   private constructor(ports: MembershipPorts, place: Place) {
     this.#ports = ports;
@@ -118,6 +121,11 @@ export class Membership implements Stewardship, AsyncDisposable {
     this.#listeners.push(listener);
   }
 
+  /** As `Members`. */
+  onSilence(listener: () => void): void {
+    this.#silenceListeners.push(listener);
+  }
+
   async whenHeld(signal: AbortSignal): Promise<void> {
     while (!this.isHeld && !signal.aborted && !this.#closing.signal.aborted) {
       const woken = new AbortController();
@@ -159,7 +167,7 @@ export class Membership implements Stewardship, AsyncDisposable {
       if (signal.aborted) return;
       try {
         // The store was away or exchanged, and nobody has taken the number meanwhile.
-        if (!isMoving && (await this.#place.lease.renew())) continue;
+        if (!isMoving && (await this.#renewLate())) continue;
         if (!isMoving) {
           const { number } = this.#place;
           logger.error("This rks was silent for too long; it takes another place", { place: number });
@@ -176,6 +184,35 @@ export class Membership implements Stewardship, AsyncDisposable {
         await clock.sleep(RETRY_MS, { signal, background: true }).catch(() => undefined);
       }
     }
+  }
+
+  /** Renew after the time to live, or when told to hurry; a store that does not answer even then is told of. */
+  async #renewLate(): Promise<boolean> {
+    const { clock } = this.#ports;
+    const { lease } = this.#place;
+    const isOver = !lease.isHeld;
+    const renewed = lease.renew();
+    const over = new AbortController();
+    const signal = AbortSignal.any([over.signal, this.#closing.signal]);
+    const isAnswered = await Promise.race([
+      renewed.then(
+        () => true,
+        () => false,
+      ),
+      clock.sleep(FIND_MS, { signal, background: true }).then(
+        () => false,
+        () => true,
+      ),
+    ]);
+    over.abort();
+    if (isOver && !isAnswered) this.#tellSilence();
+    return renewed;
+  }
+
+  #tellSilence(): void {
+    if (this.#others.every(({ address }) => address === "")) return;
+    this.#ports.logger.error("The store does not answer; nodes are sent to the other control planes");
+    for (const listener of this.#silenceListeners) listener();
   }
 
   async #lead(signal: AbortSignal): Promise<void> {

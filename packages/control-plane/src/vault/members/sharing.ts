@@ -22,6 +22,11 @@ export interface Members {
   announce(address: string): Promise<void>;
   /** Call `listener` when some have gone or come, and when the store begins to be shared. */
   onChange(listener: () => void): void;
+  /**
+   * Call `listener`, again and again, while the store does not answer this process for so long that the others take it for
+   * gone, and there are others that serve agents.
+   */
+  onSilence(listener: () => void): void;
 }
 
 /** How an open vault shares its store with other processes, for whoever keeps something in memory or works in the background. */
@@ -29,6 +34,8 @@ export interface Sharing {
   readonly changes: Changes;
   readonly stewardship: Stewardship;
   readonly members: Members;
+  /** Whether the store has not told for two seconds what others write. */
+  readonly isCutOff: boolean;
 }
 
 /** Of a process that has its store for itself. */
@@ -42,7 +49,9 @@ export const UNSHARED: Sharing = {
     addresses: () => [],
     announce: () => Promise.resolve(),
     onChange: () => undefined,
+    onSilence: () => undefined,
   },
+  isCutOff: false,
 };
 
 export interface StoreSharingPorts {
@@ -57,6 +66,7 @@ export class StoreSharing implements Sharing, Stewardship, Members, AsyncDisposa
   readonly changes: Listeners;
   readonly #ports: StoreSharingPorts;
   readonly #memberListeners: (() => void)[] = [];
+  readonly #silenceListeners: (() => void)[] = [];
   #membership: Membership | undefined;
   #hearing: Hearing | undefined;
   #address = "";
@@ -76,6 +86,10 @@ export class StoreSharing implements Sharing, Stewardship, Members, AsyncDisposa
 
   get isShared(): boolean {
     return this.#membership !== undefined;
+  }
+
+  get isCutOff(): boolean {
+    return this.#hearing?.isCutOff ?? false;
   }
 
   get isHeld(): boolean {
@@ -107,10 +121,17 @@ export class StoreSharing implements Sharing, Stewardship, Members, AsyncDisposa
     this.#memberListeners.push(listener);
   }
 
+  onSilence(listener: () => void): void {
+    this.#silenceListeners.push(listener);
+  }
+
   /** Become one of those who have the store open; gives as whom this process writes. `listen` must follow. */
   async join(): Promise<Writer> {
     const membership = await Membership.join(this.#ports);
     membership.onChange(() => this.#membersChanged());
+    membership.onSilence(() => {
+      for (const listener of this.#silenceListeners) listener();
+    });
     this.#membership = membership;
     return membership.writer;
   }

@@ -12,6 +12,8 @@ const PAUSE_MS = 100;
 export class SteadyJoins implements AsyncDisposable {
   /** Of the nodes that have registered. */
   readonly names: string[] = [];
+  /** What the slowest took, from asking for a token to being registered. */
+  longestMs = 0;
   readonly #cluster: Cluster;
   readonly #agents: FleetAgents;
   readonly #running: Promise<void>;
@@ -46,8 +48,10 @@ export class SteadyJoins implements AsyncDisposable {
   async #run(): Promise<void> {
     while (!this.#isStopped) {
       const nodeName = `steady-${this.names.length + 1}`;
+      const startedAt = performance.now();
       const { token: joinToken } = await newToken(this.#cluster, { node: nodeName });
       await this.#agents.join([{ nodeName, joinToken }]);
+      this.longestMs = Math.max(this.longestMs, performance.now() - startedAt);
       this.names.push(nodeName);
       await sleep(PAUSE_MS);
     }

@@ -4,6 +4,7 @@ import { eventually } from "./eventually.js";
 /** What `rks storage status --json` says, as far as the tests look. */
 export interface StorageStatus {
   readonly type: "local" | "etcd" | "sql";
+  readonly members: readonly string[];
   readonly migration: { readonly phase: string; readonly pausedMs: number | null } | null;
 }
 

@@ -225,9 +225,7 @@ export class ControlPlane implements OperatorApi, AsyncDisposable {
 
   /** As `VaultStores.migrate`. @throws {RksError} VAULT_SEALED, AUDIT_UNWRITABLE besides. */
   async migrateStore(to: StoreConfig, { actor }: { readonly actor: string }): Promise<StoreStatus> {
-    const { stores, vault } = this.#parts;
-    const others = vault.sharing.members.addresses().length - 1;
-    if (others > 0) throw sharedByOthers(others);
+    const { stores } = this.#parts;
     const fields = { from: stores.status.store, to: storeName(to) };
     const serving = this.#assertServing();
     return serving.audited({ operation: "storage.migrate", actor, fields }, async () => {
@@ -411,6 +409,7 @@ export class ControlPlane implements OperatorApi, AsyncDisposable {
     const { vault } = this.#parts;
     return {
       id: vaultIdOf(clusterCaOf(vault)),
+      memberId: () => vault.sharing.members.id,
       guard: {
         movedTo: (counters, revision) => vault.storeGuard.movedTo(counters, revision),
         deriveKey: (purpose, term) => vault.storeGuard.deriveKey(purpose, term),
@@ -423,11 +422,4 @@ export class ControlPlane implements OperatorApi, AsyncDisposable {
     if (this.#serving !== undefined) return this.#serving;
     throw new RksError("VAULT_SEALED", "the vault is sealed", { suggestion: "Open it with `rks unseal`." });
   }
-}
-
-/** They would go on writing to the store that is left. */
-function sharedByOthers(others: number): RksError {
-  return new RksError("CONFLICT", `${others} other control planes serve from this store`, {
-    suggestion: "Stop them, move the store with the one that is left, then start them with the new config.",
-  });
 }

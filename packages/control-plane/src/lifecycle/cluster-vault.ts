@@ -72,6 +72,8 @@ interface ClusterStore {
   readonly storage: Storage;
   /** Asked anew whenever it matters: a store can be moved. Outside the vault folder others may share it. */
   readonly type: StoreConfig["type"];
+  /** As `VaultInit`. */
+  readonly assertInUse?: (() => Promise<void>) | undefined;
 }
 
 /** Open the vault of a control plane: PKI engines for users, the cluster's CA on its reserved mount. */
@@ -84,6 +86,7 @@ export async function openClusterVault(
     {
       storage: store.storage,
       shared: () => store.type !== "local",
+      assertInUse: () => store.assertInUse?.() ?? Promise.resolve(),
       backends: {
         ...secretsEngines(ports),
         [CLUSTER_CA_TYPE]: async (mount, barrier) => {

@@ -3,6 +3,7 @@ import type { Storage } from "@rk8s/storage";
 import type { BackupHeader } from "../backup/backup-file.js";
 import { takeBackup } from "../backup/take-backup.js";
 import type { StoreConfig } from "../config/config.js";
+import { assertAlone } from "../migration/alone.js";
 import type { MigrationOutcome } from "../migration/migration.js";
 import { type MovedVault, StoreMover, type MoveStatus } from "../migration/store-mover.js";
 import { SwitchableStorage } from "../migration/switchable-storage.js";
@@ -156,6 +157,16 @@ export class VaultStores implements AsyncDisposable {
     this.#start(this.#moveTo, vault);
   }
 
+  /**
+   * Check that the store has not been left by another process, or is being left at this moment.
+   * @throws {RksError} STORAGE_MOVED, UNAVAILABLE, and as the store does.
+   */
+  async assertInUse(): Promise<void> {
+    const state = (await readState(this.storage.current))?.state;
+    if (state?.state === "moved") throw moved(state.to, state.at);
+    if (state?.state === "switching") throw switchingNow(state.to, state.at);
+  }
+
   /** What rks shows to its store has changed: show the new one. What does not work is logged. */
   async useCredentials(): Promise<void> {
     try {
@@ -179,7 +190,7 @@ export class VaultStores implements AsyncDisposable {
 
   /**
    * Begin to move the store, because somebody asks for it; `status` tells how it goes.
-   * @throws {RksError} BUSY, ALREADY_EXISTS when it is there, STORAGE_FOREIGN and whatever else keeps it from being moved.
+   * @throws {RksError} BUSY, ALREADY_EXISTS when it is there, CONFLICT while another rks has it open, STORAGE_FOREIGN and whatever else keeps it from being moved.
    */
   async migrate(to: StoreConfig, vault: MovedVault): Promise<StoreStatus> {
     const { at } = this.#mover;
@@ -189,6 +200,7 @@ export class VaultStores implements AsyncDisposable {
       });
     }
     this.#mover.assertIdle();
+    await assertAlone(this.storage, vault);
     await this.#mover.assertPossible(to, vault);
     this.#start(to, vault);
     return this.status;

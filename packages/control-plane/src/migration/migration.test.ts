@@ -10,6 +10,7 @@ import {
 } from "@rk8s/storage";
 import { expect, test } from "vitest";
 import { readState, type StoreState } from "../store/store-state.js";
+import { Membership } from "../vault/members/membership.js";
 import { Barrier } from "../vault/seal/barrier.js";
 import { Keyring } from "../vault/seal/keyring.js";
 import { Migration } from "./migration.js";
@@ -89,7 +90,7 @@ async function aRig(entries: number, target = new TestStore()): Promise<Rig> {
     clock,
     migration: (id = "m1", to = target) =>
       new Migration(
-        { storage, target: to, from: "here", to: "there", vault: "v1", guard: barrier, id },
+        { storage, target: to, from: "here", to: "there", vault: { id: "v1", guard: barrier }, id },
         { clock, logger: silentLogger },
       ),
   };
@@ -218,8 +219,7 @@ test("a target with another cluster, with anything else, or with this one is ref
         target: done,
         from: "b",
         to: "d",
-        vault: "v1",
-        guard: barrier,
+        vault: { id: "v1", guard: barrier },
         id: "m6",
       },
       { clock: new FakeClock(), logger: silentLogger },
@@ -318,4 +318,47 @@ test("a migration that is stopped leaves everything as it was", async () => {
   expect(storage.current).toBe(source);
   await barrier.transaction([], [put("a", "1")]);
   expect(await target.get("core/seal-config")).toBeUndefined();
+});
+
+test("while another rks has the source open nothing is moved, and it is named", async () => {
+  const { source, target, barrier, storage, clock } = await aRig(5);
+  const ports = { storage: source, clock, logger: silentLogger };
+  await using self = await Membership.join(ports);
+  const other = await Membership.join(ports);
+  await other.announce("192.0.2.2:50051");
+  const vault = { id: "v1", guard: barrier, memberId: () => self.id };
+  const migration = (id: string): Migration =>
+    new Migration({ storage, target, from: "here", to: "there", vault, id }, { clock, logger: silentLogger });
+  await expect(migration("m1").run(never)).rejects.toMatchObject({
+    code: "CONFLICT",
+    message: expect.stringContaining("192.0.2.2:50051"),
+  });
+  expect([await stateOf(source), await stateOf(target)]).toEqual([undefined, undefined]);
+  await other[Symbol.asyncDispose]();
+  await migration("m2").run(never);
+  expect(storage.current).toBe(target);
+});
+
+test("an rks that opens the source in the moment of the switch keeps it from being left", async () => {
+  const { source, target, barrier, storage, clock } = await aRig(5);
+  const ports = { storage: source, clock, logger: silentLogger };
+  await using self = await Membership.join(ports);
+  const vault = { id: "v1", guard: barrier, memberId: () => self.id };
+  let late: Promise<Membership> | undefined;
+  source.onTransaction = async (writes): Promise<"done"> => {
+    const isSwitch = writes.some(
+      (write) => write.type === "put" && Buffer.from(write.value).includes('"state":"switching"'),
+    );
+    if (isSwitch && late === undefined) await (late = Membership.join({ ...ports, storage: source.inner }));
+    return "done";
+  };
+  const init = { storage, target, from: "here", to: "there", vault, id: "m1" };
+  await expect(new Migration(init, { clock, logger: silentLogger }).run(never)).rejects.toMatchObject({
+    code: "CONFLICT",
+  });
+  expect(storage.current).toBe(source);
+  expect((await stateOf(source))?.state).toBe("leaving");
+  expect((await stateOf(target))?.state).toBe("copying");
+  await barrier.transaction([], [put("still", "here")]);
+  await (await late)?.[Symbol.asyncDispose]();
 });

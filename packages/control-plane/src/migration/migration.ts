@@ -13,9 +13,10 @@ import {
 } from "../store/store-state.js";
 import { isOfMembers } from "../vault/members/membership.js";
 import { writerOfCounter } from "../vault/seal/barrier.js";
-import type { StoreGuard } from "../vault/vault.js";
+import { assertAlone } from "./alone.js";
 import { claimTarget, type Claim } from "./claim.js";
 import { type CopyProgress, StoreCopy } from "./store-copy.js";
+import type { MovedVault } from "./store-mover.js";
 import type { SwitchableStorage, WritePause } from "./switchable-storage.js";
 
 /** Whoever writes waits at most so long; then everything goes on as before and the switch is tried again later. */
@@ -34,9 +35,7 @@ export interface MigrationInit {
   readonly to: string;
   /** The target, for a start that has to ask it. */
   readonly place?: StorePlace | undefined;
-  /** Which vault it is. */
-  readonly vault: string;
-  readonly guard: StoreGuard;
+  readonly vault: MovedVault;
   /** Names this migration. */
   readonly id: string;
 }
@@ -106,18 +105,21 @@ export class Migration {
   /**
    * Move. When it throws, the source is the vault as before, unless `phase` is "in doubt": then nothing can be written until
    * `settle` has found out.
-   * @throws {RksError} STORAGE_FOREIGN when the target holds something else; CONFLICT when somebody else writes to it;
+   * @throws {RksError} STORAGE_FOREIGN when the target holds something else; CONFLICT when somebody else writes to it, or has
+   * the source open;
    * TIMED_OUT when the last part takes too long; as the stores do; the signal's reason.
    */
   async run(signal: AbortSignal): Promise<MigrationOutcome> {
-    const { storage, target, guard, vault } = this.#init;
+    const { storage, target, vault } = this.#init;
+    const { guard } = vault;
+    await assertAlone(this.#source, vault);
     let before = await readState(this.#source);
     const epoch = before?.state.epoch ?? 0;
     // The target of the attempt before is no answer to a start any more once this one has claimed it.
     if (before?.state.state === "switching") before = await this.#writeState(before, this.#leaving(epoch));
     const claim = await claimTarget(target, {
       state: this.#copying(epoch),
-      vault,
+      vault: vault.id,
       guard,
       cameBy: cameBy(before?.state),
       to: this.#init.to,
@@ -166,7 +168,8 @@ export class Migration {
     signal: AbortSignal,
   ): Promise<MigrationOutcome> {
     const { clock } = this.#ports;
-    const { storage, from, id, guard } = this.#init;
+    const { storage, from, id, vault } = this.#init;
+    const { guard } = vault;
     const since = clock.monotonicMs();
     const prepared = await withDeadline(
       async (inner) => {
@@ -187,6 +190,8 @@ export class Migration {
             ...summed,
           };
           await this.#writeState(known.leaving, { ...about, state: "switching", ...this.#move(), ...summed });
+          // Whoever opens the store reads that after it is to be seen there itself: one of the two notices the other.
+          await assertAlone(this.#source, vault);
           inner.throwIfAborted();
           return { pause, total, core, active, counters };
         } catch (reason) {
@@ -235,7 +240,7 @@ export class Migration {
 
   /** The target is the vault now. Nothing may be awaited between the exchange and telling the barrier. */
   async #switched({ pause, active, counters, since }: Doubt, revision: number): Promise<MigrationOutcome> {
-    const { storage, target, guard } = this.#init;
+    const { storage, target, vault } = this.#init;
     const { clock, logger } = this.#ports;
     const { entries = 0, digest = "", at, epoch } = active;
     // Where this fails the source says that the target knows, which is as good.
@@ -247,13 +252,13 @@ export class Migration {
     const modRevision = pause.revision + revision;
     const left = pause.switchTo(target, revision).then(() => this.#source);
     storage.onWritten(undefined);
-    guard.movedTo(
+    vault.guard.movedTo(
       counters.map((counter) => ({ ...counter, createRevision: modRevision, modRevision })),
       modRevision,
     );
     this.#phase = "done";
     const pausedMs = Math.round(clock.monotonicMs() - since);
-    return { migration: this.#init.id, vault: this.#init.vault, epoch, entries, digest, at, pausedMs, left };
+    return { migration: this.#init.id, vault: vault.id, epoch, entries, digest, at, pausedMs, left };
   }
 
   /** Revision at which the target became the vault; undefined: it did not, and cannot any more by that transaction. */
@@ -261,12 +266,12 @@ export class Migration {
     { pause, claim, active }: Doubt,
     signal: AbortSignal,
   ): Promise<number | undefined> {
-    const { target, guard, id, to } = this.#init;
+    const { target, vault, id, to } = this.#init;
     const { clock } = this.#ports;
     const since = clock.monotonicMs();
     for (let lookMs = FIRST_LOOK_MS; ; lookMs = Math.min(lookMs * 2, MAX_LOOK_MS)) {
       try {
-        const write = stateWrite(this.#copying(active.epoch), guard);
+        const write = stateWrite(this.#copying(active.epoch), vault.guard);
         // Done before the lost one it keeps that from ever being done; after it, it finds another state.
         if ((await target.transaction([sameState(claim)], [write])).succeeded) return undefined;
         const now = await readState(target);
@@ -280,8 +285,7 @@ export class Migration {
   }
 
   async #writeState(before: StoredState | undefined, state: StoreState): Promise<StoredState> {
-    const { guard } = this.#init;
-    const write = stateWrite(state, guard);
+    const write = stateWrite(state, this.#init.vault.guard);
     const { succeeded } = await this.#source.transaction([sameState(before)], [write]);
     const stored = await readState(this.#source);
     if (succeeded && stored !== undefined) return stored;
@@ -290,7 +294,7 @@ export class Migration {
 
   #about(epoch: number): Pick<StoreState, "version" | "vault" | "epoch" | "at"> {
     const at = new Date(this.#ports.clock.now()).toISOString();
-    return { version: 1, vault: this.#init.vault, epoch, at };
+    return { version: 1, vault: this.#init.vault.id, epoch, at };
   }
 
   /** The target, before it is the vault. */

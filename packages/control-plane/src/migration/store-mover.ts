@@ -44,6 +44,8 @@ export interface StoreMoverPorts {
 export interface MovedVault {
   readonly id: string;
   readonly guard: StoreGuard;
+  /** Which of those that share its store this process is; empty, or none: nobody shares it. */
+  readonly memberId?: (() => string) | undefined;
 }
 
 /** Moves the store of a vault to another place, again and again until it works. One at a time. */
@@ -172,9 +174,8 @@ export class StoreMover implements AsyncDisposable {
     this.#target = { to, storage: target };
     try {
       const names = { from: storeName(this.#at), to: storeName(to) };
-      const init = { storage: this.#storage, target, ...names, vault: vault.id, guard: vault.guard };
-      const place = storePlace(to);
-      this.#migration = new Migration({ ...init, place, id: randomUUID() }, { clock, logger });
+      const init = { storage: this.#storage, target, ...names, place: storePlace(to), vault };
+      this.#migration = new Migration({ ...init, id: randomUUID() }, { clock, logger });
       this.#setPhase("copying");
       await this.#moved(to, await this.#migration.run(signal));
     } catch (reason) {

@@ -206,8 +206,13 @@ export class SealLifecycle {
   }
 
   async #open(stored: StoredSeal, keys: VaultKeys): Promise<Unsealed> {
-    const { storage } = this.#init;
-    const sharing = new StoreSharing({ storage, clock: this.#ports.clock, logger: this.#logger });
+    const { storage, assertInUse } = this.#init;
+    const sharing = new StoreSharing({
+      storage,
+      assertInUse,
+      clock: this.#ports.clock,
+      logger: this.#logger,
+    });
     try {
       if (!this.#isShared) return await this.#openWith(stored, keys, sharing);
       // What is read from here on is followed.

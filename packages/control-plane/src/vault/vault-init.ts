@@ -12,6 +12,8 @@ export interface VaultInit {
   readonly storage: Storage;
   /** Whether other processes may have the same vault open over the same store, asked with each unsealing. Default: no. */
   readonly shared?: (() => boolean) | undefined;
+  /** Asked when this process was silent for so long that it is another one to those that share the store. @throws why not to go on. */
+  readonly assertInUse?: (() => Promise<void>) | undefined;
   /** Tells the files of this process from those of the others, for as long as they are there. Needed when the store is shared. */
   readonly host?: string | undefined;
   /** Secrets engines that can be mounted, by type. */

@@ -123,3 +123,33 @@ test("one that its store does not answer for the whole time to live says so, whi
   await wait(20);
   expect(silences).toBe(before);
 });
+
+test("one that lost its place writes nothing to a store that was left meanwhile", async () => {
+  const storage = memoryStorage();
+  const left = new RksError("STORAGE_MOVED", "the vault was moved");
+  let asked = 0;
+  const clock = new FakeClock();
+  await using one = await Membership.join({
+    storage,
+    clock,
+    logger: silentLogger,
+    assertInUse: () => {
+      asked += 1;
+      return asked < 3 ? Promise.reject(left) : Promise.resolve();
+    },
+  });
+  const moved: number[] = [];
+  const { key } = one.writer.fence!;
+  one.run((next) => {
+    moved.push(asked, next.number);
+    return Promise.resolve();
+  });
+  await storage.transaction([], [{ type: "delete", key }]);
+  one.hurry();
+  await expect
+    .poll(() => {
+      clock.advance(500);
+      return moved;
+    }, SOON)
+    .toEqual([3, 1]);
+});

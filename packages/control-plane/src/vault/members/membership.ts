@@ -34,8 +34,21 @@ export interface Member {
   readonly address: string;
 }
 
+/** Everybody who has a number at a store, also one that is gone without a word for the time to live. */
+export async function readMembers(storage: Pick<Storage, "list">): Promise<readonly Member[]> {
+  const { entries } = await storage.list(MEMBERS_PREFIX);
+  const texts = new Map(entries.map(({ key, value }) => [key, fromUtf8(value)]));
+  return [...texts].flatMap(([key, id]) => {
+    if (!PLACE.test(key) || id === "") return [];
+    const [announcedBy, address = ""] = (texts.get(`${key}/address`) ?? "").split(" ");
+    return [{ id, address: announcedBy === id ? address : "" }];
+  });
+}
+
 export interface MembershipPorts {
   readonly storage: Storage;
+  /** Asked after another place was taken and before anything is written from there. @throws {RksError} why not to write. */
+  readonly assertInUse?: (() => Promise<void>) | undefined;
   readonly clock: Clock;
   readonly logger: Logger;
 }
@@ -175,6 +188,8 @@ export class Membership implements Stewardship, AsyncDisposable {
           this.#steward = this.#stewardLease();
           isMoving = true;
         }
+        // Whoever moved the vault away meanwhile did not wait for a silent one.
+        await this.#ports.assertInUse?.();
         await onMoved(this.writer);
         if (this.#address !== "") await this.announce(this.#address);
         isMoving = false;
@@ -277,13 +292,7 @@ export class Membership implements Stewardship, AsyncDisposable {
   }
 
   async #readOthers(): Promise<void> {
-    const { entries } = await this.#ports.storage.list(MEMBERS_PREFIX);
-    const texts = new Map(entries.map(({ key, value }) => [key, fromUtf8(value)]));
-    const members = [...texts].flatMap(([key, id]) => {
-      if (!PLACE.test(key) || id === "" || id === this.id) return [];
-      const [announcedBy, address = ""] = (texts.get(`${key}/address`) ?? "").split(" ");
-      return [{ id, address: announcedBy === id ? address : "" }];
-    });
+    const members = (await readMembers(this.#ports.storage)).filter(({ id }) => id !== this.id);
     const before = this.#others.map(({ id }) => id).join();
     this.#others = members;
     if (before === this.#others.map(({ id }) => id).join()) return;

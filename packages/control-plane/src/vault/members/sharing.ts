@@ -57,6 +57,8 @@ export const UNSHARED: Sharing = {
 export interface StoreSharingPorts {
   /** Below the barrier. */
   readonly storage: Storage;
+  /** As `MembershipPorts`. */
+  readonly assertInUse?: (() => Promise<void>) | undefined;
   readonly clock: Clock;
   readonly logger: Logger;
 }

@@ -1,0 +1,26 @@
+import { RksError } from "@rk8s/protocol";
+import type { Storage } from "@rk8s/storage";
+import { readMembers } from "../vault/members/membership.js";
+import type { MovedVault } from "./store-mover.js";
+
+/**
+ * Check that no other rks has the store open: it would go on writing to what is left. One that was killed counts until its
+ * place is free again, some 15 s. A store that is not shared is not looked at.
+ * @throws {RksError} CONFLICT naming them.
+ */
+export async function assertAlone(
+  source: Pick<Storage, "list">,
+  { memberId }: Pick<MovedVault, "memberId">,
+): Promise<void> {
+  const self = memberId?.() ?? "";
+  if (self === "") return;
+  const others = (await readMembers(source)).filter(({ id }) => id !== self);
+  if (others.length === 0) return;
+  const names = others.map(({ id, address }) =>
+    address === "" ? `one that serves nobody yet (${id})` : address,
+  );
+  throw new RksError("CONFLICT", `another rks has the store open: ${names.join(", ")}`, {
+    suggestion:
+      "Stop it (one that was killed counts for 15 s more), move the store with the one that is left, then start it with the new config.",
+  });
+}

@@ -1,19 +1,25 @@
 import { rm } from "node:fs/promises";
-import { type Clock, RksError, withDeadline } from "@rk8s/protocol";
+import { type Clock, RksError } from "@rk8s/protocol";
 import { type Entry, pagesOf, type Storage } from "@rk8s/storage";
-import { StoreCopy } from "../migration/store-copy.js";
-import type { SwitchableStorage } from "../migration/switchable-storage.js";
-import { addTotals, DIGEST_PURPOSE, formatSum, StoreDigest } from "../store/store-digest.js";
-import { readSealEntries } from "../store/store-state.js";
+import {
+  addTotals,
+  DIGEST_PURPOSE,
+  type DigestTotal,
+  EMPTY_TOTAL,
+  formatSum,
+  StoreDigest,
+} from "../store/store-digest.js";
+import { isContent, SEAL_PREFIX } from "../store/store-state.js";
+import { isOfMembers } from "../vault/members/membership.js";
 import type { StoreGuard } from "../vault/vault.js";
 import { type BackupHeader, writeBackup } from "./backup-file.js";
+import { copySnapshot } from "./copy-snapshot.js";
 
-/** Whoever writes waits at most so long. */
-const MAX_PAUSE_MS = 2_000;
 const PAGE_ENTRIES = 256;
 
 export interface BackupInit {
-  readonly storage: SwitchableStorage;
+  /** The vault's, below the barrier; anybody may write to it meanwhile. */
+  readonly storage: Storage;
   readonly vault: string;
   readonly epoch: number;
   readonly guard: StoreGuard;
@@ -28,10 +34,10 @@ export interface BackupPorts {
 }
 
 /**
- * Take a backup while the store is used: everything is copied into a scratch store beside the file, then what was written
- * meanwhile while writes are held back for a moment; what is there then is one state of the store, and is written to the file.
- * Entries stay encrypted as they are.
- * @throws {RksError} ALREADY_EXISTS, TIMED_OUT, STORAGE_FULL, STORAGE_UNWRITABLE, and as the store does; the signal's reason.
+ * Take a backup while the store is used, by this process and by others: a scratch store beside the file becomes what the store
+ * is at one revision, and is written to the file. Entries stay encrypted as they are.
+ * @throws {RksError} ALREADY_EXISTS, TIMED_OUT, STORAGE_FULL, STORAGE_UNWRITABLE, and as `copySnapshot` and the store do; the
+ * signal's reason.
  */
 export async function takeBackup(
   { storage, vault, epoch, guard, file }: BackupInit,
@@ -43,67 +49,42 @@ export async function takeBackup(
   const scratch = `${file}.scratch`;
   await rm(scratch, { recursive: true, force: true });
   try {
-    await using copied = await openFolder(scratch);
-    const digest = new StoreDigest(derived.key);
-    const copy = new StoreCopy({
-      source: storage.current,
-      target: copied,
-      digest,
-      isTargetEmpty: true,
-    });
-    storage.onWritten((keys) => copy.touched(keys));
-    await copy.catchUp(signal);
-    const { total, seal, createdAt } = await withDeadline((inner) => lastPart(storage, copy, clock, inner), {
-      clock,
-      timeoutMs: MAX_PAUSE_MS,
-      attempt: "the last part could not be copied",
-      signal,
-    });
-    storage.onWritten(undefined);
-    const all = addTotals(total, digest.total(seal));
+    await using copy = await openFolder(scratch);
+    const at = await copySnapshot({ source: storage, copy, isKept }, clock, signal);
+    const total = await totalOf(copy, new StoreDigest(derived.key));
     const about: BackupHeader = {
       format: "rks-backup/1",
       vault,
       epoch,
-      createdAt,
-      entries: all.entries,
-      digest: formatSum(all),
+      createdAt: at.toISOString(),
+      entries: total.entries,
+      digest: formatSum(total),
       term: derived.term,
     };
-    await writeBackup(file, about, guard, inOrder(seal, copied));
+    await writeBackup(file, about, guard, inOrder(copy));
     return about;
   } finally {
-    storage.onWritten(undefined);
     derived.key.fill(0);
     await rm(scratch, { recursive: true, force: true });
   }
 }
 
-async function lastPart(
-  storage: SwitchableStorage,
-  copy: StoreCopy,
-  clock: Clock,
-  signal: AbortSignal,
-): Promise<{
-  readonly total: Awaited<ReturnType<StoreCopy["finish"]>>;
-  readonly seal: readonly Entry[];
-  readonly createdAt: string;
-}> {
-  const pause = await storage.pause({ signal });
-  try {
-    const total = await copy.finish(signal);
-    const seal = await readSealEntries(storage.current);
-    return { total, seal, createdAt: new Date(clock.now()).toISOString() };
-  } finally {
-    pause.resume();
-  }
+/** Who has the store open, and what is about the store rather than in it, is nothing to bring back. */
+function isKept(key: string): boolean {
+  return isContent(key) || (key.startsWith(SEAL_PREFIX) && !isOfMembers(key));
+}
+
+async function totalOf(copy: Storage, digest: StoreDigest): Promise<DigestTotal> {
+  let total = EMPTY_TOTAL;
+  for await (const entries of pagesOf(copy, "", { limit: PAGE_ENTRIES }))
+    total = addTotals(total, digest.total(entries));
+  return total;
 }
 
 /** The seal first: with it the rest can be judged. */
-async function* inOrder(
-  seal: readonly Entry[],
-  copied: Storage,
-): AsyncGenerator<readonly Entry[], void, void> {
-  yield seal;
-  yield* pagesOf(copied, "", { limit: PAGE_ENTRIES });
+async function* inOrder(copy: Storage): AsyncGenerator<readonly Entry[], void, void> {
+  yield* pagesOf(copy, SEAL_PREFIX, { limit: PAGE_ENTRIES });
+  for await (const entries of pagesOf(copy, "", { limit: PAGE_ENTRIES })) {
+    yield entries.filter(({ key }) => isContent(key));
+  }
 }

@@ -133,7 +133,11 @@ export class VaultStores implements AsyncDisposable {
    */
   async backup(file: string, { id, guard }: MovedVault, signal: AbortSignal): Promise<BackupHeader> {
     return this.#mover.alone(() =>
-      takeBackup({ storage: this.storage, vault: id, epoch: this.#epoch, guard, file }, this.#ports, signal),
+      takeBackup(
+        { storage: this.storage.current, vault: id, epoch: this.#epoch, guard, file },
+        this.#ports,
+        signal,
+      ),
     );
   }
 

@@ -132,6 +132,24 @@ test("keep-alive holds a silent connection longer than its idle timeout", async 
   expect(await request(client, HELLO)).toEqual(HELLO);
 });
 
+test("a process that stood still for longer than the idle timeout keeps its connections", async () => {
+  const limits = { idleTimeoutMs: 1000, keepAliveIntervalMs: 300 };
+  await using server = await cluster.listen({ limits: { ...limits, keepAliveIntervalMs: 0 } });
+  void serveEcho(server.listener);
+  const client = await cluster.dial(server.port, { limits });
+  expect(await request(client, HELLO)).toEqual(HELLO);
+  // Both sides are in this process, which does nothing now, not even answer.
+  Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 1500);
+  expect(await request(client, HELLO)).toEqual(HELLO);
+  const end = await Promise.race([
+    client.ended,
+    cluster
+      .dial(server.port, { limits: { ...limits, keepAliveIntervalMs: 0 } })
+      .then(async (quiet) => quiet.ended.then(() => "alive")),
+  ]);
+  expect(end).toBe("alive");
+});
+
 test("what the peer sent before it closed can still be read", async () => {
   await using server = await cluster.listen();
   const { client, accepted } = await openPair(server);

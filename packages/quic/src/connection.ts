@@ -469,6 +469,7 @@ export class QuicConnection implements Connection {
     if (this.#state === "handshaking") at = Math.min(at, this.#handshakeDeadline);
     else if (this.#state === "established") at = Math.min(at, this.#keepAliveAt());
     else if (!this.native.isDraining()) at = Math.min(at, this.#closingUntil);
+    if (this.#state === "established") at = Math.max(at, this.#init.endpoint.standstill.until);
     this.#wakeAt = at;
     if (at === Infinity || (this.#timer !== undefined && this.#timerAt <= at)) return;
     clearTimeout(this.#timer);
@@ -499,7 +500,9 @@ export class QuicConnection implements Connection {
       return;
     }
     if (this.#state === "established" && now >= this.#keepAliveAt()) this.#ping(now);
-    this.native.onTimeout(); // looks for itself which of its timers are due
+    const { standstill } = this.#init.endpoint;
+    const isHeldUp = this.#state === "established" && standstill.isHeldUp(now, this.#wakeAt);
+    if (!isHeldUp) this.native.onTimeout(); // looks for itself which of its timers are due
     this.flush();
   }
 

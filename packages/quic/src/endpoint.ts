@@ -4,6 +4,7 @@ import { RksError } from "@rk8s/protocol";
 import type { QuicConnection } from "./connection.js";
 import type { Lobby, LobbyAccount, LobbyRank } from "./lobby.js";
 import { CONNECTION_ID_BYTES } from "./packet-header.js";
+import { Standstill } from "./standstill.js";
 import { UdpSocket } from "./udp-socket.js";
 
 export interface EndpointInit {
@@ -30,6 +31,8 @@ const LONG_DCID_OFFSET = 6;
  * once, the application reacts, then each connection sends once. What is in the lobby comes last.
  */
 export class Endpoint {
+  /** Whether the timers of its connections were held up. */
+  readonly standstill = new Standstill();
   readonly #init: EndpointInit;
   readonly #connections = new Map<string, QuicConnection>();
   #socket: UdpSocket | undefined;

@@ -48,7 +48,8 @@ function unusable(file: string, cause: unknown): RksError {
     `cannot use "${file}", with which rks and its store know each other`,
     {
       cause,
-      suggestion: "Copy it from `rks gen xline-certs --rks NAME` on the host of a running rks.",
+      suggestion:
+        "Copy it from `rks gen xline-certs --rks NAME` on the host of a running rks; where none runs, see docs/operations.md.",
     },
   );
 }

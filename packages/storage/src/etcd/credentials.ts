@@ -40,7 +40,8 @@ export function assertNotExpired({ commonName, notAfterMs }: Identity, nowMs: nu
     "CERTIFICATE_EXPIRED",
     `the store's client certificate "${commonName}" expired at ${end}`,
     {
-      suggestion: "Renew the certificate with rks gen certs and start rks again.",
+      suggestion:
+        "Make another with `rks gen xline-certs --rks NAME` on the host of a running rks; where none runs, see docs/operations.md.",
     },
   );
 }

@@ -91,7 +91,10 @@ describe.skipIf(!hasEtcd())(
 
     test("an expired client certificate, also one that expires while the store is open", async () => {
       const late = new FakeClock({ now: Date.now() + 3 * 24 * 60 * 60 * 1000 });
-      expect(await refusal({ clock: late })).toMatchObject({ code: "CERTIFICATE_EXPIRED" });
+      expect(await refusal({ clock: late })).toMatchObject({
+        code: "CERTIFICATE_EXPIRED",
+        suggestion: expect.stringContaining("`rks gen xline-certs --rks NAME`"),
+      });
       let aheadMs = 0;
       const clock = { ...systemClock, now: () => Date.now() + aheadMs };
       const relay = await TcpRelay.open(cluster.endpoints[0] ?? "");

@@ -18,7 +18,9 @@ export function setUp() {
   const stamp = fingerprint();
   if (!existsSync(stampFile) || readFileSync(stampFile, "utf8") !== stamp) {
     step("Installing dependencies (once; needs the npm registry)");
-    run(...pnpmCommand(["install", "--frozen-lockfile", "--reporter=append-only", "--loglevel=warn"]));
+    // What another user or another store has installed is replaced: nobody is there to be asked.
+    const options = ["--frozen-lockfile", "--config.confirm-modules-purge=false"];
+    run(...pnpmCommand(["install", ...options, "--reporter=append-only", "--loglevel=warn"]));
     mkdirSync(dirname(stampFile), { recursive: true });
     writeFileSync(stampFile, stamp);
   }

@@ -1,4 +1,4 @@
-import { RksError, silentLogger } from "@rk8s/protocol";
+import { type Logger, RksError, silentLogger } from "@rk8s/protocol";
 import { FakeClock } from "@rk8s/protocol/testing";
 import { memoryStorage, type Storage } from "@rk8s/storage";
 import { expect, test } from "vitest";
@@ -6,8 +6,12 @@ import { Membership } from "./membership.js";
 
 const SOON = { timeout: 2_000, interval: 5 };
 
-async function join(storage: Storage, clock = new FakeClock()): Promise<Membership> {
-  return Membership.join({ storage, clock, logger: silentLogger });
+async function join(
+  storage: Storage,
+  clock = new FakeClock(),
+  logger: Logger = silentLogger,
+): Promise<Membership> {
+  return Membership.join({ storage, clock, logger });
 }
 
 test("each has a number of its own, and one that was given back is taken again", async () => {
@@ -47,9 +51,11 @@ test("one that leaves is forgotten by the others", async () => {
   expect([two.find(one.id), changes]).toEqual([undefined, 1]);
 });
 
-test("whoever finds its number gone after the store was exchanged takes another one at once", async () => {
+test("whoever finds its number gone after the store was exchanged takes another one at once, and is not said to have been silent", async () => {
   const storage = memoryStorage();
-  await using one = await join(storage);
+  const errors: string[] = [];
+  const logger = { ...silentLogger, error: (message: string) => errors.push(message) };
+  await using one = await join(storage, new FakeClock(), logger);
   const { id, writer } = one;
   const moved: number[] = [];
   one.run((next) => {

@@ -182,8 +182,9 @@ export class Membership implements Stewardship, AsyncDisposable {
         // The store was away or exchanged, and nobody has taken the number meanwhile.
         if (!isMoving && (await this.#renewLate())) continue;
         if (!isMoving) {
-          const { number } = this.#place;
-          logger.error("This rks was silent for too long; it takes another place", { place: number });
+          const { number: place } = this.#place;
+          if (this.#hurrying.signal.aborted) logger.info("This rks takes a place in the other store");
+          else logger.error("This rks was silent for too long; it takes another place", { place });
           this.#place = await takePlace(this.#ports);
           this.#steward = this.#stewardLease();
           isMoving = true;

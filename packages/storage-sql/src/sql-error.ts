@@ -10,7 +10,8 @@ interface Meaning {
 
 const AWAY = "Start the database server or check the address; the request can then be tried again.";
 const RETRY = "Try again in a moment.";
-const LOGIN = "Check user, password and database in the url, and what the server lets this user do.";
+const LOGIN =
+  "Check user, password and database in the url, what the server lets this user do, and whether it asks for TLS (?ca_file=).";
 const DISK = "Free space on the disk of the database server; the request can then be tried again.";
 const CERTIFICATE =
   "Set tls to the CA that issued the server's certificate, and the url's host to a name in it.";

@@ -312,6 +312,35 @@ describe("the verbs of the vault", () => {
     assertDone(await cluster.rks(["secrets", "list"], { env: overHttps }));
   });
 
+  test("status, seal and unseal go over HTTPS, with no key on the command line", async () => {
+    const { VAULT_TOKEN: _, ...nobody } = overHttps;
+    const rks = async (argv: readonly string[], env: Record<string, string> = overHttps, stdin = "") =>
+      cluster.rks(argv, { env, stdin });
+    const whole = JSON.parse(assertDone(await rks(["status", "--json"])).stdout) as object;
+    expect(whole).toMatchObject({ sealed: false, socket: cluster.socket });
+    expect((await rks(["status"], nobody)).status).toBe(77);
+    expect((await rks(["seal"], nobody)).status).toBe(77);
+    assertDone(await rks(["status", "--socket", cluster.socket]));
+
+    const sealed = assertDone(await rks(["seal"]));
+    expect([sealed.stdout, sealed.stderr]).toEqual([
+      "sealed\n",
+      expect.stringContaining(`asking ${cluster.httpAddress}\n`),
+    ]);
+    const status = assertDone(await rks(["status"], nobody));
+    expect(status.stdout).toMatch(/^initialized +true\nsealed +true\nseal +shamir[^\n]*\nversion +\S+\n$/);
+
+    const keys = await readFile(join(cluster.vaultFolder, "keys.json"), "utf8");
+    const [share = ""] = (JSON.parse(keys) as { readonly keys: readonly string[] }).keys;
+    const onArgv = await rks(["unseal", share], nobody);
+    expect(onArgv.status).toBe(64);
+    expect(onArgv.stdout + onArgv.stderr).not.toContain(share);
+    expect((await rks(["unseal"], nobody)).status).toBe(64);
+    expect((await rks(["unseal", "-"], nobody, "AAAA")).status).toBe(65);
+    expect(assertDone(await rks(["unseal", "-"], nobody, keys)).stdout).toBe("unsealed\n");
+    assertDone(await rks(["secrets", "list"]));
+  });
+
   test("new unseal shares: the answer says that keys.json is no longer true", async () => {
     const socket = ["--socket", cluster.socket];
     assertDone(await cluster.rks(["operator", "rekey", "-init", "-n=3", "-t=2", ...socket]));

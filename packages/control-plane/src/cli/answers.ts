@@ -57,11 +57,13 @@ export const statusAnswer = z.object({
 });
 
 export const sealStatusAnswer = z.object({
+  type: z.string(),
   initialized: z.boolean(),
   sealed: z.boolean(),
   t: z.number(),
   n: z.number(),
   progress: z.number(),
+  version: z.string(),
 });
 
 export const auditHeadAnswer = z.object({

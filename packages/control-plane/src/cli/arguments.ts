@@ -101,13 +101,13 @@ function define(choose: Choose): Argv {
     .command("storage", "Say where the store is, move it, back it up, check it", (group) =>
       storageCommands(group, choose),
     )
-    .command("status", "Say how the running rks is", targetOptions, (args) =>
+    .command("status", "Say how the running rks is", clusterOptions, (args) =>
       choose(async (io) => (await import("./seal-commands.js")).status(args, io)),
     )
     .command("unseal [key]", "Open the vault of the running rks", unsealOptions, (args) =>
       choose(async (io) => (await import("./seal-commands.js")).unseal(args, io)),
     )
-    .command("seal", "Close the vault: agents are disconnected, nothing is issued", targetOptions, (args) =>
+    .command("seal", "Close the vault: agents are disconnected, nothing is issued", clusterOptions, (args) =>
       choose(async (io) => (await import("./seal-commands.js")).seal(args, io)),
     )
     .command(
@@ -118,7 +118,7 @@ function define(choose: Choose): Argv {
     )
     .demandCommand(1, INCOMPLETE)
     .epilogue(
-      "The verbs of the vault, and gen join-token, join-token, node and ca, ask the socket of rks, or $VAULT_ADDR with $VAULT_TOKEN and $VAULT_CACERT.",
+      "The verbs of the vault, and gen join-token, join-token, node, ca, status, unseal and seal, ask the socket of rks, or $VAULT_ADDR with $VAULT_TOKEN and $VAULT_CACERT.",
     )
     .epilogue(
       "Exit codes: 0 done, 64 usage, 65 bad data, 69 nothing answers, 70 internal, 75 try again, 77 refused, 78 configuration.",
@@ -313,7 +313,9 @@ function unsealOptions<T>(
   return targetOptions(command)
     .positional("key", { type: "string", describe: "An unseal share; - reads stdin" })
     .option("key-file", { type: "string", requiresArg: true, describe: "A file with shares, or keys.json" })
-    .epilogue("Without KEY: $RKS_UNSEAL_KEY, else what `gen certs` left beside the vault of --config.");
+    .epilogue(
+      "Without KEY: $RKS_UNSEAL_KEY, else what `gen certs` left beside the vault of --config. Without --config and --socket, $VAULT_ADDR is asked over HTTPS when it is set: with no KEY on the command line.",
+    );
 }
 
 function doctorOptions<T>(command: Argv<T>): Argv<T & { json: boolean } & { config: string | undefined }> {

@@ -1,5 +1,6 @@
 import type { CliIo } from "@rk8s/host/cli-io";
 import { RksError } from "@rk8s/protocol";
+import type { ControlPlaneConfig } from "../config/config.js";
 import { clusterOverHttps } from "../http/cluster-client.js";
 import type { ClusterArguments } from "./flags.js";
 import { httpsAddress, httpsTarget, tokenToSend, withoutToken } from "./https-target.js";
@@ -9,6 +10,8 @@ import { type Asked, findTarget } from "./target.js";
 export interface ClusterTarget extends Asked {
   /** Whether it may be another host: paths that it tells are that one's. */
   readonly isOverHttps: boolean;
+  /** Of the rks of this host; undefined over HTTPS and when only a socket was named. */
+  readonly config: ControlPlaneConfig | undefined;
 }
 
 /**
@@ -28,7 +31,7 @@ export async function findCluster(
   io.stderr(`asking ${address}\n`);
   const asking: Asked["client"] =
     token === undefined ? { request: (...call) => withoutToken(() => client.request(...call)) } : client;
-  return { client: asking, address, isOverHttps: true };
+  return { client: asking, address, isOverHttps: true, config: undefined };
 }
 
 async function onSocket(

@@ -21,9 +21,9 @@ export function sealAnswers(fake: FakeSeal): OperatorApi["answer"] {
     if (asked !== "update sys/unseal" && asked !== "read sys/seal-status") {
       return Promise.reject(new RksError("VAULT_SEALED", "the vault is sealed"));
     }
-    const { initialized, sealed, threshold: t, shares: n, progress } = fake.status();
+    const { type, initialized, sealed, threshold: t, shares: n, progress, version } = fake.status();
     return Promise.resolve(
-      toVaultAnswer({ data: { initialized, sealed, t, n, progress }, form: "bare" }, ""),
+      toVaultAnswer({ data: { type, initialized, sealed, t, n, progress, version }, form: "bare" }, ""),
     );
   };
 }

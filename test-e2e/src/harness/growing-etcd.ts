@@ -10,7 +10,9 @@ const START_MS = 30_000;
 /** An etcd whose members come and go as docs/operations.md says, with the certificates that the cluster's rks makes for them. */
 export class GrowingEtcd implements AsyncDisposable {
   readonly #cluster: Cluster;
-  readonly #running = new Map<EtcdPlace, EtcdMember>();
+  /** Those that have a vote; a learner answers nobody. */
+  readonly #voting = new Map<EtcdPlace, EtcdMember>();
+  readonly #processes: EtcdMember[] = [];
 
   constructor(cluster: Cluster) {
     this.#cluster = cluster;
@@ -25,6 +27,7 @@ export class GrowingEtcd implements AsyncDisposable {
   async begin(place: EtcdPlace): Promise<void> {
     const member = await this.#start(place, [place]);
     await member.healthy(START_MS);
+    this.#voting.set(place, member);
   }
 
   /** One member more: it only learns until it has everything, so the others never wait for it. */
@@ -35,9 +38,11 @@ export class GrowingEtcd implements AsyncDisposable {
       await this.#cluster.rks(["gen", "xline-certs", "--endpoint", clientUrl, "--config", configFile]),
     );
     await this.#whenAllowed("add", name, "--learner", `--peer-urls=${peerUrl}`);
-    await this.#start(place, [...this.#places, place], ["--initial-cluster-state=existing"]);
+    const places = [...this.#places, place];
+    const member = await this.#start(place, places, ["--initial-cluster-state=existing"]);
     const id = await this.#idOf(peerUrl);
     await this.#whenAllowed("promote", id);
+    this.#voting.set(place, member);
   }
 
   /** Hand over what the member leads, take it out, and end it. */
@@ -46,13 +51,13 @@ export class GrowingEtcd implements AsyncDisposable {
     const id = await this.#idOf(place.peerUrl);
     await this.#etcdctl("move-leader", await this.#idOf(heir.peerUrl)).catch(() => undefined);
     await this.#whenAllowed("remove", id);
-    await this.#running.get(place)?.kill();
-    this.#running.delete(place);
+    await this.#voting.get(place)?.kill();
+    this.#voting.delete(place);
     await rm(join(this.#folder, place.name), { recursive: true });
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    await Promise.all([...this.#running.values()].map((member) => member.kill()));
+    await Promise.all(this.#processes.map((member) => member.kill()));
   }
 
   async #start(
@@ -62,7 +67,7 @@ export class GrowingEtcd implements AsyncDisposable {
   ): Promise<EtcdMember> {
     const flags = [...placeFlags(place, places, this.#folder), ...more];
     const member = await ownMember(place, flags, this.#cluster.vaultFolder);
-    this.#running.set(place, member);
+    this.#processes.push(member);
     member.start();
     return member;
   }
@@ -80,7 +85,8 @@ export class GrowingEtcd implements AsyncDisposable {
       this.#etcdctl("member", ...words).then(
         () => true,
         (error: unknown) => {
-          if (/unhealthy cluster|in sync with leader/.test(String(error))) return false;
+          if (/unhealthy cluster|in sync with leader|leader changed|no leader/.test(String(error)))
+            return false;
           throw error;
         },
       );
@@ -92,7 +98,7 @@ export class GrowingEtcd implements AsyncDisposable {
   }
 
   get #places(): readonly EtcdPlace[] {
-    return [...this.#running.keys()];
+    return [...this.#voting.keys()];
   }
 
   get #folder(): string {

@@ -5,7 +5,6 @@ import type {
   Connection,
   ConnectionLimits,
   Listener,
-  Logger,
   ServerConfig,
   SocketAddress,
 } from "@rk8s/protocol";
@@ -13,6 +12,7 @@ import type { AddressTokens } from "./address-token.js";
 import { QuicConnection } from "./connection.js";
 import { Endpoint } from "./endpoint.js";
 import { addressText, unbindable } from "./error.js";
+import { bindPatiently, type PatientBindPorts } from "./patient-bind.js";
 import { type HandshakePlace, HandshakePlaces } from "./handshake-places.js";
 import { Lobby } from "./lobby.js";
 import { buildEndpointConfig } from "./native-config.js";
@@ -37,13 +37,12 @@ export interface ListenerInit {
   readonly resetKey: Uint8Array;
 }
 
-export interface ListenerPorts {
+export interface ListenerPorts extends PatientBindPorts {
   readonly quiche: NativeQuiche;
   readonly tokens: AddressTokens;
   readonly randomBytes: (length: number) => Uint8Array;
   readonly monotonicMs: () => number;
   readonly scratch: Uint8Array;
-  readonly logger: Logger;
 }
 
 /** RFC 9000 §7.2: a client's first destination connection id has at least 8 bytes. */
@@ -64,19 +63,22 @@ export class QuicListener implements Listener {
   #established = 0;
   #closed: Promise<void> | undefined;
 
-  /** @throws {RksError} CONFIG_INVALID for the credentials or roots, UNREACHABLE when the address cannot be had. */
+  /** @throws {RksError} CONFIG_INVALID for the credentials or roots, UNREACHABLE when the address cannot be had in 3 s. */
   static async open(init: ListenerInit, ports: ListenerPorts): Promise<QuicListener> {
     const listener = new QuicListener(init, ports);
-    try {
-      listener.#endpoint = await Endpoint.open({
+    const target = addressText(init.host, init.port);
+    const bind = (): Promise<Endpoint> =>
+      Endpoint.open({
         host: init.host,
         port: init.port,
         logger: ports.logger,
         onUnknown: (datagram, from) => listener.#receive(datagram, from),
         lobby: new Lobby(ports),
       });
+    try {
+      listener.#endpoint = await bindPatiently(bind, target, ports);
     } catch (cause) {
-      throw unbindable(addressText(init.host, init.port), cause);
+      throw unbindable(target, cause);
     }
     return listener;
   }

@@ -91,6 +91,7 @@ class QuicTransport implements Transport {
         tokens: new AddressTokens(this.#randomBytes(TOKEN_KEY_BYTES), { clock: this.#clock }),
         randomBytes: this.#randomBytes,
         monotonicMs: () => this.#clock.monotonicMs(),
+        clock: this.#clock,
         scratch: this.#scratch,
         logger: this.#logger,
       },

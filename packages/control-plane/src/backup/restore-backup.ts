@@ -6,7 +6,7 @@ import { addTotals, DIGEST_PURPOSE, EMPTY_TOTAL, formatSum, StoreDigest } from "
 import { isAuthentic, readState, SEAL_PREFIX, sameState, stateWrite } from "../store/store-state.js";
 import { advancedCounter, SEQUENCE_PREFIX } from "../vault/seal/barrier.js";
 import type { Keyring } from "../vault/seal/keyring.js";
-import { openSeal, readSeal, UnsealAttempt, type VaultKeys } from "../vault/seal/seal.js";
+import type { VaultKeys } from "../vault/seal/seal.js";
 import {
   type BackupHeader,
   damagedBackup,
@@ -14,6 +14,7 @@ import {
   readBackupEntries,
   readBackupHeader,
 } from "./backup-file.js";
+import { keySourceOf, openVaultKeys } from "./open-vault-keys.js";
 
 /** Entries that are judged or written at a time. */
 const BATCH_ENTRIES = 128;
@@ -57,12 +58,7 @@ export async function restoreBackup(
   const { header } = read;
   const seal = await sealEntries(file, read.bytes);
   const keys = await openKeys(seal, shares);
-  const source: KeySource = {
-    deriveKey: (purpose, term = keys.keyring.activeTerm) => {
-      const key = keys.keyring.derive(purpose, term);
-      return key === undefined ? undefined : { term, key };
-    },
-  };
+  const source = keySourceOf(keys);
   try {
     if (!isAuthenticHeader(read, source)) throw damagedBackup(file);
     await assertWhole(file, read.bytes, header, source);
@@ -107,24 +103,7 @@ async function openKeys(
     [],
     entries.map(({ key, value }) => ({ type: "put", key, value })),
   );
-  const seal = await readSeal(storage);
-  if (seal === undefined) throw new RksError("STORAGE_CORRUPT", "the backup holds no vault");
-  const attempt = new UnsealAttempt(seal.config);
-  for (const share of shares) {
-    const unsealKey = await attempt.add(share.reveal());
-    if (unsealKey === undefined) continue;
-    try {
-      return await openSeal(storage, seal, unsealKey);
-    } finally {
-      unsealKey.fill(0);
-    }
-  }
-  attempt.reset();
-  throw new RksError(
-    "UNSEAL_KEY_INVALID",
-    `${shares.length} unseal keys are given, the vault of the backup needs ${seal.config.threshold}`,
-    { suggestion: "Give those that opened the vault when the backup was made, with --key-file FILE." },
-  );
+  return await openVaultKeys(storage, shares);
 }
 
 async function assertWhole(

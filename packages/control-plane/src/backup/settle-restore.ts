@@ -20,7 +20,7 @@ export interface SettlePorts {
 }
 
 /**
- * After a restore, before anybody is served: revoke every join token that is open, because it may have been used or revoked
+ * After a restore, or after a store was given up, before anybody is served: revoke every join token that is open, because it may have been used or revoked
  * since the backup, and write down that an older state is in use. Done again until it came to its end once.
  * @throws {RksError} AUDIT_UNWRITABLE, and as the store does.
  */
@@ -31,9 +31,11 @@ export async function settleRestore(
 ): Promise<void> {
   const restored = stores.unsettledRestore;
   if (restored === undefined) return;
-  const { from, epoch, adoptsNodes } = restored;
-  const fields = { backup: from, epoch, adoptsNodes };
-  await audited(audit, { operation: "storage.restore", actor: ACTOR, fields }, async () => {
+  const { from, gaveUp, epoch, adoptsNodes } = restored;
+  const fields =
+    gaveUp === undefined ? { backup: from, epoch, adoptsNodes } : { gaveUp, since: from, epoch, adoptsNodes };
+  const operation = gaveUp === undefined ? "storage.restore" : "storage.stay";
+  await audited(audit, { operation, actor: ACTOR, fields }, async () => {
     const open = (await cluster.joinTokens.list()).filter(({ status }) => status === "usable");
     for (const { id } of open) await cluster.joinTokens.revoke(id, { actor: ACTOR });
     if (adoptsNodes) {
@@ -42,7 +44,9 @@ export async function settleRestore(
     }
     await stores.settleRestore(vault);
     logger.warn(
-      "A backup was restored: open join tokens are void, and what was done since it was made is forgotten",
+      gaveUp === undefined
+        ? "A backup was restored: open join tokens are void, and what was done since it was made is forgotten"
+        : "A store was given up: open join tokens are void, and what was done there, if it was the vault, is forgotten",
       {
         ...fields,
         tokensRevoked: open.length,

@@ -19,6 +19,7 @@ const storeStatus = z.looseObject({
   members: z.array(z.string()),
   epoch: z.number(),
   restoredFrom: z.string().nullable(),
+  gaveUp: z.string().nullable(),
   migration: migration.nullable(),
 });
 export const storeStatusAnswer = z.object({ data: storeStatus });

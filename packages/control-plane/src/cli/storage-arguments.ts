@@ -1,5 +1,6 @@
 import type { Argv } from "yargs";
 import { type Choose, INCOMPLETE } from "./choose.js";
+import type { OfflineArguments } from "./backup-commands.js";
 import { jsonOption, targetOptions } from "./target-options.js";
 
 /** `rks storage …`: where the store of the vault is. */
@@ -36,29 +37,49 @@ export function storageCommands(group: Argv, choose: Choose): Argv {
       "restore <file>",
       "Put a backup into the empty store of a config; no rks may run on it",
       (command) =>
-        jsonOption(command)
-          .positional("file", { type: "string", demandOption: true, describe: "What `backup` wrote" })
-          .option("config", {
-            alias: "c",
-            type: "string",
-            requiresArg: true,
-            describe: "The config file (default ./config.yaml)",
-          })
-          .option("adopt-nodes", {
-            type: "boolean",
-            default: false,
-            describe: "Let nodes go on that renewed after the backup, also those that were banned after it",
-          })
-          .option("key-file", {
-            type: "string",
-            requiresArg: true,
-            describe:
-              "A file with unseal shares, or keys.json; - reads stdin (default: what the vault folder has)",
-          }),
+        offlineOptions(command).positional("file", {
+          type: "string",
+          demandOption: true,
+          describe: "What `backup` wrote",
+        }),
       (args) => choose(async (io) => (await import("./backup-commands.js")).storageRestore(args, io)),
+    )
+    .command(
+      "stay",
+      "Keep the vault in the store of a config after a move was cut off; no rks may run on it",
+      (command) =>
+        offlineOptions(command).option("other-is-lost", {
+          type: "boolean",
+          default: false,
+          describe:
+            "The store that knows whether the vault was moved is lost for ever; nobody will serve it again",
+        }),
+      (args) => choose(async (io) => (await import("./backup-commands.js")).storageStay(args, io)),
     )
     .command("verify", "Read every entry and check that the vault wrote it", targetOptions, (args) =>
       choose(async (io) => (await import("./storage-commands.js")).storageVerify(args, io)),
     )
     .demandCommand(1, INCOMPLETE);
+}
+
+/** Of commands that work on a store while no rks runs on it. */
+function offlineOptions<T>(command: Argv<T>): Argv<T & OfflineArguments> {
+  return jsonOption(command)
+    .option("config", {
+      alias: "c",
+      type: "string",
+      requiresArg: true,
+      describe: "The config file (default ./config.yaml)",
+    })
+    .option("adopt-nodes", {
+      type: "boolean",
+      default: false,
+      describe:
+        "Let nodes go on whose certificates the store does not know, also those that were banned since",
+    })
+    .option("key-file", {
+      type: "string",
+      requiresArg: true,
+      describe: "A file with unseal shares, or keys.json; - reads stdin (default: what the vault folder has)",
+    });
 }

@@ -35,11 +35,13 @@ export function storeFields({
   members,
   epoch,
   restoredFrom,
+  gaveUp,
   migration,
 }: PrintedStoreStatus): [string, string][] {
   const fields: [string, string][] = [["storage", store]];
   if (members.length > 0) fields.push(["members", members.join(", ")]);
-  if (restoredFrom !== null) fields.push(["restored", `from the backup of ${restoredFrom}`]);
+  if (gaveUp !== null) fields.push(["restored", `as of ${restoredFrom}, when ${gaveUp} was given up`]);
+  else if (restoredFrom !== null) fields.push(["restored", `from the backup of ${restoredFrom}`]);
   if (epoch > 0) fields.push(["epoch", String(epoch)]);
   if (migration !== null) fields.push(["migration", describe(migration)]);
   return fields;

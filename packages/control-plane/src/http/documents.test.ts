@@ -36,6 +36,7 @@ test.each([
       members: [],
       epoch: 0,
       restoredFrom: null,
+      gaveUp: null,
       migration: { ...MOVE, phase },
     }),
   });

@@ -28,8 +28,10 @@ const SETTLE_MS = 5_000;
 
 /** That a backup was restored. */
 export interface Restored {
-  /** When the backup was made. */
+  /** When the backup was made, or when the store became one that may be older than another. */
   readonly from: string;
+  /** That other one, which was given up; undefined: there was a backup. */
+  readonly gaveUp: string | undefined;
   readonly epoch: number;
   readonly isUnsettled: boolean;
   readonly adoptsNodes: boolean;
@@ -51,6 +53,8 @@ export interface StoreStatus {
   readonly epoch: number;
   /** When the backup was made from which it was restored last; null: it never was, or was moved since. */
   readonly restoredFrom: string | null;
+  /** The store that was given up then; null: there was a backup, or nothing. */
+  readonly gaveUp: string | null;
   readonly migration: MoveStatus | null;
 }
 
@@ -108,6 +112,7 @@ export class VaultStores implements AsyncDisposable {
       members: this.#ports.membersOf(this.storage.current),
       epoch: this.#epoch,
       restoredFrom,
+      gaveUp: this.#restored?.gaveUp ?? null,
       migration: status ?? null,
     };
   }
@@ -306,8 +311,8 @@ export class VaultStores implements AsyncDisposable {
 
 function restoredOf(state: StoreState | undefined): Restored | undefined {
   if (state?.state !== "active" || state.restoredFrom === undefined) return undefined;
-  const { restoredFrom: from, epoch, isUnsettled = false, adoptsNodes = false } = state;
-  return { from, epoch, isUnsettled, adoptsNodes };
+  const { restoredFrom: from, gaveUp, epoch, isUnsettled = false, adoptsNodes = false } = state;
+  return { from, gaveUp, epoch, isUnsettled, adoptsNodes };
 }
 
 function untrue(): RksError {

@@ -62,7 +62,7 @@ function undecided({ to, at }: Switching, cause: unknown): RksError {
     {
       cause,
       suggestion:
-        "Bring that store back, or name it in the config; if it is lost for ever, run `rks storage stay --other-is-lost`.",
+        "Bring that store back, or name it in the config; if it is lost for ever, name the one that is left and run `rks storage stay --other-is-lost`.",
     },
   );
 }

@@ -51,6 +51,8 @@ const stateRecord = z.discriminatedUnion("state", [
     digest: z.string().optional(),
     /** When the backup was made from which it was restored. */
     restoredFrom: z.string().optional(),
+    /** The store that may have been the vault since then, and was given up; then there was no backup. */
+    gaveUp: z.string().optional(),
     /** What must not come back with a backup is not voided yet. */
     isUnsettled: z.boolean().optional(),
     /** Whether nodes may go on with certificates that were issued since the backup. */

@@ -36,6 +36,7 @@ export function anApi(parts: Partial<OperatorApi> = {}): OperatorApi {
       members: [],
       epoch: 0,
       restoredFrom: null,
+      gaveUp: null,
       migration: null,
     }),
     migrateStore: () => Promise.reject(new RksError("VAULT_SEALED", "the vault is sealed")),

@@ -1,7 +1,6 @@
 import { readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { expect, test } from "vitest";
-import { parse, stringify } from "yaml";
 import { docBlocks, eachPlace } from "./harness/doc-blocks.js";
 import { eventually } from "./harness/eventually.js";
 import { Lab } from "./harness/lab.js";
@@ -46,10 +45,22 @@ suiteThatNeeds(["etcd", "linux", "root", "network namespaces"], "the commands of
     expect(said).toMatch(/^storage +https:\/\/localhost:2379/m);
 
     // "any one of the three rks, and any one member of the store, may end"
-    await stores[0]!.interrupt("SIGKILL");
+    await stores[2]!.interrupt("SIGKILL");
     const until = last.said.length;
-    await planes[placeOf(last)]!.interrupt("SIGKILL");
+    await planes[placeOf(last)]!.interrupt();
     await last.saying("registered as worker-9", until);
+
+    // "Stop whatever still runs": then the vault comes back through one member whose certificates count for nothing.
+    await Promise.all(planes.map(async (plane) => plane.interrupt()));
+    await Promise.all(stores.map(async (store) => store.interrupt()));
+    const rescue = await docBlocks("docs/operations.md", "When everything has expired");
+    expect(rescue).toHaveLength(4);
+    const [newest, alone, restart, bringBack] = rescue as [string, string, string, string];
+    expect(await reader.run(newest)).toContain("REVISION");
+    await reader.open(alone, "ready to serve client requests");
+    await reader.open(restart, READY);
+    expect(await reader.run(bringBack)).toMatch(/^storage +the vault folder/m);
+    expect(await reader.run(look)).toMatch(/^damaged +0/m);
   });
 });
 
@@ -60,10 +71,13 @@ function installed(block: string): string {
   return block.replaceAll("npx ", "");
 }
 
-/** Put these keys into a config file in place of those that it has. */
-async function edit(file: string, keys: string): Promise<void> {
-  const config = parse(await readFile(file, "utf8")) as object;
-  await writeFile(file, stringify({ ...config, ...(parse(keys) as object) }));
+/** Put this section into a config file in place of the one of its name. */
+async function edit(file: string, section: string): Promise<void> {
+  const [name = ""] = section.split("\n");
+  const config = await readFile(file, "utf8");
+  const old = new RegExp(`^${name}\n(?: .*\n)+`, "m");
+  expect(config).toMatch(old);
+  await writeFile(file, config.replace(old, section));
 }
 
 /** Which of the three control planes the agent is connected to. */

@@ -2,12 +2,12 @@ import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { ROOT } from "./process.js";
 
-/** The fenced blocks of a chapter of a page, in their order, as a reader copies them. @throws Error when the page has no such chapter. */
+/** The fenced blocks of a chapter of a page, up to the next heading, in their order, as a reader copies them. @throws Error when the page has no such chapter. */
 export async function docBlocks(page: string, chapter: string): Promise<readonly string[]> {
   const text = await readFile(join(ROOT, page), "utf8");
-  const [, , body] = text.split(new RegExp(`^(## ${chapter})$`, "m"));
+  const [, body] = text.split(new RegExp(`^##+ ${chapter}$`, "m"));
   if (body === undefined) throw new Error(`${page} has no chapter "${chapter}"`);
-  const [own = ""] = body.split(/^## /m);
+  const [own = ""] = body.split(/^##+ /m);
   return [...own.matchAll(/^```(?:sh|yaml)\n(.*?)^```$/gms)].map(([, block = ""]) => block);
 }
 

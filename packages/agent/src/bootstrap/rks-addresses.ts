@@ -65,11 +65,6 @@ export class RksAddresses {
     return this.#order.length > 1;
   }
 
-  /** Whether the one to turn to has failed since a node was last served, or is the only one. */
-  get isDoubtful(): boolean {
-    return this.#here.failures > 0 || !this.isSeveral;
-  }
-
   /** Who can go elsewhere waits for less. */
   get patience(): Patience {
     if (!this.isSeveral) return { idleTimeoutMs: undefined, answerTimeoutMs: undefined };

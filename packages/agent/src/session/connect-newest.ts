@@ -21,8 +21,8 @@ export interface ConnectNewestOptions extends AgentPorts {
  * A new attempt then finds one that has come back sooner than the third repetition, four seconds later, would.
  */
 const ANSWER_TIMEOUT_MS = 3500;
-/** After the first repetition, while another one may be ready: a host that is lost must not cost that one's five seconds. */
-const FIRST_ANSWER_TIMEOUT_MS = 1500;
+/** The same after the first repetition, while another one may be ready: a host that is lost must not cost that one's five seconds. */
+const ANSWER_TIMEOUT_OF_SEVERAL_MS = 1500;
 
 /**
  * Connect with the newest identity that the holder has. When the control plane accepts the next certificate it is the
@@ -41,7 +41,7 @@ export async function connectNewest(
     const { nowMs: serverNowMs } = options.serverClock;
     const { roots, refusedIssuers } = holder.trust;
     const trusted = { identity, roots, refusedIssuers };
-    const answerTimeoutMs = options.addresses.isDoubtful ? ANSWER_TIMEOUT_MS : FIRST_ANSWER_TIMEOUT_MS;
+    const answerTimeoutMs = options.addresses.isSeveral ? ANSWER_TIMEOUT_OF_SEVERAL_MS : ANSWER_TIMEOUT_MS;
     const waits = { serverNowMs, answerTimeoutMs };
     connection = await connect({ ...options, ...trusted, ...waits, rksAddress });
     options.serverClock.heard(connection.serverTime.getTime());

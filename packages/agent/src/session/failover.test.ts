@@ -53,13 +53,13 @@ async function pause(clock: FakeClock, ms: number): Promise<void> {
 }
 
 test.each(["INTERNAL", "UNAVAILABLE"] as const)(
-  "after twelve control planes in a row that ended with %s a node is registered with the next within a second and a half",
+  "after twelve control planes in a row that ended with %s a node is registered with the next within a second",
   async (code) => {
     const { first, second, agent, untilRegistered } = await aNodeOfTwo();
     for (let death = 0; death < 12; death += 1) {
       const dying = death % 2 === 0 ? first : second;
       await dying.connections.at(-1)!.close({ code: CLOSE_CODES[code], reason: "it dies" });
-      expect(await untilRegistered()).toBeLessThanOrEqual(1500);
+      expect(await untilRegistered()).toBeLessThanOrEqual(1000);
     }
     await agent.stop();
   },

@@ -28,12 +28,12 @@ function aNode(names: readonly string[], random = () => 0.999_999) {
 }
 
 test.each(["CONNECTION_LOST", "UNAVAILABLE", "INTERNAL", "STREAM_RESET", "BUSY"] as const)(
-  "however many sessions in a row ended with %s, another control plane is turned to within a second and a half",
+  "however many sessions in a row ended with %s, another control plane is turned to within a second",
   (code) => {
     const { fail } = aNode(["a", "b"]);
     const ends = Array.from({ length: 20 }, () => fail(code, { readyMs: 100 }));
     expect(ends.map(({ at }) => at).join("")).toBe("ab".repeat(10));
-    expect(Math.max(...ends.map(({ delayMs }) => delayMs))).toBe(1500);
+    expect(Math.max(...ends.map(({ delayMs }) => delayMs))).toBe(1000);
     expect(ends[0]!.delayMs).toBe(300);
   },
 );

@@ -13,9 +13,10 @@ const STABLE_MS = 10_000;
 const SEARCH_BACKOFF: BackoffPolicy = { ...DEFAULT_BACKOFF, capMs: 3000 };
 /**
  * On the way from one control plane to another. It grows with sessions in a row that were short, so that control planes which all
- * take nodes and lose them are not stormed. With a silence before and a handshake after it, it is less than five seconds.
+ * take nodes and lose them are not stormed. With a silence of up to 3.3 s before and a handshake after it, it
+ * is less than five seconds.
  */
-const MOVE_BACKOFF: BackoffPolicy = { floorMs: 50, baseMs: 300, capMs: 1500 };
+const MOVE_BACKOFF: BackoffPolicy = { floorMs: 50, baseMs: 300, capMs: 1000 };
 /** Of what is left of the certificate, how much a pause may take. */
 const PAUSE_SHARE = 1 / 8;
 const MIN_PAUSE_MS = 100;

@@ -60,6 +60,8 @@ const CLOSE_WAITS_FROM_DATAGRAMS = 6;
 /** How long a close may take to be sent. */
 const CLOSE_DEADLINE_MS = 3000;
 const STREAM_ID_STEP = 4;
+/** Who was heard within this time is not about to be given up, and is not kept waiting for what was lost. */
+const SILENCE_MS = 1000;
 
 /** One QUIC connection over a native one, driven by its endpoint and a timer. */
 export class QuicConnection implements Connection {
@@ -95,6 +97,7 @@ export class QuicConnection implements Connection {
   #from: { from: NativeAddress; to: NativeAddress };
   #fromHost: string;
   #hasHeard = false;
+  #heardAt: number;
   #unanswered = 0;
   #timer: NodeJS.Timeout | undefined;
   #timerAt = 0;
@@ -121,6 +124,7 @@ export class QuicConnection implements Connection {
     this.#fromHost = init.remote.host;
     const now = performance.now();
     this.#sentAt = now;
+    this.#heardAt = now;
     this.#handshakeDeadline = now + init.limits.handshakeTimeoutMs;
     let resolveEnded: (end: ConnectionEnd) => void = () => undefined;
     this.ended = new Promise((resolve) => (resolveEnded = resolve));
@@ -216,6 +220,7 @@ export class QuicConnection implements Connection {
       this.#from = { from: nativeAddress({ host, port }), to: this.#from.to };
     }
     this.#hasHeard = true;
+    this.#heardAt = performance.now();
     this.#unanswered = 0;
     try {
       this.native.recv(datagram, this.#from);
@@ -469,7 +474,7 @@ export class QuicConnection implements Connection {
     if (this.#state === "handshaking") at = Math.min(at, this.#handshakeDeadline);
     else if (this.#state === "established") at = Math.min(at, this.#keepAliveAt());
     else if (!this.native.isDraining()) at = Math.min(at, this.#closingUntil);
-    if (this.#state === "established") at = Math.max(at, this.#init.endpoint.standstill.until);
+    if (this.#isSilent(now)) at = Math.max(at, this.#init.endpoint.standstill.until);
     this.#wakeAt = at;
     if (at === Infinity || (this.#timer !== undefined && this.#timerAt <= at)) return;
     clearTimeout(this.#timer);
@@ -501,9 +506,13 @@ export class QuicConnection implements Connection {
     }
     if (this.#state === "established" && now >= this.#keepAliveAt()) this.#ping(now);
     const { standstill } = this.#init.endpoint;
-    const isHeldUp = this.#state === "established" && standstill.isHeldUp(now, this.#wakeAt);
+    const isHeldUp = this.#isSilent(now) && standstill.isHeldUp(now, this.#wakeAt);
     if (!isHeldUp) this.native.onTimeout(); // looks for itself which of its timers are due
     this.flush();
+  }
+
+  #isSilent(now: number): boolean {
+    return this.#state === "established" && now - this.#heardAt >= SILENCE_MS;
   }
 
   #ping(now: number): void {

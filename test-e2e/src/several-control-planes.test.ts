@@ -1,7 +1,10 @@
+import { copyFile, mkdir, writeFile } from "node:fs/promises";
+import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { aPodManifest } from "@rk8s/protocol/testing";
 import { EtcdCluster } from "@rk8s/storage/testing/etcd";
 import { afterAll, beforeAll, expect, test } from "vitest";
+import { stringify } from "yaml";
 import { applyPod, type ClusterState, clusterState, newToken } from "./harness/ask-rks.js";
 import { assertDone, Cluster, type ListedNode } from "./harness/cluster.js";
 import { eventually } from "./harness/eventually.js";
@@ -119,6 +122,29 @@ suiteThatNeeds(["etcd"], "three control planes on one etcd", () => {
     expect(isReady(await three.nodes())).toBe(true);
     await Promise.all([one.startControlPlane(), two.startControlPlane()]);
     await Promise.all([one, two].map((plane) => eventually(() => plane.nodes(), isReady)));
+  }, 60_000);
+
+  test("any of them takes a whole backup while all go on; none moves the store while others have it open", async () => {
+    const { token } = await newToken(one, { uses: 6 });
+    const joining = Array.from({ length: 6 }, (_, index) => {
+      const plane = planes()[index % 3]!;
+      return plane.startAgent(`backed-up-${index}`, token, { rksAddress: plane.address }).event("registered");
+    });
+    const backup = join(two.folder, "backup");
+    assertDone(await two.rks(["storage", "backup", backup, "--config", two.configFile]));
+    await Promise.all(joining);
+    // Where nothing is yet: it is read twice and compared with its digest.
+    const vaultFolder = join(two.folder, "restored");
+    await mkdir(vaultFolder);
+    await copyFile(join(two.vaultFolder, "keys.json"), join(vaultFolder, "keys.json"));
+    const file = join(two.folder, "restored.yaml");
+    await writeFile(file, stringify({ addr: "127.0.0.1:0", tls_config: { vault_folder: vaultFolder } }));
+    assertDone(await two.rks(["storage", "restore", backup, "--config", file]));
+
+    const move = await two.rks(["storage", "migrate", "--to", "local", "--config", two.configFile]);
+    expect(move.status).toBe(75);
+    expect(move.stderr).toContain(one.address);
+    expect(move.stderr).toContain(three.address);
   }, 60_000);
 
   test("while nothing happens all together write less than five times a second, however many nodes they have", async () => {

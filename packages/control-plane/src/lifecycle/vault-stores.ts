@@ -209,7 +209,7 @@ export class VaultStores implements AsyncDisposable {
       });
     }
     this.#mover.assertIdle();
-    await assertAlone(this.storage, vault);
+    await assertAlone(this.storage, vault, { isAnnounced: true });
     await this.#mover.assertPossible(to, vault);
     this.#start(to, vault);
     return this.status;

@@ -362,3 +362,16 @@ test("an rks that opens the source in the moment of the switch keeps it from bei
   await barrier.transaction([], [put("still", "here")]);
   await (await late)?.[Symbol.asyncDispose]();
 });
+
+test("the place of the one before at the same address, which was killed, does not keep the store from being moved", async () => {
+  const { source, target, barrier, storage, clock } = await aRig(5);
+  const ports = { storage: source, clock, logger: silentLogger };
+  const killed = await Membership.join(ports);
+  await killed.announce("192.0.2.1:50051");
+  const self = await Membership.join(ports);
+  await self.announce("192.0.2.1:50051");
+  const vault = { id: "v1", guard: barrier, memberId: () => self.id };
+  const init = { storage, target, from: "here", to: "there", vault, id: "m1" };
+  await new Migration(init, { clock, logger: silentLogger }).run(never);
+  expect(storage.current).toBe(target);
+});

@@ -3,7 +3,7 @@
  *   repeat      every end-to-end suite ten times (--repetitions N, --suites join,renewal,…)
  *   fuzz        two million fuzz cases, each round with a seed of its own (--cases N)
  *   power-loss  pull the plug of a disk while nodes join (needs root on Linux)
- *   process-death  kill an agent twenty times, also while it renews
+ *   process-death  kill an agent twenty times and rks twenty times, also while the agent renews
  *   renewal     ten minutes of certificates that live ten seconds
  *   bad-networks  cut a node off for a minute
  *   migration   kill rks fifty times while it moves its store to etcd and back (needs etcd)

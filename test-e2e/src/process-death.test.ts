@@ -28,7 +28,7 @@ async function isGone(pid: number): Promise<boolean> {
 
 suiteThatNeeds(["linux"], "the death of an agent's process", () => {
   test("costs no node, no identity, no token and no pod, whenever it comes", async () => {
-    const { backMs, ...outcome } = await killAgainAndAgain(5);
+    const { backMs, ...outcome } = await killAgainAndAgain("agent", 5);
 
     expect(outcome).toMatchObject({
       surprises: [],
@@ -42,6 +42,17 @@ suiteThatNeeds(["linux"], "the death of an agent's process", () => {
     expect(outcome.conditions).not.toContain("CloneSuspected");
     // 2 s on a machine of its own, which the nightly run is; this one may be busy with other suites.
     expect(Math.max(...backMs)).toBeLessThan(10_000);
+  });
+
+  test("of the control plane, also while a node renews, costs neither", async () => {
+    expect(await killAgainAndAgain("control plane", 3)).toMatchObject({
+      surprises: [],
+      nodes: ["worker-1"],
+      tokenUses: 1,
+      refusedBecause: null,
+      pod: { restarts: 0, isTheSame: true },
+      exitCode: 0,
+    });
   });
 
   test("in the middle of a join asks again with the same key, although the token came from stdin", async () => {

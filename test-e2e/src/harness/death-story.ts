@@ -3,13 +3,17 @@ import { aPodManifest } from "@rk8s/protocol/testing";
 import { applyPod, askRks, clusterState, newToken, tokenState } from "./ask-rks.js";
 import { Cluster } from "./cluster.js";
 import { eventually } from "./eventually.js";
+import type { Daemon } from "./process.js";
 import { workerPid } from "./worker.js";
 
 const NODE = "worker-1";
 /** A renewal, from the demand to the first use of the new certificate, is over after about this. */
 const RENEWAL_MS = 150;
 
-/** What came of killing an agent again and again. */
+/** Who dies. */
+export type Victim = "agent" | "control plane";
+
+/** What came of killing an agent, or its control plane, again and again. */
 export interface DeathOutcome {
   /** From each kill until the node was in service again. */
   readonly backMs: readonly number[];
@@ -27,10 +31,10 @@ export interface DeathOutcome {
 }
 
 /**
- * `kill -9` for the agent's process: at any moment, and each second time while it renews its certificate, as the
- * control plane has told it to. A pod runs on the node all the while.
+ * `kill -9` for the process of the agent, or of `rks`, which then is started again: at any moment, and each second time
+ * while the agent renews its certificate, as the control plane has told it to. A pod runs on the node all the while.
  */
-export async function killAgainAndAgain(kills: number): Promise<DeathOutcome> {
+export async function killAgainAndAgain(victim: Victim, kills: number): Promise<DeathOutcome> {
   await using cluster = await Cluster.start();
   const token = await newToken(cluster, { node: NODE });
   const agent = cluster.startAgent(NODE, token.token);
@@ -42,12 +46,9 @@ export async function killAgainAndAgain(kills: number): Promise<DeathOutcome> {
     const isRenewing = kill % 2 === 1;
     if (isRenewing) await askRks(cluster, "POST", `/v1/rk8s/nodes/${NODE}/renew`, { reason: "a test" });
     await sleep(Math.random() * (isRenewing ? RENEWAL_MS : 1500));
-    const pid = await eventually(
-      () => workerPid(agent),
-      (found) => found !== undefined,
-    );
+    const die = victim === "agent" ? await deathOf(agent) : async () => endControlPlane(cluster);
     const [from, startedMs] = [agent.lines.length, performance.now()];
-    process.kill(pid!, "SIGKILL");
+    await die();
     await agent.event("registered", from);
     backMs.push(performance.now() - startedMs);
   }
@@ -73,6 +74,20 @@ export async function killAgainAndAgain(kills: number): Promise<DeathOutcome> {
     pod: { restarts: container!.restartCount, isTheSame: podAfter === podBefore },
     exitCode: await agent.stop(),
   };
+}
+
+async function deathOf(agent: Daemon): Promise<() => void> {
+  const pid = await eventually(
+    () => workerPid(agent),
+    (found) => found !== undefined,
+  );
+  return () => process.kill(pid!, "SIGKILL");
+}
+
+async function endControlPlane(cluster: Cluster): Promise<void> {
+  cluster.controlPlane.kill("SIGKILL");
+  await cluster.controlPlane.exited;
+  await cluster.startControlPlane();
 }
 
 /** Start a pod that runs for long; returns since when it does. */

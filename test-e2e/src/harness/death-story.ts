@@ -46,9 +46,10 @@ export async function killAgainAndAgain(victim: Victim, kills: number): Promise<
     const isRenewing = kill % 2 === 1;
     if (isRenewing) await askRks(cluster, "POST", `/v1/rk8s/nodes/${NODE}/renew`, { reason: "a test" });
     await sleep(Math.random() * (isRenewing ? RENEWAL_MS : 1500));
-    const die = victim === "agent" ? await deathOf(agent) : async () => endControlPlane(cluster);
+    const pid = victim === "agent" ? await runningWorker(agent) : undefined;
     const [from, startedMs] = [agent.lines.length, performance.now()];
-    await die();
+    if (pid === undefined) await restart(cluster);
+    else process.kill(pid, "SIGKILL");
     await agent.event("registered", from);
     backMs.push(performance.now() - startedMs);
   }
@@ -76,15 +77,14 @@ export async function killAgainAndAgain(victim: Victim, kills: number): Promise<
   };
 }
 
-async function deathOf(agent: Daemon): Promise<() => void> {
-  const pid = await eventually(
+async function runningWorker(agent: Daemon): Promise<number | undefined> {
+  return eventually(
     () => workerPid(agent),
     (found) => found !== undefined,
   );
-  return () => process.kill(pid!, "SIGKILL");
 }
 
-async function endControlPlane(cluster: Cluster): Promise<void> {
+async function restart(cluster: Cluster): Promise<void> {
   cluster.controlPlane.kill("SIGKILL");
   await cluster.controlPlane.exited;
   await cluster.startControlPlane();

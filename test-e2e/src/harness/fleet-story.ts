@@ -51,13 +51,15 @@ export async function absence(cluster: Cluster, agents: FleetAgents, tries: numb
   const goneMs = performance.now();
 
   let settled: { readonly atMs: number; readonly tries: number } | undefined;
-  let [busiest, last] = [0, 0];
+  let [busiest, last, lastMs] = [0, 0, goneMs];
   while (last < tries * fleet) {
     await sleep(LOOK_MS);
-    const now = since("reconnecting");
-    if (settled !== undefined) busiest = Math.max(busiest, now - last);
-    else if (now >= SETTLED_TRIES * fleet) settled = { atMs: performance.now(), tries: now };
-    last = now;
+    const [now, nowMs] = [since("reconnecting"), performance.now()];
+    // A look that came late, because this process stood still, has seen the tries of more than its time.
+    const looks = Math.max(1, (nowMs - lastMs) / LOOK_MS);
+    if (settled !== undefined) busiest = Math.max(busiest, (now - last) / looks);
+    else if (now >= SETTLED_TRIES * fleet) settled = { atMs: nowMs, tries: now };
+    [last, lastMs] = [now, nowMs];
   }
   const leftMs = performance.now();
 

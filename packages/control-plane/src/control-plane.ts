@@ -359,6 +359,7 @@ export class ControlPlane implements OperatorApi, AsyncDisposable {
       onCertificate: (credentials) => this.#https?.offer(credentials),
       beforeServing: (parts) => this.#settleRestore(parts),
       onStoreCredentials: () => stores.useCredentials(),
+      tryStore: (make) => stores.tryCredentials(make),
     });
     try {
       await stores.moveAsConfigured(this.#movedVault());

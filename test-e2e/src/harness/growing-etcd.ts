@@ -45,6 +45,14 @@ export class GrowingEtcd implements AsyncDisposable {
     this.#voting.set(place, member);
   }
 
+  /** End a member and start it with the certificates that are in its folder now. */
+  async restart(place: EtcdPlace): Promise<void> {
+    await this.#voting.get(place)?.stop();
+    const member = await this.#start(place, this.#places);
+    this.#voting.set(place, member);
+    await member.healthy(START_MS);
+  }
+
   /** Hand over what the member leads, take it out, and end it. */
   async remove(place: EtcdPlace): Promise<void> {
     const heir = this.#places.find((other) => other !== place)!;

@@ -10,6 +10,7 @@ export interface CaStatus {
   readonly roots: readonly { readonly number: number }[];
   readonly notAcknowledged: readonly string[];
   readonly withOldCertificate: readonly string[];
+  readonly storeMembersBehind: readonly { readonly endpoint: string; readonly code: string }[];
   readonly tokensRevoked?: number;
   readonly warnings: readonly string[];
 }

@@ -141,6 +141,8 @@ const caStatus = z.looseObject({
   notAcknowledged: z.array(z.string()),
   withOldCertificateCount: z.number(),
   withOldCertificate: z.array(z.string()),
+  storeMembers: z.number().default(0),
+  storeMembersBehind: z.array(z.looseObject({ endpoint: z.string(), code: z.string() })).default([]),
   tokensWithOtherPin: z.number(),
   warnings: z.array(z.string()).default([]),
   next: z.string(),

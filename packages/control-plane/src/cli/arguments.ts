@@ -4,6 +4,7 @@ import type { CliIo } from "@rk8s/host/cli-io";
 import { caCommands } from "./ca-arguments.js";
 import { type Choose, INCOMPLETE } from "./choose.js";
 import { type ClusterArguments, LOG_FORMATS, LOG_LEVELS, STDIN_WORD, type TargetArguments } from "./flags.js";
+import { gatherRepeated } from "./repeated-flags.js";
 import { storageCommands } from "./storage-arguments.js";
 import { clusterOptions, jsonOption, targetOptions } from "./target-options.js";
 import { isVaultVerb, vaultCommands } from "./vault/vault-commands.js";
@@ -52,7 +53,8 @@ function wordsOf(argv: readonly string[]): readonly string[] {
   const isVault = isVaultVerb(first);
   const hasTokenFile = isVault || CLUSTER_COMMANDS.has(first);
   if (!hasTokenFile && first !== "unseal") return argv;
-  return argv.map((word) => {
+  const words = CLUSTER_COMMANDS.has(first) ? gatherRepeated(argv) : argv;
+  return words.map((word) => {
     if (word === "-") return STDIN_WORD;
     const flag = isVault && LONG_FLAG.test(word) ? `-${word}` : word;
     return hasTokenFile ? flag.replace(STDIN_FLAG, `$1${STDIN_WORD}`) : flag;

@@ -81,6 +81,7 @@ function forceOptions<T>(command: Argv<T>): Argv<T & ClusterArguments & { force:
     type: "string",
     array: true,
     requiresArg: true,
-    describe: "Nodes that may be left behind; they come back with `rks node rejoin`",
+    describe:
+      "Nodes that may be left behind, which come back with `rks node rejoin`, and members of the store by their endpoint",
   });
 }

@@ -17,7 +17,7 @@ export interface CaStepArguments extends ClusterArguments {
   readonly step: RotationStep;
   /** Life of the new root. */
   readonly "root-ttl"?: string | undefined;
-  /** Nodes that may be left behind. */
+  /** Nodes and members of the store that may be left behind. */
   readonly force?: readonly string[] | undefined;
   /** File with what an offline root has signed. */
   readonly certificates?: string | undefined;
@@ -85,12 +85,16 @@ async function readCertificates(file: string): Promise<string> {
 
 function print(status: PrintedCaStatus, io: CliIo): void {
   const { phase, generation, since, nodes, tokensWithOtherPin } = status;
+  const behind = status.storeMembersBehind.map(({ endpoint, code }) => `${endpoint} (${code})`);
   const fields: [string, string][] = [
     ["phase", `${phase} since ${since}`],
     ["generation", String(generation)],
     ["nodes", String(nodes)],
     ["not acknowledged", counted(status.notAcknowledgedCount, status.notAcknowledged)],
     ["with an old certificate", counted(status.withOldCertificateCount, status.withOldCertificate)],
+    ...(status.storeMembers === 0
+      ? []
+      : ([["store members behind", counted(behind.length, behind)]] as [string, string][])),
     ["tokens of the other root", String(tokensWithOtherPin)],
   ];
   const roots = status.roots.flatMap((root) => [

@@ -210,6 +210,8 @@ describe("with a control plane", () => {
     notAcknowledged: ["worker-1"],
     withOldCertificateCount: 0,
     withOldCertificate: [],
+    storeMembers: 3,
+    storeMembersBehind: [{ endpoint: "https://store-1:2379", code: "SERVER_UNTRUSTED" }],
     tokensWithOtherPin: 0,
     next: "Begin with `rks ca prepare`.",
   };
@@ -388,6 +390,23 @@ describe("with a control plane", () => {
     }
     expect((await rks(onSocket("ca", "renew"))).exit).toBe(64);
     expect(asked).toEqual([]);
+  });
+
+  test("ca retire gives up everybody who is named, behind one --force or several", async () => {
+    const member = "https://store-1:2379";
+    for (const force of [
+      ["--force", "a", member],
+      ["--force", "a", "--json", "--force", member],
+      ["--force=a", `--force=${member}`],
+    ]) {
+      expect((await rks(onSocket("ca", "retire", ...force))).exit).toBe(0);
+      expect(asked.pop()).toEqual(["retire", expect.objectContaining({ force: ["a", member] })]);
+    }
+  });
+
+  test("ca status names members of the store that are behind, and why", async () => {
+    const { stdout } = await rks(onSocket("ca", "status"));
+    expect(stdout).toMatch(/^store members behind +1: https:\/\/store-1:2379 \(SERVER_UNTRUSTED\)$/m);
   });
 
   test("ca status shows intermediates below their root, and warns", async () => {

@@ -18,8 +18,10 @@ const MIN_ROOT_TTL_SECONDS = 30;
 const MAX_ROOT_TTL_SECONDS = 100 * 365 * 86_400;
 /** An intermediate, its root and a cross-certificate, in PEM with whatever text tools put between them. */
 const MAX_CERTIFICATES_TEXT = 32_768;
-/** Nodes that one request may give up. */
+/** Nodes and members of the store that one request may give up. */
 const MAX_LEFT_BEHIND = 1000;
+/** Of a node, or of an endpoint. */
+const MAX_NAME_CHARACTERS = 300;
 
 const seconds = z.number().int();
 const joinTokenBody = z.strictObject({
@@ -42,7 +44,7 @@ const newRootBody = z.strictObject({
 const newIntermediateBody = z.strictObject({ certificates });
 const requestBody = z.strictObject({ fresh: z.boolean().optional() });
 const leaveBehindBody = z.strictObject({
-  force: z.array(z.string().max(63)).max(MAX_LEFT_BEHIND).optional(),
+  force: z.array(z.string().max(MAX_NAME_CHARACTERS)).max(MAX_LEFT_BEHIND).optional(),
 });
 
 const rotationBodies: Readonly<Record<RotationStep, z.ZodType<Omit<StepOptions, "actor">>>> = {

@@ -20,10 +20,12 @@ import type { JoinCheck } from "../join/join-check.js";
 import { type Cluster, type ClusterConfig, createCluster, type ServeOptions } from "../server/cluster.js";
 import type { ClusterMeter } from "../server/cluster-meter.js";
 import type { ClusterCa } from "../pki/cluster-ca.js";
+import type { StoreOpeners } from "../store/choose-store.js";
 import type { Vault } from "../vault/vault.js";
 import { agentAddress } from "./agent-address.js";
 import { clusterCaOf } from "./cluster-vault.js";
 import { Disposables } from "./disposables.js";
+import { futureCredentials } from "./future-credentials.js";
 import { hostId } from "./host-id.js";
 import { intermediateFilesIn } from "./offline-initialization.js";
 import { publishRoots } from "./root-file.js";
@@ -47,6 +49,8 @@ export interface ServingPorts {
   readonly beforeServing: (parts: { readonly cluster: Cluster; readonly audit: AuditLog }) => Promise<void>;
   /** Called when what rks shows to its store, or trusts there, has changed. It must not throw. */
   readonly onStoreCredentials: () => Promise<void>;
+  /** As `StoreOpeners.tryCredentials`. */
+  readonly tryStore: StoreOpeners["tryCredentials"];
 }
 
 /** A member of the store by its endpoint, or another host by a name for it. */
@@ -93,7 +97,8 @@ export async function startServing(
     owned.defer(() => noteSealChange(audit, "vault.seal", logger));
     const files = vaultFolderAt(config.vaultFolder);
     const { folder, rootCertificate, storeClient: storeClientFile } = files;
-    await publishRoots(rootCertificate, clusterCa.trust().bundle);
+    const isNews = await publishRoots(rootCertificate, clusterCa.trust().bundle);
+    if (isNews) await ports.onStoreCredentials();
     const certifying = { clusterCa, barrier: vault.barrier };
     const onRenewed = ports.onStoreCredentials;
     const storeClient = new StoreClient(storeClientFile, { ...certifying, audit, clock, logger, onRenewed });
@@ -111,8 +116,14 @@ export async function startServing(
       meter,
       onTrust: async (bundle) => {
         await publishRoots(rootCertificate, bundle);
+        await storeClient.look();
         await ports.onStoreCredentials();
       },
+      tryStore: () =>
+        ports.tryStore(async () => {
+          await storeClient.ensure();
+          return futureCredentials(files, clusterCa.roots);
+        }),
       intermediateFiles: intermediateFilesIn(files),
     });
     await ports.beforeServing({ cluster, audit });

@@ -5,7 +5,7 @@ import { join } from "node:path";
 import { silentLogger } from "@rk8s/protocol";
 import { FakeClock } from "@rk8s/protocol/testing";
 import { memoryStorage, type Storage } from "@rk8s/storage";
-import { assertServerLeaf, parseClientLeaf } from "@rk8s/x509";
+import { assertServerLeaf, decodePemCertificates, parseClientLeaf } from "@rk8s/x509";
 import { afterEach, beforeEach, expect, test } from "vitest";
 import { aClusterCa, TRUST_DOMAIN } from "../join/testing/a-cluster-ca.js";
 import { MemoryAudit } from "../join/testing/memory-audit.js";
@@ -13,6 +13,7 @@ import type { ClusterCa } from "../pki/cluster-ca.js";
 import { takeStep } from "../pki/testing/rotating-ca.js";
 import { readStoreCredentials } from "../store/store-credentials.js";
 import { makeHostFolder, makeMemberFolder } from "./store-certificates.js";
+import { futureCredentials } from "./future-credentials.js";
 import { StoreClient } from "./store-client.js";
 import { publishRoots } from "./root-file.js";
 import { vaultFolderAt } from "./vault-folder.js";
@@ -146,4 +147,51 @@ test("rks' own certificate is made once, renewed at two thirds of its life, and 
   await client.ensure();
   expect(renewals).toBe(3);
   expect(audit.lines.filter(({ type }) => type === "intent")).toHaveLength(3);
+});
+
+test("what rks will show when the other root is gone leads to the one that signs alone, with the key that it has", async () => {
+  const vaultFolder = vaultFolderAt(folder);
+  const client = new StoreClient(vaultFolder.storeClient, {
+    clusterCa,
+    barrier,
+    audit: new MemoryAudit(),
+    clock,
+    logger: silentLogger,
+    onRenewed: () => Promise.resolve(),
+  });
+  await client.look();
+  expect(await readdir(folder)).toEqual([]);
+  await client.ensure();
+  for (const step of ["prepare", "activate"] as const) {
+    await takeStep(clusterCa, barrier, step, { rootTtlSeconds: 86_400 * 365 });
+  }
+  await publishRoots(vaultFolder.rootCertificate, clusterCa.trust().bundle);
+  await client.look();
+  const now = await readStoreCredentials(vaultFolder);
+  const future = await futureCredentials(vaultFolder, clusterCa.roots);
+  const [present, coming] = [now, future].map(({ certificate }) => decodePemCertificates(certificate));
+  expect(present).toHaveLength(4);
+  expect(coming).toEqual([present![0], clusterCa.root]);
+  expect(decodePemCertificates(future.ca)).toEqual([clusterCa.root]);
+  expect(future.privateKey).toEqual(now.privateKey);
+  expect(new X509Certificate(coming![0]!).verify(new X509Certificate(clusterCa.root).publicKey)).toBe(true);
+});
+
+test("after a way back the certificate is of the root that signs again", async () => {
+  const { storeClient: file } = vaultFolderAt(folder);
+  const client = new StoreClient(file, {
+    clusterCa,
+    barrier,
+    audit: new MemoryAudit(),
+    clock,
+    logger: silentLogger,
+    onRenewed: () => Promise.resolve(),
+  });
+  await client.ensure();
+  for (const step of ["prepare", "activate", "rollback", "activate", "rollback"] as const) {
+    await takeStep(clusterCa, barrier, step, { rootTtlSeconds: 86_400 * 365 });
+    await client.look();
+    const [leaf] = decodePemCertificates(await readFile(file));
+    expect(new X509Certificate(leaf!).verify(new X509Certificate(clusterCa.root).publicKey)).toBe(true);
+  }
 });

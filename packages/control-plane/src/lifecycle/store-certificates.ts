@@ -115,7 +115,8 @@ async function issue(
   }
 }
 
-function pemOf(certificates: readonly Uint8Array[]): Uint8Array {
+/** Certificates as PEM. */
+export function pemOf(certificates: readonly Uint8Array[]): Uint8Array {
   return Buffer.concat(certificates.map((der) => encodePemBytes("CERTIFICATE", der)));
 }
 

@@ -3,7 +3,9 @@ import { type Clock, equalBytes, type Logger, RksError } from "@rk8s/protocol";
 import { decodePemCertificates, parseCertificate } from "@rk8s/x509";
 import { audited } from "../audit/audited.js";
 import type { AuditLog } from "../audit/audit-log.js";
+import type { ClusterCa } from "../pki/cluster-ca.js";
 import { Serial } from "../vault/serial.js";
+import { issuerOf } from "../pki/cluster-roots.js";
 import { exists } from "./durable-file.js";
 import { type StoreCertificatePorts, writeClient } from "./store-certificates.js";
 
@@ -13,6 +15,7 @@ type Certificate = ReturnType<typeof parseCertificate>;
 const LOOK_MS = 60_000;
 
 export interface StoreClientPorts extends StoreCertificatePorts {
+  readonly clusterCa: StoreCertificatePorts["clusterCa"] & Pick<ClusterCa, "roots">;
   readonly audit: AuditLog;
   readonly clock: Clock;
   readonly logger: Logger;
@@ -33,23 +36,28 @@ export class StoreClient {
   }
 
   /**
-   * Make the certificate, unless there is one that is good for a while and leads to the root that signs now.
+   * Make the certificate, unless there is one that is good for a while and of who signs now.
    * @throws {RksError} AUDIT_UNWRITABLE, STORAGE_FULL, STORAGE_UNWRITABLE, and as the store does.
    */
   ensure(): Promise<void> {
     return this.#looks.run(() => this.#ensure());
   }
 
+  /** Renew the certificate if it is time for that and there is one. Never rejects. */
+  async look(): Promise<void> {
+    try {
+      if (await exists(this.#file)) await this.ensure();
+    } catch (reason) {
+      const { code, message } = RksError.from(reason);
+      this.#ports.logger.warn("Certificate for the store could not be renewed", { code, reason: message });
+    }
+  }
+
   /** Renew the certificate when two thirds of its life are over, as long as there is one; until aborted. Never rejects. */
   async keepFresh(signal: AbortSignal): Promise<void> {
-    const { clock, logger } = this.#ports;
+    const { clock } = this.#ports;
     while (!signal.aborted) {
-      try {
-        if (await exists(this.#file)) await this.ensure();
-      } catch (reason) {
-        const { code, message } = RksError.from(reason);
-        logger.warn("Certificate for the store could not be renewed", { code, reason: message });
-      }
+      await this.look();
       await clock.sleep(LOOK_MS, { signal }).catch(() => undefined);
     }
   }
@@ -69,12 +77,11 @@ export class StoreClient {
 
   #isGood(chain: readonly Certificate[], now: number): boolean {
     const [leaf] = chain;
-    const [signing] = this.#ports.clusterCa.trust().bundle;
-    if (leaf === undefined || signing === undefined) return false;
-    const { notBefore, notAfter } = leaf;
-    const root = parseCertificate(signing).subject.der;
-    const isOfActiveRoot = chain.some(({ issuer }) => equalBytes(issuer.der, root));
-    return isOfActiveRoot && now >= notBefore && now < notBefore + ((notAfter - notBefore) * 2) / 3;
+    if (leaf === undefined) return false;
+    const { notBefore, notAfter, issuer } = leaf;
+    const signing = issuerOf(this.#ports.clusterCa.roots.active);
+    const isOfSigning = equalBytes(issuer.der, signing.subject.der);
+    return isOfSigning && now >= notBefore && now < notBefore + ((notAfter - notBefore) * 2) / 3;
   }
 
   /** Leaf first; empty: it is not there, or nothing that could be used. */

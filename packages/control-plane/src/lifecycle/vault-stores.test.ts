@@ -126,6 +126,7 @@ async function start(wanted: StoreConfig, vault = "v1"): Promise<Running> {
       return Promise.resolve(world.wrap(inner, true));
     },
     useCredentials: () => Promise.resolve(),
+    tryCredentials: () => Promise.resolve({ members: 0, behind: [] }),
     membersOf: () => [],
   });
   try {
@@ -458,6 +459,7 @@ test("a store that another process has left since it was chosen is not served", 
     openFolder: async (path) => openLmdbStorage({ folder: path }),
     openExternal: (store) => Promise.resolve(world.wrap(world.remote.get(storeName(store))!, true)),
     useCredentials: () => Promise.resolve(),
+    tryCredentials: () => Promise.resolve({ members: 0, behind: [] }),
     membersOf: () => [],
   });
   await running.stores.migrate(OTHER, { id: "v1", guard: running.barrier });

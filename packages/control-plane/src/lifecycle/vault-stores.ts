@@ -7,10 +7,11 @@ import { assertAlone } from "../migration/alone.js";
 import type { MigrationOutcome } from "../migration/migration.js";
 import { type MovedVault, StoreMover, type MoveStatus } from "../migration/store-mover.js";
 import { SwitchableStorage } from "../migration/switchable-storage.js";
-import { chooseStore, moved, type StoreOpeners } from "../store/choose-store.js";
+import { chooseStore, moved, type StoreOpeners, type StoreTrial } from "../store/choose-store.js";
 import { readHome, writeHome } from "../store/home-file.js";
 import { archiveStore, putInPlace } from "../store/local-store.js";
 import type { Stayed } from "../store/settle-switch.js";
+import type { StoreCredentials } from "../store/store-credentials.js";
 import { storeName } from "../store/store-name.js";
 import {
   isAuthentic,
@@ -184,6 +185,11 @@ export class VaultStores implements AsyncDisposable {
       const { code, message } = RksError.from(reason);
       this.#ports.logger.error("The store's new certificate could not be used", { code, reason: message });
     }
+  }
+
+  /** As `StoreOpeners.tryCredentials`. */
+  tryCredentials(make: () => Promise<StoreCredentials>): Promise<StoreTrial> {
+    return this.#ports.tryCredentials(make);
   }
 
   /** The vault is about to be sealed: stop moving it. Resolves when nothing is done to the store any more. */

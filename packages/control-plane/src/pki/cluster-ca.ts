@@ -3,6 +3,7 @@ import type { Storage, Write } from "@rk8s/storage";
 import { encodeName, OID, parseCertificate } from "@rk8s/x509";
 import type { Backend, MountInit } from "../vault/backend.js";
 import type { Changes } from "../vault/members/changes.js";
+import { Serial } from "../vault/serial.js";
 import { PathTable } from "../vault/path-table.js";
 import type { CertificateAuthority, IssuedCertificate } from "./certificate-authority.js";
 import { assertModest, type ProvenRequest } from "./cluster-request.js";
@@ -78,6 +79,7 @@ export class ClusterCa implements Backend {
   readonly #mount: MountInit;
   readonly #barrier: Storage;
   readonly #clock: Clock;
+  readonly #reloads = new Serial();
   #state: ClusterState | undefined;
   #signers: readonly CertificateAuthority[] = [];
 
@@ -209,7 +211,12 @@ export class ClusterCa implements Backend {
   }
 
   /** Read the state again; to be called once the writes of `initialize` or of a rotation are committed. */
-  async reload(): Promise<void> {
+  reload(): Promise<void> {
+    // One after another: what was read before a change must not take the place of what was read after it.
+    return this.#reloads.run(() => this.#read());
+  }
+
+  async #read(): Promise<void> {
     const { storagePrefix } = this.#mount;
     const stored = await readClusterRoots(this.#barrier, storagePrefix);
     const trustDomain = await this.#barrier.get(storagePrefix + TRUST_DOMAIN_KEY);

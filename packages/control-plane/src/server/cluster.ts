@@ -28,7 +28,7 @@ import type { Stewardship } from "../vault/members/stewardship.js";
 import { Promotion } from "../renewal/promotion.js";
 import { Renewal } from "../renewal/renewal.js";
 import { type Authority, type Policies, type Question } from "./authority.js";
-import type { CaRotation } from "../trust/ca-rotation.js";
+import type { CaRotation, CaRotationPorts } from "../trust/ca-rotation.js";
 import type { IntermediateFiles } from "../trust/intermediate-revival.js";
 import { Trust } from "../trust/trust.js";
 import { BootstrapRoom } from "./bootstrap-room.js";
@@ -79,6 +79,8 @@ export interface ClusterInit {
   readonly sharing?: Sharing;
   /** Called with the roots to trust (DER) when they have changed. */
   readonly onTrust?: ((bundle: readonly Uint8Array[]) => Promise<void>) | undefined;
+  /** As `CaRotationPorts`. */
+  readonly tryStore?: CaRotationPorts["tryStore"];
   /** Where people leave intermediates of an offline root while nothing is served. */
   readonly intermediateFiles?: IntermediateFiles | undefined;
 }
@@ -184,9 +186,10 @@ export function createCluster(init: ClusterInit): Cluster {
       writes: (der) => clusterCa.adoptionWrites(der),
     },
   });
-  const { onTrust, intermediateFiles } = init;
+  const { onTrust, tryStore, intermediateFiles } = init;
   const { links } = nodes;
-  const trust = new Trust(config, { ...shared, clusterCa, joinTokens, links, onTrust, intermediateFiles });
+  const follows = { onTrust, tryStore, intermediateFiles };
+  const trust = new Trust(config, { ...shared, ...follows, clusterCa, joinTokens, links });
   const { heartbeatIntervalSeconds, heartbeatGraceSeconds } = config;
   const heartbeat = { heartbeatIntervalSeconds, heartbeatGraceSeconds };
   const logs = new LogRelay({ clock });

@@ -1,4 +1,4 @@
-import { RksError } from "@rk8s/protocol";
+import { type ErrorCode, RksError } from "@rk8s/protocol";
 import type { Storage } from "@rk8s/storage";
 import type { ExternalStoreConfig, StoreConfig } from "../config/config.js";
 import { exists } from "../lifecycle/durable-file.js";
@@ -7,8 +7,22 @@ import type { VaultFolder } from "../lifecycle/vault-folder.js";
 import { readHome } from "./home-file.js";
 import { archiveStore, finishIncoming, type OpenFolder } from "./local-store.js";
 import { settleSwitch, type Stayed } from "./settle-switch.js";
+import type { StoreCredentials } from "./store-credentials.js";
 import { storeName } from "./store-name.js";
 import { holdsVault, readState, type StoreState, type StoreStateOf } from "./store-state.js";
+
+/** A member of an external store that does not answer to credentials, and why. */
+export interface StoreMemberBehind {
+  readonly endpoint: string;
+  readonly code: ErrorCode;
+}
+
+/** How the members of the external stores that are open took credentials. */
+export interface StoreTrial {
+  /** How many were tried: those with TLS. */
+  readonly members: number;
+  readonly behind: readonly StoreMemberBehind[];
+}
 
 export interface StoreOpeners {
   readonly openFolder: OpenFolder;
@@ -16,6 +30,11 @@ export interface StoreOpeners {
   readonly openExternal: (store: ExternalStoreConfig) => Promise<Storage>;
   /** Show what is in the vault folder now to the external stores that are open. @throws {RksError} CONFIG_INVALID. */
   readonly useCredentials: () => Promise<void>;
+  /**
+   * Try the members of the external stores that are open with credentials, which are made when there are such members and
+   * wiped afterwards; nothing changes. @throws {RksError} CONFIG_INVALID, CERTIFICATE_EXPIRED, and what `make` throws.
+   */
+  readonly tryCredentials: (make: () => Promise<StoreCredentials>) => Promise<StoreTrial>;
   /** The addresses at which an open external store is used now, learnt ones too; none of what has no members. */
   readonly membersOf: (storage: Storage) => readonly string[];
 }

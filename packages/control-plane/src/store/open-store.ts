@@ -1,5 +1,5 @@
 import { readFile } from "node:fs/promises";
-import { type Clock, type Logger, RksError } from "@rk8s/protocol";
+import { type Clock, type ErrorCode, type Logger, RksError } from "@rk8s/protocol";
 import type { Storage } from "@rk8s/storage";
 import type { EtcdStorage } from "@rk8s/storage/etcd";
 import { openLmdbStorage } from "@rk8s/storage/lmdb";
@@ -12,6 +12,9 @@ import { readStoreCredentials } from "./store-credentials.js";
 const MAX_URL_CHARACTERS = 4096;
 /** Optional: whoever needs no database does not install it. */
 const SQL_PACKAGE = "@rk8s/storage-sql";
+
+/** The store and rks do not know each other's CA. */
+const STRANGERS: ReadonlySet<ErrorCode> = new Set(["SERVER_UNTRUSTED", "CLIENT_CERTIFICATE_REFUSED"]);
 
 export interface OpenStorePorts {
   readonly clock: Clock;
@@ -43,7 +46,21 @@ export function storeOpeners(folder: VaultFolder, ports: OpenStorePorts): StoreO
       if (shown.size === 0) return;
       const credentials = await readStoreCredentials(folder);
       try {
-        for (const storage of shown) storage.useCredentials(credentials);
+        await Promise.all([...shown].map((storage) => storage.useCredentials(credentials)));
+      } finally {
+        credentials.privateKey.fill(0);
+      }
+    },
+    tryCredentials: async (make) => {
+      if (shown.size === 0) return { members: 0, behind: [] };
+      const credentials = await make();
+      try {
+        const trials = await Promise.all([...shown].map((storage) => storage.tryCredentials(credentials)));
+        const all = trials.flat();
+        const behind = all.flatMap(({ url, error }) =>
+          error === undefined ? [] : [{ endpoint: url, code: error.code }],
+        );
+        return { members: all.length, behind };
       } finally {
         credentials.privateKey.fill(0);
       }
@@ -64,9 +81,19 @@ async function openEtcd(store: Etcd, folder: VaultFolder, ports: OpenStorePorts)
   const credentials = await readStoreCredentials(folder);
   try {
     return await openEtcdStorage({ endpoints, prefix, credentials, ...ports });
+  } catch (reason) {
+    throw reason instanceof RksError && STRANGERS.has(reason.code) ? strangers(reason) : reason;
   } finally {
     credentials.privateKey.fill(0);
   }
+}
+
+function strangers(cause: RksError): RksError {
+  return new RksError(cause.code, cause.message, {
+    cause,
+    suggestion:
+      'Make root.pem of the vault folder and ca.pem of the members name each other\'s roots, as docs/operations.md has it under "When rks and its store do not trust each other".',
+  });
 }
 
 interface SqlPackage {

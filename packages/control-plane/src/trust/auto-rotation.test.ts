@@ -7,6 +7,7 @@ import { FaultyStorage } from "../join/testing/faulty-storage.js";
 import { phaseOf } from "../pki/cluster-roots.js";
 import { OfflineRoot } from "../pki/testing/offline-root.js";
 import { actor, aCluster, type TestCluster } from "../server/testing/a-cluster.js";
+import type { StoreMemberBehind, StoreTrial } from "../store/choose-store.js";
 import { AutoRotation } from "./auto-rotation.js";
 
 const HOUR = 3600;
@@ -18,6 +19,10 @@ interface Rig extends AsyncDisposable {
   readonly auto: AutoRotation;
   /** How many connected nodes are said to be behind. */
   behind: number;
+  /** Members of the store that would be lost with the old root. */
+  storeBehind: readonly StoreMemberBehind[];
+  /** What was warned of. */
+  readonly warnings: string[];
   /** Let time pass, with a look at each end of so many seconds. */
   pass(seconds: number, step?: number): Promise<void>;
 }
@@ -27,7 +32,9 @@ async function aRig(rootTtlSeconds: number): Promise<Rig> {
   const storage = new FaultyStorage();
   const ca = await aClusterCa(storage, clock, rootTtlSeconds);
   const config = { rootTtlSeconds, serverTtlSeconds: 10, nodeTtlSeconds: 10 };
-  const cluster = await aCluster({ clock, storage, ca, config });
+  const tryStore = (): Promise<StoreTrial> => Promise.resolve({ members: 1, behind: rig.storeBehind });
+  const cluster = await aCluster({ clock, storage, ca, config, tryStore });
+  const warnings: string[] = [];
   const rig: Rig = {
     test: cluster,
     auto: new AutoRotation(
@@ -37,10 +44,12 @@ async function aRig(rootTtlSeconds: number): Promise<Rig> {
         rotation: cluster.cluster.ca,
         behind: () => rig.behind,
         clock,
-        logger: silentLogger,
+        logger: { ...silentLogger, warn: (message) => void warnings.push(message) },
       },
     ),
     behind: 0,
+    storeBehind: [],
+    warnings,
     async pass(seconds, step = seconds) {
       for (let at = 0; at < seconds; at += step) {
         clock.advance(step * 1000);
@@ -148,6 +157,20 @@ test("the old root goes when no operator, token or node needs it", async () => {
   expect(phase(plain)).toBe("activated 2");
   await plain.pass(1);
   expect(phase(plain)).toBe("steady 2");
+});
+
+test("members of the store hold the old root up until somebody brings them certificates, which is said once", async () => {
+  await using rig = await aRig(YEAR);
+  rig.storeBehind = [{ endpoint: "https://store-1:2379", code: "SERVER_UNTRUSTED" }];
+  await rig.pass(183 * DAY);
+  await rig.pass(60);
+  await rig.pass(30 * DAY, DAY);
+  expect(phase(rig)).toBe("activated 2");
+  expect(rig.warnings).toEqual([expect.stringContaining("members of the store")]);
+  rig.storeBehind = [];
+  await rig.pass(60);
+  expect(phase(rig)).toBe("steady 2");
+  expect(rig.warnings).toHaveLength(1);
 });
 
 test("a node that is away is not forced: the old root stays until its own time is over", async () => {

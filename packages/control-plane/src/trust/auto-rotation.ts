@@ -5,7 +5,7 @@ import type { ClusterCa } from "../pki/cluster-ca.js";
 import type { RotationStep } from "../pki/cluster-rotation.js";
 import { type ClusterRoot, isOffline, phaseOf } from "../pki/cluster-roots.js";
 import { ALONE, type Stewardship } from "../vault/members/stewardship.js";
-import type { CaRotation } from "./ca-rotation.js";
+import type { CaRotation, CaStatus } from "./ca-rotation.js";
 
 /** Of the active root's life, what is left when its successor is made. */
 const PREPARE_LEFT = 1 / 2;
@@ -43,6 +43,8 @@ export class AutoRotation {
   readonly #rootTtlMs: number;
   readonly #ports: AutoRotationPorts;
   readonly #startedAt: number;
+  /** Generation of the roots for which it was said that members of the store are behind. */
+  #warnedOf: number | undefined;
 
   constructor(init: { readonly rootTtlSeconds: number }, ports: AutoRotationPorts) {
     this.#rootTtlMs = init.rootTtlSeconds * 1000;
@@ -118,12 +120,26 @@ export class AutoRotation {
     return now - quietSince >= settleMs && (left <= ACTIVATE_LEFT || behind() === 0);
   }
 
-  /** When nobody needs the old root any more, no node, no operator and no join token; or when its own time is over. */
+  /** When nobody needs the old root any more, no node, no operator, no join token and no member of the store; or when its own time is over. */
   async #mayRetire(old: ClusterRoot | undefined, now: number): Promise<boolean> {
     if (isOver(old, now)) return true;
     const status = await this.#ports.rotation.status();
     if (now - Date.parse(status.since) < OPERATORS_MS) return false;
-    return status.notAcknowledgedCount + status.withOldCertificateCount + status.tokensWithOtherPin === 0;
+    if (status.notAcknowledgedCount + status.withOldCertificateCount + status.tokensWithOtherPin > 0)
+      return false;
+    if (status.storeMembersBehind.length === 0) return true;
+    this.#warnOfStore(status);
+    return false;
+  }
+
+  /** Members of the store follow when somebody brings them certificates, and not before: that is said once. */
+  #warnOfStore({ generation, storeMembersBehind: members, next }: CaStatus): void {
+    if (this.#warnedOf === generation) return;
+    this.#warnedOf = generation;
+    this.#ports.logger.warn("The old root stays trusted while members of the store need it", {
+      members,
+      next,
+    });
   }
 
   /** What counts as a whole life: that of the active root, or a shorter one that its successors will have. */

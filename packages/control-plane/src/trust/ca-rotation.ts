@@ -16,7 +16,9 @@ import {
   rootsOf,
   spkiSha256Of,
 } from "../pki/cluster-roots.js";
+import type { StoreMemberBehind, StoreTrial } from "../store/choose-store.js";
 import { Serial } from "../vault/serial.js";
+import { assertNamed, type Behind, NOBODY, STORE_REMEDY, storeWarnings } from "./left-behind.js";
 import { surveyTrust } from "./trust-survey.js";
 
 /** Of an intermediate's life, what is left when it is time for the next. */
@@ -25,8 +27,6 @@ const INTERMEDIATE_LEFT = 1 / 3;
 const MAX_NAMES = 1000;
 /** What other control planes get to learn of a step before the next one may build on it. */
 const SETTLE_MS = 2_000;
-/** Names in one error. */
-const MAX_NAMES_IN_TEXT = 8;
 
 /** One of the cluster's roots, for people. */
 interface RootSummary {
@@ -64,6 +64,10 @@ export interface CaStatus {
   readonly notAcknowledged: readonly string[];
   readonly withOldCertificateCount: number;
   readonly withOldCertificate: readonly string[];
+  /** Members of the external store that were tried. */
+  readonly storeMembers: number;
+  /** Those that would be lost if the root that signs were the only one, as after `retire`. */
+  readonly storeMembersBehind: readonly StoreMemberBehind[];
   /** Join tokens that can still be used and pin the root that does not sign. */
   readonly tokensWithOtherPin: number;
   /** What should not be left as it is. */
@@ -76,7 +80,7 @@ export interface StepOptions {
   readonly actor: string;
   /** Of the new root; default: the config's. */
   readonly rootTtlSeconds?: number | undefined;
-  /** Nodes that may be left behind. */
+  /** Nodes, and members of the store by their endpoint, that may be left behind. */
   readonly force?: readonly string[] | undefined;
   /** PEM: an intermediate that an offline root has signed, with that root. */
   readonly certificates?: string | undefined;
@@ -105,6 +109,11 @@ export interface CaRotationPorts {
   readonly servedGeneration: () => number;
   /** Whether other control planes serve with the same roots. */
   readonly isShared?: (() => boolean) | undefined;
+  /**
+   * How the members of the external store take what rks shows and trusts when the root that signs is the only one; each is
+   * really asked. Default: there are none.
+   */
+  readonly tryStore?: (() => Promise<StoreTrial>) | undefined;
   /** Called when a step is on disk; when it resolves new connections see the new roots. */
   readonly onChanged: () => Promise<void>;
   /** Called with a node that a step has left behind: its connections must end. */
@@ -122,11 +131,11 @@ export class CaRotation {
     this.#ports = ports;
   }
 
-  /** Where the rotation stands and who is behind. Reads every node's record. */
+  /** Where the rotation stands and who is behind. Reads every node's record, and asks every member of the store. */
   async status(): Promise<CaStatus> {
     const { clusterCa, clock } = this.#ports;
     const { roots } = clusterCa;
-    const survey = await surveyTrust(this.#ports, clock.now());
+    const [survey, store] = await Promise.all([surveyTrust(this.#ports, clock.now()), this.#tryStore()]);
     const phase = phaseOf(roots);
     const other = roots.other;
     const tokens = other === undefined ? [] : await this.#tokensOf(other);
@@ -140,10 +149,19 @@ export class CaRotation {
       notAcknowledged: survey.notAcknowledged.slice(0, MAX_NAMES),
       withOldCertificateCount: survey.withOldCertificate.length,
       withOldCertificate: survey.withOldCertificate.slice(0, MAX_NAMES),
+      storeMembers: store.members,
+      storeMembersBehind: store.behind,
       tokensWithOtherPin: tokens.length,
-      warnings: warningsOf(roots.active, clock.now()),
-      next: nextStepOf(roots),
+      warnings: [...warningsOf(roots.active, clock.now()), ...storeWarnings(phase, store.behind)],
+      next:
+        phase === "activated" && store.behind.length > 0
+          ? `${STORE_REMEDY}; then: ${nextStepOf(roots)}`
+          : nextStepOf(roots),
     };
+  }
+
+  async #tryStore(): Promise<StoreTrial> {
+    return (await this.#ports.tryStore?.()) ?? { members: 0, behind: [] };
   }
 
   /**
@@ -168,8 +186,8 @@ export class CaRotation {
 
   /**
    * Take a step. Steps are taken one after another.
-   * @throws {RksError} CA_PHASE_INVALID in another phase, and while nodes would be left behind that `force` does not
-   * name; UNAVAILABLE while the listener does not know the newest roots yet; CONFLICT, AUDIT_UNWRITABLE, and as the
+   * @throws {RksError} CA_PHASE_INVALID in another phase, and while nodes or members of the store would be left behind that
+   * `force` does not name; UNAVAILABLE while the listener does not know the newest roots yet; CONFLICT, AUDIT_UNWRITABLE, and as the
    * storage does.
    */
   async step(step: RotationStep, options: StepOptions): Promise<StepResult> {
@@ -182,8 +200,9 @@ export class CaRotation {
     assertStep(clusterCa.roots, step);
     this.#assertServed();
     const behind = await this.#behind(step);
-    assertNamed(step, behind.all, force);
-    const leftBehind = behind.all.slice(0, MAX_NAMES);
+    assertNamed(step, behind, force);
+    const members = behind.members.map(({ endpoint }) => endpoint);
+    const leftBehind = [...behind.nodes, ...members].slice(0, MAX_NAMES);
     const fields = { phase: phaseOf(clusterCa.roots), ...(leftBehind.length === 0 ? {} : { leftBehind }) };
     const generation = await audited(audit, { operation: `ca.${step}`, actor, fields }, async () => {
       const pending = await clusterCa.pendingRequest();
@@ -252,26 +271,30 @@ export class CaRotation {
    * Who has not followed so far that this step could leave them alone. Whoever only has not acknowledged may trust the new
    * root all the same; a certificate of the root that goes away cannot go on. A root whose time is over leaves nobody
    * behind: its own date has done so. Without a cross-certificate, which an offline root has not signed, whoever has not
-   * acknowledged the new root cannot verify what it signs.
+   * acknowledged the new root cannot verify what it signs. With the members of the store rks has to go on itself, over
+   * connections that will be made when the other root is gone.
    */
-  async #behind(
-    step: RotationStep,
-  ): Promise<{ readonly all: readonly string[]; readonly cannotGoOn: readonly string[] }> {
+  async #behind(step: RotationStep): Promise<Behind> {
     const { clusterCa, clock } = this.#ports;
     const { active, other } = clusterCa.roots;
     if (step === "activate" && isOffline(active) && other?.cross === undefined) {
       const { notAcknowledged } = await surveyTrust(this.#ports, clock.now());
-      return { all: notAcknowledged, cannotGoOn: [] };
+      return { ...NOBODY, nodes: notAcknowledged };
     }
     // What goes away is the outgoing root, the tainted one, or an incoming one that had signed before a rollback.
     const endsRoot = step === "retire" || step === "revoke";
     if (!endsRoot && !(step === "rollback" && phaseOf(clusterCa.roots) === "prepared")) {
-      return { all: [], cannotGoOn: [] };
+      return NOBODY;
     }
-    if (other !== undefined && other.certificate.notAfter <= clock.now()) return { all: [], cannotGoOn: [] };
+    if (other !== undefined && other.certificate.notAfter <= clock.now()) return NOBODY;
     const { notAcknowledged, withOldCertificate } = await surveyTrust(this.#ports, clock.now());
     const all = new Set([...(endsRoot ? notAcknowledged : []), ...withOldCertificate]);
-    return { all: [...all].toSorted(), cannotGoOn: withOldCertificate };
+    const { behind } = await this.#tryStore();
+    return {
+      nodes: [...all].toSorted(),
+      members: behind,
+      cannotGoOn: withOldCertificate,
+    };
   }
 
   async #tokensOf(root: ClusterRoot): Promise<readonly JoinTokenRecord[]> {
@@ -284,21 +307,6 @@ export class CaRotation {
     }
     return tokens;
   }
-}
-
-/** @throws {RksError} CA_PHASE_INVALID when somebody is left behind who is not named. */
-function assertNamed(step: RotationStep, behind: readonly string[], force: readonly string[]): void {
-  const unnamed = behind.filter((name) => !force.includes(name));
-  if (unnamed.length === 0) return;
-  const names = unnamed.slice(0, MAX_NAMES_IN_TEXT).join(" ");
-  const more = unnamed.length > MAX_NAMES_IN_TEXT ? ` and ${unnamed.length - MAX_NAMES_IN_TEXT} more` : "";
-  throw new RksError(
-    "CA_PHASE_INVALID",
-    `"${step}" would leave ${unnamed.length} nodes behind that have not followed yet: ${names}${more}`,
-    {
-      suggestion: `Wait for them with \`rks ca status\`, or give them up with \`rks ca ${step} --force ${names}\`.`,
-    },
-  );
 }
 
 function summarizeRoot(root: ClusterRoot): RootSummary {

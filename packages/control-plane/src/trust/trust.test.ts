@@ -1,11 +1,17 @@
-import type { Message } from "@rk8s/protocol";
+import { type Message, RksError } from "@rk8s/protocol";
+import { FakeClock } from "@rk8s/protocol/testing";
 import { expect, test } from "vitest";
+import { aClusterCa } from "../join/testing/a-cluster-ca.js";
+import { FaultyStorage } from "../join/testing/faulty-storage.js";
 import { nodeRecords } from "../nodes/node-record.js";
 import type { RotationStep } from "../pki/cluster-rotation.js";
 import { actor, aCluster, type TestCluster } from "../server/testing/a-cluster.js";
 import { TestPeer } from "../server/testing/test-peer.js";
+import type { StoreTrial } from "../store/choose-store.js";
 import { assertIssuerCounts } from "./client-issuer.js";
 import type { StepOptions } from "./ca-rotation.js";
+
+const SECOND = "https://store-2:2379";
 
 async function take(
   { cluster }: TestCluster,
@@ -84,6 +90,100 @@ test("retire is refused while nodes are behind, with their names, and done when 
   });
   const force = ["worker-1", "worker-2"];
   expect(await take(cluster, "retire", { force })).toMatchObject({ phase: "steady", generation: 3 });
+});
+
+/** A store of two members, of which the second follows when it is told to. */
+function aStore(): { isBehind: boolean; try(): Promise<StoreTrial> } {
+  return {
+    isBehind: true,
+    try() {
+      const behind = this.isBehind ? [{ endpoint: SECOND, code: "SERVER_UNTRUSTED" as const }] : [];
+      return Promise.resolve({ members: 2, behind });
+    },
+  };
+}
+
+test("retire is refused while members of the store would be lost, and what to do is said", async () => {
+  const store = aStore();
+  await using cluster = await aCluster({ tryStore: () => store.try() });
+  await cluster.node("worker-1");
+  await take(cluster, "prepare");
+  const activated = await take(cluster, "activate");
+  expect(activated).toMatchObject({
+    storeMembers: 2,
+    storeMembersBehind: [{ endpoint: SECOND, code: "SERVER_UNTRUSTED" }],
+    warnings: [],
+    next: expect.stringMatching(/^Run `rks gen xline-certs`.*`rks ca retire`/),
+  });
+  await expect(take(cluster, "retire", { force: ["worker-1"] })).rejects.toMatchObject({
+    code: "CA_PHASE_INVALID",
+    message: expect.stringContaining(
+      `1 members of the store behind that have not followed yet: ${SECOND} (SERVER_UNTRUSTED)`,
+    ),
+    suggestion: expect.stringMatching(
+      /^Run `rks gen xline-certs`.*`rks ca retire --force https:\/\/store-2:2379`\.$/,
+    ),
+  });
+  await expect(take(cluster, "retire", { force: [SECOND] })).rejects.toMatchObject({
+    message: expect.stringMatching(/1 nodes behind .*: worker-1$/),
+  });
+  await expect(take(cluster, "retire")).rejects.toMatchObject({
+    suggestion: expect.stringContaining(`rks ca retire --force worker-1 ${SECOND}`),
+  });
+  store.isBehind = false;
+  expect(await take(cluster, "retire", { force: ["worker-1"] })).toMatchObject({ phase: "steady" });
+});
+
+test("members of the store that are named are left behind, and a warning says so from then on", async () => {
+  const store = aStore();
+  await using cluster = await aCluster({ tryStore: () => store.try() });
+  for (const step of ["prepare", "activate"] as const) await take(cluster, step);
+  const { warnings, storeMembersBehind } = await take(cluster, "retire", { force: [SECOND] });
+  expect(storeMembersBehind).toHaveLength(1);
+  expect(warnings).toEqual([expect.stringContaining(`${SECOND} (SERVER_UNTRUSTED)`)]);
+  const retired = cluster.audit.lines.filter(({ operation }) => operation === "ca.retire");
+  expect(retired[0]).toMatchObject({ fields: { leftBehind: [SECOND] } });
+  store.isBehind = false;
+  expect(await cluster.cluster.ca.status()).toMatchObject({ warnings: [] });
+});
+
+test("a taint waits for no member of the store, warns of those behind, and revoke waits for them", async () => {
+  const store = aStore();
+  await using cluster = await aCluster({ tryStore: () => store.try() });
+  await take(cluster, "prepare");
+  expect(await take(cluster, "taint")).toMatchObject({
+    phase: "tainted",
+    warnings: [expect.stringContaining(SECOND)],
+  });
+  await expect(take(cluster, "revoke")).rejects.toMatchObject({ code: "CA_PHASE_INVALID" });
+  store.isBehind = false;
+  expect(await take(cluster, "revoke")).toMatchObject({ phase: "steady", warnings: [] });
+});
+
+test("a root whose time is over is retired without asking the store, and a rollback asks it only when a root goes", async () => {
+  const store = aStore();
+  const clock = new FakeClock();
+  const storage = new FaultyStorage();
+  const ca = await aClusterCa(storage, clock, 60);
+  await using cluster = await aCluster({ clock, storage, ca, tryStore: () => store.try() });
+  for (const step of ["prepare", "activate", "rollback"] as const) await take(cluster, step);
+  await expect(take(cluster, "rollback")).rejects.toMatchObject({ code: "CA_PHASE_INVALID" });
+  await take(cluster, "activate");
+  clock.advance(60_000);
+  expect(await take(cluster, "retire")).toMatchObject({ phase: "steady" });
+});
+
+test("a store that cannot be tried keeps the old root trusted", async () => {
+  let isDown = false;
+  const down = new RksError("CONFIG_INVALID", "no certificate");
+  const tryStore = (): Promise<StoreTrial> =>
+    isDown ? Promise.reject(down) : Promise.resolve({ members: 1, behind: [] });
+  await using cluster = await aCluster({ tryStore });
+  for (const step of ["prepare", "activate"] as const) await take(cluster, step);
+  isDown = true;
+  await expect(take(cluster, "retire")).rejects.toBe(down);
+  isDown = false;
+  expect(await cluster.cluster.ca.status()).toMatchObject({ phase: "activated" });
 });
 
 test("a node that was left behind is refused with CA_PIN_RETIRED", async () => {

@@ -18,7 +18,7 @@ export interface RootsFollower {
   follow(): Promise<void>;
 }
 
-export interface TrustPorts extends Pick<CaRotationPorts, "joinTokens"> {
+export interface TrustPorts extends Pick<CaRotationPorts, "joinTokens" | "tryStore"> {
   readonly barrier: Storage;
   readonly clusterCa: ClusterCa;
   readonly audit: AuditLog;

@@ -210,7 +210,7 @@ describe.skipIf(!hasEtcd())(
       for (let index = 0; index < count; index += 1) {
         const write = storage.transaction([], [put(`k/${index % 5}`, String(index))]);
         const read = storage.get("k/0");
-        if (index % 30 === 0) storage.useCredentials(await cluster.credentials(`rks-${index}`));
+        if (index % 30 === 0) await storage.useCredentials(await cluster.credentials(`rks-${index}`));
         expect((await write).succeeded).toBe(true);
         await read;
       }

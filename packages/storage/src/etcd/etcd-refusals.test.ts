@@ -115,9 +115,7 @@ describe.skipIf(!hasEtcd())(
       const noCertificate = { ...credentials, certificate: Buffer.from("none") };
       expect(await refusal({ credentials: noCertificate })).toMatchObject({ code: "CONFIG_INVALID" });
       await using storage = await open();
-      expect(() => storage.useCredentials(wrongKey)).toThrow(
-        expect.objectContaining({ code: "CONFIG_INVALID" }),
-      );
+      await expect(storage.useCredentials(wrongKey)).rejects.toMatchObject({ code: "CONFIG_INVALID" });
       expect(await storage.get("a")).toBeUndefined();
     });
 

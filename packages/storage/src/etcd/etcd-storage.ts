@@ -21,7 +21,7 @@ import { Budget } from "./budget.js";
 import type { EtcdCredentials } from "./credentials.js";
 import { EtcdFailure } from "./etcd-failure.js";
 import { Keyspace } from "./keyspace.js";
-import { Members } from "./members.js";
+import { type CredentialsTrial, Members } from "./members.js";
 import { RANGE, type RangeAnswer, rangeRequest, TxnWriter } from "./messages.js";
 import { ReadLine } from "./read-line.js";
 import { TransactionLine } from "./transaction-line.js";
@@ -45,6 +45,7 @@ export interface EtcdStorageInit {
 }
 
 export type { EtcdCredentials } from "./credentials.js";
+export type { CredentialsTrial } from "./members.js";
 
 /** A store in etcd, with what can change while it is open. */
 export interface EtcdStorage extends Storage {
@@ -56,10 +57,17 @@ export interface EtcdStorage extends Storage {
    */
   useEndpoints(endpoints: readonly string[]): void;
   /**
-   * Connect with these credentials from now on; what is under way ends in peace.
+   * Connect with these credentials from now on; what is under way ends in peace. A member that does not take them keeps the
+   * connection that it has, and is tried again; once that connection is lost there is no other with former credentials.
    * @throws {RksError} CONFIG_INVALID or CERTIFICATE_EXPIRED, and then nothing has changed.
    */
-  useCredentials(credentials: EtcdCredentials): void;
+  useCredentials(credentials: EtcdCredentials): Promise<void>;
+  /**
+   * Ask every member one thing over a connection of its own with these credentials; nothing changes. Members without TLS
+   * are left out. Gives why each failed; it is undefined where etcd answered.
+   * @throws {RksError} CONFIG_INVALID, CERTIFICATE_EXPIRED.
+   */
+  tryCredentials(credentials: EtcdCredentials): Promise<readonly CredentialsTrial[]>;
 }
 
 const ATTEMPT_TIMEOUT_MS = 1500;
@@ -145,9 +153,12 @@ class OpenEtcdStorage implements EtcdStorage {
     const { clock } = this.#init;
     const { signal } = this.#end;
     while (!signal.aborted) {
-      await this.#members.learn(this.#budget()).catch((reason: unknown) => {
+      try {
+        await this.#members.handOver(this.#budget());
+        await this.#members.learn(this.#budget());
+      } catch (reason) {
         this.#logger.debug("The store's members could not be asked for", { reason: String(reason) });
-      });
+      }
       await clock.sleep(LEARN_MS, { signal, background: true }).catch(() => undefined);
     }
   }
@@ -161,9 +172,14 @@ class OpenEtcdStorage implements EtcdStorage {
     this.#members.useEndpoints(endpoints);
   }
 
-  useCredentials(credentials: EtcdCredentials): void {
+  async useCredentials(credentials: EtcdCredentials): Promise<void> {
     this.#assertOpen();
-    this.#members.useCredentials(credentials);
+    await this.#members.useCredentials(credentials, this.#budget());
+  }
+
+  async tryCredentials(credentials: EtcdCredentials): Promise<readonly CredentialsTrial[]> {
+    this.#assertOpen();
+    return this.#members.tryCredentials(credentials, this.#budget());
   }
 
   get(key: string): Promise<Entry | undefined> {

@@ -48,6 +48,8 @@ export class Member {
   #diagnosis: Promise<RksError | undefined> | undefined;
   #inFlight = 0;
   #isRetired = false;
+  #isLast = false;
+  #isClosed = false;
   #connection = 0;
 
   constructor(init: MemberInit, ports: MemberPorts) {
@@ -61,6 +63,27 @@ export class Member {
   /** Another number after each connection that was lost, whoever answers then. */
   get connection(): number {
     return this.#connection;
+  }
+
+  /** With which it connects. */
+  get identity(): Identity | undefined {
+    return this.#init.identity;
+  }
+
+  /** Whether there is a connection to it at this moment. */
+  get isConnected(): boolean {
+    const { READY } = this.#ports.grpc.connectivityState;
+    return this.#client.getChannel().getConnectivityState(false) === READY;
+  }
+
+  /** Whether the present connection is its last one. */
+  get isHeld(): boolean {
+    return this.#isLast;
+  }
+
+  /** Make no connection after the present one: its credentials do not count any more. */
+  hold(): void {
+    this.#isLast = true;
   }
 
   /** Ask once. @throws {EtcdFailure} */
@@ -127,7 +150,13 @@ export class Member {
     if (this.#isRetired) return;
     this.#isRetired = true;
     this.endStreams();
-    if (this.#inFlight === 0) this.#client.close();
+    if (this.#inFlight === 0) this.#close();
+  }
+
+  #close(): void {
+    if (this.#isClosed) return;
+    this.#isClosed = true;
+    this.#client.close();
   }
 
   #countConnections(channel: ReturnType<grpcModule.Client["getChannel"]>): void {
@@ -135,7 +164,10 @@ export class Member {
     const state = channel.getConnectivityState(false);
     if (state === SHUTDOWN) return;
     channel.watchConnectivityState(state, Infinity, () => {
-      if (state === READY) this.#connection += 1;
+      if (state === READY) {
+        this.#connection += 1;
+        if (this.#isLast) this.#close();
+      }
       this.#countConnections(channel);
     });
   }
@@ -180,7 +212,7 @@ export class Member {
 
   #ended(): void {
     this.#inFlight -= 1;
-    if (this.#isRetired && this.#inFlight === 0) this.#client.close();
+    if (this.#isRetired && this.#inFlight === 0) this.#close();
   }
 
   #failure(reason: unknown): EtcdFailure {

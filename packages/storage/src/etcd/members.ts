@@ -15,6 +15,7 @@ import {
   WATCH,
   type WatchAnswer,
 } from "./messages.js";
+import { errorOf, refusalOf } from "./refusal.js";
 import { verdict } from "./verdict.js";
 
 /** Between rounds in which no member could answer; doubled each time. */
@@ -27,6 +28,13 @@ export interface MembersInit {
   readonly prefix: string;
   /** What every client may read, asked of each member before anything else. */
   readonly range: KeyRange;
+}
+
+/** How one member took credentials. */
+export interface CredentialsTrial {
+  readonly url: string;
+  /** Undefined: it answered. */
+  readonly error: RksError | undefined;
 }
 
 export interface MembersPorts {
@@ -54,6 +62,7 @@ export class Members {
   /** Over which connection each has said that it belongs to the cluster. */
   readonly #introduced = new WeakMap<Member, number>();
   #preferred = 0;
+  #isClosed = false;
 
   /** @throws {RksError} CONFIG_INVALID, CERTIFICATE_EXPIRED */
   constructor(init: MembersInit, ports: MembersPorts) {
@@ -98,12 +107,39 @@ export class Members {
   }
 
   /**
-   * Connect with these credentials from now on; what is under way ends in peace.
+   * Connect with these credentials from now on. What is under way ends in peace, and a member that does not take them keeps
+   * the connection that it has, and gets no other. Resolves when each has been tried.
    * @throws {RksError} CONFIG_INVALID, CERTIFICATE_EXPIRED
    */
-  useCredentials(credentials: EtcdCredentials): void {
+  async useCredentials(credentials: EtcdCredentials, budget: Budget): Promise<void> {
     this.#identity = loadCredentials(credentials, this.#ports.clock.now());
-    this.#replace(this.#create(this.#members.map(({ endpoint }) => endpoint)));
+    await this.handOver(budget);
+  }
+
+  /** Let members that are still reached with former credentials be reached with the newest ones, where that works. */
+  async handOver(budget: Budget): Promise<void> {
+    const former = this.#members.filter(({ identity }) => identity !== this.#identity);
+    await Promise.all(former.map((member) => this.#handOver(member, budget)));
+  }
+
+  /**
+   * Connect to every member that is used now with these credentials, beside the connections that there are, and let it answer
+   * a request: who has TLS 1.3 refuses a client after the handshake. Gives those that fail, and why.
+   * @throws {RksError} CONFIG_INVALID, CERTIFICATE_EXPIRED
+   */
+  async tryCredentials(credentials: EtcdCredentials, budget: Budget): Promise<readonly CredentialsTrial[]> {
+    const identity = loadCredentials(credentials, this.#ports.clock.now());
+    const endpoints = this.#members.map(({ endpoint }) => endpoint).filter(({ isSecure }) => isSecure);
+    return Promise.all(
+      endpoints.map(async (endpoint) => {
+        const member = new Member({ endpoint, identity, prefix: this.#prefix }, this.#ports);
+        try {
+          return { url: endpoint.url, error: await refusalOf(member, this.#probe, budget.nextAttemptMs) };
+        } finally {
+          member.retire();
+        }
+      }),
+    );
   }
 
   /**
@@ -177,13 +213,53 @@ export class Members {
   }
 
   close(): void {
+    this.#isClosed = true;
     for (const member of this.#members) member.retire();
   }
 
   #current(): Member {
     const member = this.#members[this.#preferred] ?? this.#members[0];
     if (member === undefined) throw new RksError("INTERNAL", "a store without members");
-    return member;
+    if (member.identity === this.#identity || member.isConnected || this.#isClosed) return member;
+    return this.#succeed(member, this.#successorOf(member));
+  }
+
+  async #handOver(member: Member, budget: Budget): Promise<void> {
+    const successor = this.#successorOf(member);
+    if (member.isConnected) {
+      const refusal = await refusalOf(successor, this.#probe, budget.nextAttemptMs);
+      if (refusal !== undefined && member.isConnected) {
+        successor.retire();
+        this.#hold(member, refusal);
+        return;
+      }
+    }
+    const isWanted = this.#members.includes(member) && successor.identity === this.#identity;
+    if (isWanted && !this.#isClosed) this.#succeed(member, successor);
+    else successor.retire();
+  }
+
+  #hold(member: Member, { code, message: reason }: RksError): void {
+    if (member.isHeld) return;
+    member.hold();
+    const { url } = member.endpoint;
+    this.#ports.logger.error(
+      "The store's new credentials do not work; its connection is kept while it lasts",
+      {
+        url,
+        code,
+        reason,
+      },
+    );
+  }
+
+  #successorOf({ endpoint }: Member): Member {
+    return new Member({ endpoint, identity: this.#identity, prefix: this.#prefix }, this.#ports);
+  }
+
+  #succeed(member: Member, successor: Member): Member {
+    this.#replace(this.#members.map((one) => (one === member ? successor : one)));
+    return successor;
   }
 
   async #ask<T>(member: Member, rpc: Rpc<T>, request: Buffer, budget: Budget): Promise<T> {
@@ -249,11 +325,7 @@ export class Members {
   /** Throw what the failures mean, when time is up or when trying again is of no use at any member. */
   async #judge(failures: ReadonlyMap<Member, EtcdFailure>, budget: Budget): Promise<void> {
     if (this.#identity !== undefined) assertNotExpired(this.#identity, this.#ports.clock.now());
-    const errors = await Promise.all(
-      [...failures].map(async ([member, { kind, error }]) =>
-        kind === "disconnected" ? ((await member.diagnose()) ?? error) : error,
-      ),
-    );
+    const errors = await Promise.all([...failures].map(([member, failure]) => errorOf(member, failure)));
     if (budget.isSpent || errors.every(({ retryable }) => !retryable)) throw verdict(errors);
   }
 }

@@ -8,6 +8,7 @@ import { CLUSTER_POLICIES } from "../../lifecycle/cluster-policies.js";
 import type { ClusterCa } from "../../pki/cluster-ca.js";
 import type { Storage } from "@rk8s/storage";
 import type { Sharing } from "../../vault/members/sharing.js";
+import type { StoreTrial } from "../../store/choose-store.js";
 import { PolicyStore } from "../../vault/policy/policy-store.js";
 import { type Cluster, type ClusterConfig, createCluster } from "../cluster.js";
 import { TestPeer } from "./test-peer.js";
@@ -102,6 +103,8 @@ export async function aCluster(
     readonly barrier?: Storage;
     readonly sharing?: Sharing;
     readonly config?: Partial<ClusterConfig>;
+    /** Default: there is no external store. */
+    readonly tryStore?: () => Promise<StoreTrial>;
   } = {},
 ): Promise<TestCluster> {
   const clock = options.clock ?? new FakeClock();
@@ -125,6 +128,7 @@ export async function aCluster(
     },
     barrier,
     ...(options.sharing === undefined ? {} : { sharing: options.sharing }),
+    tryStore: options.tryStore,
     clusterCa: ca,
     policies,
     audit,

@@ -51,7 +51,7 @@ export function storeWarnings(phase: RotationPhase, behind: readonly StoreMember
   if (behind.length === 0 || (phase !== "steady" && phase !== "tainted")) return [];
   const names = listed(behind.map(described));
   return [
-    `rks cannot connect anew to members of its store: ${names}; unless they are down, do not restart rks now. ${STORE_REMEDY}`,
+    `rks cannot connect anew to members of its store: ${names}; unless they are down, do not restart rks now, run \`rks gen xline-certs\`, copy all folders to the members, and then restart these one right after the other`,
   ];
 }
 

@@ -106,7 +106,7 @@ export class Member {
    * @throws {EtcdFailure}
    */
   async *stream<T>(rpc: Rpc<T>, request: Buffer, signal: AbortSignal): AsyncGenerator<T, void, void> {
-    const call = this.#client.makeBidiStreamRequest<Buffer, T>(rpc.path, same, rpc.decode, this.#metadata());
+    const call = this.#openStream(rpc);
     this.#inFlight += 1;
     let isCancelled = false;
     const cancel = (): void => {
@@ -201,6 +201,15 @@ export class Member {
       this.#inFlight += 1;
       signal.addEventListener("abort", () => call.cancel(), { once: true });
     });
+  }
+
+  /** The member may have been left since it was chosen. @throws {EtcdFailure} */
+  #openStream<T>(rpc: Rpc<T>): grpcModule.ClientDuplexStream<Buffer, T> {
+    try {
+      return this.#client.makeBidiStreamRequest<Buffer, T>(rpc.path, same, rpc.decode, this.#metadata());
+    } catch (reason) {
+      throw this.#failure(reason);
+    }
   }
 
   /** A member that sees no leader says so at once instead of letting the request wait. */

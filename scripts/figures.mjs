@@ -22,13 +22,13 @@ export function checkFigures(names, args, requirements) {
   };
 }
 
-/** `most` and `least` are functions of all figures of the same subject, by measure, where one depends on another. */
+/** Where a figure depends on others, `most` and `least` are functions that are given the way to read one: `(measure, subject)`. */
 function judge(figures, { benchmark, subject = "rks", measure, most = Infinity, least = -Infinity }) {
-  const all = figures.filter((figure) => figure.benchmark === benchmark && figure.subject === subject);
-  const byMeasure = Object.fromEntries(all.map((figure) => [figure.measure, figure.value]));
-  const bound = (limit) => (typeof limit === "function" ? limit(byMeasure) : limit);
+  const read = (name, of = subject) =>
+    figures.find((one) => one.benchmark === benchmark && one.subject === of && one.measure === name)?.value;
+  const bound = (limit) => (typeof limit === "function" ? limit(read) : limit);
   const [upper, lower] = [bound(most), bound(least)];
-  const value = byMeasure[measure];
+  const value = read(measure);
   const holds = value !== undefined && value <= upper && value >= lower;
   const range = [
     ...(lower > -Infinity ? [`at least ${lower}`] : []),

@@ -38,7 +38,14 @@ export default defineConfig({
     projects: [
       {
         ...source,
-        test: { name: "unit", include: ["packages/*/src/**/*.test.ts"], exclude: [VECTORS] },
+        test: {
+          name: "unit",
+          include: ["packages/*/src/**/*.test.ts"],
+          exclude: [VECTORS],
+          // By itself it would leave a core to the editor. Files share the cores then, so a test may be slow.
+          maxWorkers: 2,
+          testTimeout: 20_000,
+        },
       },
       { test: { ...endToEnd, name: "e2e", include: ["test-e2e/src/**/*.test.ts"] } },
       ...(process.env["RK8S_NIGHTLY"] === "1" ? [nightly] : []),

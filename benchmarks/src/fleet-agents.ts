@@ -54,6 +54,8 @@ export interface FleetReport {
 
 /** Many real agents in one process, without pods: everything from the join to the back-off is the agent's own. */
 export class FleetAgents implements AsyncDisposable {
+  /** Hears of each pause before a try to connect again, in milliseconds. */
+  onPause: ((delayMs: number) => void) | undefined;
   readonly #init: FleetInit;
   readonly #transport: Transport;
   readonly #facts = new SharedFacts();
@@ -107,6 +109,8 @@ export class FleetAgents implements AsyncDisposable {
       if (event.event === "registered") {
         this.#registered.add(nodeName);
         onRegistered();
+      } else if (event.event === "reconnecting") {
+        this.onPause?.(event.delaySeconds * 1000);
       } else if (["disconnected", "stopped", "error"].includes(event.event)) {
         this.#registered.delete(nodeName);
       }

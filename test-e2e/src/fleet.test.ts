@@ -42,6 +42,7 @@ test(
     expect(away.registrations).toBeLessThan(1.2 * AGENTS);
     expect(away.backMs).toBeLessThan(5000);
     expect(away.triesPerSecond).toBeLessThan(1);
+    expect(away.busiest).toBeGreaterThan(0);
     expect(away.busiest).toBeLessThan(0.4);
 
     const nodes = await cluster.nodes();

@@ -7,8 +7,10 @@ import type { Cluster } from "./cluster.js";
 
 /** How often a fleet is looked at. */
 const LOOK_MS = 250;
-/** From so many tries an agent on, pauses are as long as they get. */
+/** From so many tries an agent on, pauses are as long as they get, */
 const SETTLED_TRIES = 3;
+/** which is this long. */
+const LONGEST_PAUSE_MS = 3000;
 
 /** A control plane was away: what became of its fleet. */
 export interface Absence {
@@ -17,7 +19,7 @@ export interface Absence {
   readonly backMs: number;
   /** Registrations since rks was gone: one an agent, and more where a busy machine let one time out. */
   readonly registrations: number;
-  /** Most tries that failed within a quarter of a second once pauses were long, as a share of the fleet. */
+  /** Most tries that agents meant to make within a quarter of a second once pauses were long, as a share of the fleet. */
   readonly busiest: number;
   /** Tries of one agent in a second then. */
   readonly triesPerSecond: number;
@@ -51,17 +53,19 @@ export async function absence(cluster: Cluster, agents: FleetAgents, tries: numb
   const goneMs = performance.now();
 
   let settled: { readonly atMs: number; readonly tries: number } | undefined;
-  let [busiest, last, lastMs] = [0, 0, goneMs];
+  // Meant, not made: hundreds of agents in one process, which is busy with their dials, are late all at once.
+  const due: number[] = [];
+  agents.onPause = (delayMs) => due.push(performance.now() + delayMs);
+  let last = 0;
   while (last < tries * fleet) {
     await sleep(LOOK_MS);
-    const [now, nowMs] = [since("reconnecting"), performance.now()];
-    // A look that came late, because this process stood still, has seen the tries of more than its time.
-    const looks = Math.max(1, (nowMs - lastMs) / LOOK_MS);
-    if (settled !== undefined) busiest = Math.max(busiest, (now - last) / looks);
-    else if (now >= SETTLED_TRIES * fleet) settled = { atMs: nowMs, tries: now };
-    [last, lastMs] = [now, nowMs];
+    last = since("reconnecting");
+    if (settled === undefined && last >= SETTLED_TRIES * fleet)
+      settled = { atMs: performance.now(), tries: last };
   }
   const leftMs = performance.now();
+  agents.onPause = undefined;
+  const busiest = settled === undefined ? 0 : most(due.filter((ms) => ms > settled.atMs + LONGEST_PAUSE_MS));
 
   await cluster.startControlPlane();
   const readyMs = performance.now();
@@ -75,6 +79,17 @@ export async function absence(cluster: Cluster, agents: FleetAgents, tries: numb
       settled === undefined ? 0 : (last - settled.tries) / fleet / ((leftMs - settled.atMs) / 1000),
     refusals: refusals(before.counts, agents.report().counts),
   };
+}
+
+/** Of these moments, how many are within `LOOK_MS` at most. */
+function most(moments: readonly number[]): number {
+  const sorted = moments.toSorted((a, b) => a - b);
+  let [first, found] = [0, 0];
+  for (const [last, ms] of sorted.entries()) {
+    while (ms - sorted[first]! > LOOK_MS) first++;
+    found = Math.max(found, last - first + 1);
+  }
+  return found;
 }
 
 const NOBODY_THERE = /(CONNECTION_LOST|TIMED_OUT|UNREACHABLE)$/;

@@ -14,7 +14,7 @@ import { takeStep } from "../pki/testing/rotating-ca.js";
 import { readStoreCredentials } from "../store/store-credentials.js";
 import { makeHostFolder, makeMemberFolder } from "./store-certificates.js";
 import { futureCredentials } from "./future-credentials.js";
-import { StoreClient } from "./store-client.js";
+import { StoreClient, type StoreClientPorts } from "./store-client.js";
 import { publishRoots } from "./root-file.js";
 import { vaultFolderAt } from "./vault-folder.js";
 
@@ -37,6 +37,14 @@ afterEach(async () => {
 
 const leafOf = async (...path: string[]): Promise<X509Certificate> =>
   new X509Certificate(await readFile(join(folder, ...path)));
+
+function aClient(
+  file: string,
+  ports: Partial<Pick<StoreClientPorts, "audit" | "onRenewed">> = {},
+): StoreClient {
+  const { audit = new MemoryAudit(), onRenewed = () => Promise.resolve() } = ports;
+  return new StoreClient(file, { clusterCa, barrier, audit, clock, logger: silentLogger, onRenewed });
+}
 
 test("a member's folder holds its three certificates, each with a key of its own that only the owner can read", async () => {
   const made = await makeMemberFolder(folder, "https://store-1.example:2379", { clusterCa, barrier });
@@ -122,14 +130,7 @@ test("rks' own certificate is made once, renewed at two thirds of its life, and 
   const { storeClient: file } = vaultFolderAt(folder);
   const audit = new MemoryAudit();
   let renewals = 0;
-  const client = new StoreClient(file, {
-    clusterCa,
-    barrier,
-    audit,
-    clock,
-    logger: silentLogger,
-    onRenewed: () => Promise.resolve(void (renewals += 1)),
-  });
+  const client = aClient(file, { audit, onRenewed: () => Promise.resolve(void (renewals += 1)) });
   await client.ensure();
   await client.ensure();
   expect(renewals).toBe(1);
@@ -151,14 +152,7 @@ test("rks' own certificate is made once, renewed at two thirds of its life, and 
 
 test("what rks will show when the other root is gone leads to the one that signs alone, with the key that it has", async () => {
   const vaultFolder = vaultFolderAt(folder);
-  const client = new StoreClient(vaultFolder.storeClient, {
-    clusterCa,
-    barrier,
-    audit: new MemoryAudit(),
-    clock,
-    logger: silentLogger,
-    onRenewed: () => Promise.resolve(),
-  });
+  const client = aClient(vaultFolder.storeClient);
   await client.look();
   expect(await readdir(folder)).toEqual([]);
   await client.ensure();
@@ -179,14 +173,7 @@ test("what rks will show when the other root is gone leads to the one that signs
 
 test("after a way back the certificate is of the root that signs again", async () => {
   const { storeClient: file } = vaultFolderAt(folder);
-  const client = new StoreClient(file, {
-    clusterCa,
-    barrier,
-    audit: new MemoryAudit(),
-    clock,
-    logger: silentLogger,
-    onRenewed: () => Promise.resolve(),
-  });
+  const client = aClient(file);
   await client.ensure();
   for (const step of ["prepare", "activate", "rollback", "activate", "rollback"] as const) {
     await takeStep(clusterCa, barrier, step, { rootTtlSeconds: 86_400 * 365 });

@@ -6,7 +6,7 @@ import { type Choose, INCOMPLETE } from "./choose.js";
 import { type ClusterArguments, LOG_FORMATS, LOG_LEVELS, STDIN_WORD, type TargetArguments } from "./flags.js";
 import { gatherRepeated } from "./repeated-flags.js";
 import { storageCommands } from "./storage-arguments.js";
-import { clusterOptions, jsonOption, targetOptions } from "./target-options.js";
+import { clusterOptions, configOption, jsonOption, targetOptions } from "./target-options.js";
 import { isVaultVerb, vaultCommands } from "./vault/vault-commands.js";
 import { VERSION } from "../version.js";
 
@@ -321,12 +321,7 @@ function unsealOptions<T>(
 }
 
 function doctorOptions<T>(command: Argv<T>): Argv<T & { json: boolean } & { config: string | undefined }> {
-  return jsonOption(command).option("config", {
-    alias: "c",
-    type: "string",
-    requiresArg: true,
-    describe: "The config file (default ./config.yaml)",
-  });
+  return configOption(jsonOption(command));
 }
 
 function startOptions<T>(command: Argv<T>): Argv<
@@ -334,13 +329,7 @@ function startOptions<T>(command: Argv<T>): Argv<
     "log-format": LogFormat;
   }
 > {
-  return jsonOption(command)
-    .option("config", {
-      alias: "c",
-      type: "string",
-      requiresArg: true,
-      describe: "The config file (default ./config.yaml)",
-    })
+  return configOption(jsonOption(command))
     .option("log-level", { choices: LOG_LEVELS, default: "info" as const, describe: "What to say on stderr" })
     .option("log-format", { choices: LOG_FORMATS, default: "text" as const, describe: "How to say it" });
 }

@@ -1,7 +1,7 @@
 import type { Argv } from "yargs";
 import { type Choose, INCOMPLETE } from "./choose.js";
 import type { OfflineArguments } from "./backup-commands.js";
-import { jsonOption, targetOptions } from "./target-options.js";
+import { configOption, jsonOption, targetOptions } from "./target-options.js";
 
 /** `rks storage …`: where the store of the vault is. */
 export function storageCommands(group: Argv, choose: Choose): Argv {
@@ -64,13 +64,7 @@ export function storageCommands(group: Argv, choose: Choose): Argv {
 
 /** Of commands that work on a store while no rks runs on it. */
 function offlineOptions<T>(command: Argv<T>): Argv<T & OfflineArguments> {
-  return jsonOption(command)
-    .option("config", {
-      alias: "c",
-      type: "string",
-      requiresArg: true,
-      describe: "The config file (default ./config.yaml)",
-    })
+  return configOption(jsonOption(command))
     .option("adopt-nodes", {
       type: "boolean",
       default: false,

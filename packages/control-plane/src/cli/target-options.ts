@@ -47,3 +47,13 @@ export function jsonOption<T>(command: Argv<T>): Argv<T & { json: boolean }> {
 export function lastOf(value: string | readonly string[]): string {
   return typeof value === "string" ? value : (value.at(-1) ?? "");
 }
+
+/** `--config` of commands that read the config file themselves. */
+export function configOption<T>(command: Argv<T>): Argv<T & { config: string | undefined }> {
+  return command.option("config", {
+    alias: "c",
+    type: "string",
+    requiresArg: true,
+    describe: "The config file (default ./config.yaml)",
+  });
+}

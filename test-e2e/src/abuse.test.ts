@@ -73,7 +73,7 @@ test("handshakes that are begun and not gone on with keep no node out", async ()
   relay.maxFromClient = 2; // the first packet, and the same with the Retry token
   const begun = Array.from({ length: 300 }, async () => RawAgent.dial(cluster, { address: relay.address }));
   const over = Promise.allSettled(begun);
-  await relay.clients(300);
+  await relay.clients(150); // more than one network's places; on a slow machine some dial too late to be counted
 
   await using agents = new FleetAgents({ rksAddress: cluster.address, rootCertificates, concurrency: 1 });
   await agents.join([{ nodeName: "patient", joinToken: joinToken! }]);

@@ -30,6 +30,10 @@ const BENCHMARKS: Readonly<Record<string, Benchmark>> = {
     title: "Joins with the state in the vault folder and in etcd",
     run: async () => (await import("./stores.js")).stores(),
   },
+  "idle-store": {
+    title: "What nodes that only send heartbeats make rks write to etcd",
+    run: async () => (await import("./idle-store.js")).idleStore(),
+  },
   migration: {
     title: "A vault of 250,000 certificates moves from its folder to etcd while it serves",
     run: async () => (await import("./migration.js")).migration(),

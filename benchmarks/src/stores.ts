@@ -47,7 +47,7 @@ export async function stores(): Promise<Figure[]> {
 }
 
 /** An `rks` that has moved its vault there. */
-async function startOn(cluster: EtcdCluster): Promise<ControlPlane> {
+export async function startOn(cluster: EtcdCluster): Promise<ControlPlane> {
   const log = new MoveLog();
   const rks = await ControlPlane.start({
     config: `xline_config: { endpoints: [${cluster.endpoints.join(", ")}] }`,

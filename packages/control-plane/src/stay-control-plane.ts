@@ -18,7 +18,9 @@ import {
   type StoredState,
   type StoreStateOf,
   stateWrite,
+  untrueState,
 } from "./store/store-state.js";
+import { storeInUse } from "./vault/members/in-use.js";
 import { expelSilent } from "./vault/members/membership.js";
 import { advancedCounter, SEQUENCE_PREFIX } from "./vault/seal/barrier.js";
 
@@ -110,10 +112,7 @@ async function findUndecided(
 async function assertNobodyElse(storage: Storage, clock: Clock): Promise<void> {
   const alive = await expelSilent(storage, clock);
   if (alive.length === 0) return;
-  const names = alive.map(({ id, address }) => (address === "" ? id : address)).join(", ");
-  throw new RksError("CONFLICT", `another rks has the store open: ${names}`, {
-    suggestion: "Stop it, then run `rks storage stay` again.",
-  });
+  throw storeInUse(alive, "Stop it, then run `rks storage stay` again.");
 }
 
 async function giveUp(
@@ -124,9 +123,9 @@ async function giveUp(
   const keys = await openVaultKeys(storage, shares);
   try {
     const source = keySourceOf(keys);
-    if (!isAuthentic(stored, source)) throw notOurs();
+    if (!isAuthentic(stored, source)) throw untrueState();
     const counter = await storage.get(SEQUENCE_PREFIX);
-    if (counter === undefined) throw notOurs();
+    if (counter === undefined) throw untrueState();
     const { vault, at: restoredFrom, to: gaveUp } = state;
     const active: StoreStateOf<"active"> = {
       version: 1,
@@ -152,10 +151,4 @@ async function giveUp(
     keys.rootKey.fill(0);
     keys.keyring.zero();
   }
-}
-
-function notOurs(): RksError {
-  return new RksError("STORAGE_CORRUPT", "what the store says of itself is not what this vault wrote there", {
-    suggestion: "Restore the newest backup with `rks storage restore FILE`.",
-  });
 }

@@ -20,6 +20,7 @@ import {
   type StoredState,
   type StoreState,
   stateWrite,
+  untrueState,
 } from "../store/store-state.js";
 import { type StoreReport, verifyStore } from "../store/verify-store.js";
 import type { VaultFolder } from "./vault-folder.js";
@@ -249,7 +250,7 @@ export class VaultStores implements AsyncDisposable {
   async #check(vault: MovedVault): Promise<void> {
     const stored = await readState(this.storage.current);
     if (stored !== undefined && (stored.state.vault !== vault.id || !isAuthentic(stored, vault.guard))) {
-      throw untrue();
+      throw untrueState();
     }
     await this.#assertHere(stored, vault);
     this.#epoch = stored?.state.epoch ?? 0;
@@ -277,7 +278,7 @@ export class VaultStores implements AsyncDisposable {
     const { migration, to, at, digest: _, entries: __, ...rest } = state;
     if (migration !== this.#mover.settledMigration) {
       if (migration !== this.#stayed?.migration) throw switchingNow(to, at);
-      if (!isAuthentic(this.#stayed.evidence, guard)) throw untrue();
+      if (!isAuthentic(this.#stayed.evidence, guard)) throw untrueState();
     }
     const write = stateWrite({ ...rest, state: "leaving", migration, to, at }, guard);
     const { succeeded } = await this.storage.current.transaction([sameState(stored)], [write]);
@@ -319,12 +320,6 @@ function restoredOf(state: StoreState | undefined): Restored | undefined {
   if (state?.state !== "active" || state.restoredFrom === undefined) return undefined;
   const { restoredFrom: from, gaveUp, epoch, isUnsettled = false, adoptsNodes = false } = state;
   return { from, gaveUp, epoch, isUnsettled, adoptsNodes };
-}
-
-function untrue(): RksError {
-  return new RksError("STORAGE_CORRUPT", "what the store says of itself is not what this vault wrote there", {
-    suggestion: "Restore the store from its newest backup.",
-  });
 }
 
 function switchingNow(to: string, at: string): RksError {

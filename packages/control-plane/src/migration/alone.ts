@@ -1,5 +1,5 @@
-import { RksError } from "@rk8s/protocol";
 import type { Storage } from "@rk8s/storage";
+import { storeInUse } from "../vault/members/in-use.js";
 import { readMembers } from "../vault/members/membership.js";
 import type { MovedVault } from "./store-mover.js";
 
@@ -22,11 +22,8 @@ export async function assertAlone(
     ({ id, address }) => id !== self && (address === "" ? !isAnnounced : address !== own),
   );
   if (others.length === 0) return;
-  const names = others.map(({ id, address }) =>
-    address === "" ? `one that serves nobody yet (${id})` : address,
+  throw storeInUse(
+    others,
+    "Stop it (one that was killed counts for 15 s more), move the store with the one that is left, then start it with the new config.",
   );
-  throw new RksError("CONFLICT", `another rks has the store open: ${names.join(", ")}`, {
-    suggestion:
-      "Stop it (one that was killed counts for 15 s more), move the store with the one that is left, then start it with the new config.",
-  });
 }

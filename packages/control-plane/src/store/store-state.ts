@@ -12,6 +12,7 @@ const STATE_PREFIX = "storage/";
 /** What makes a store a vault: its seal and the barrier's counter. In a copy it comes last and all at once. */
 export const SEAL_PREFIX = "core/";
 const MAC_PURPOSE = "rk8s/store-state/1";
+const RESTORE = "Restore the newest backup with `rks storage restore FILE`.";
 
 const common = {
   version: z.literal(1),
@@ -148,9 +149,16 @@ export async function writeAgain(storage: Storage, stored: StoredState): Promise
   return (await storage.transaction([sameState(stored)], [write])).succeeded;
 }
 
+/** STORAGE_CORRUPT, for a state that is not authentic. */
+export function untrueState(): RksError {
+  return new RksError("STORAGE_CORRUPT", "what the store says of itself is not what this vault wrote there", {
+    suggestion: RESTORE,
+  });
+}
+
 function damaged(cause: unknown): RksError {
   return new RksError("STORAGE_CORRUPT", `the record "${STATE_KEY}" of the store cannot be read`, {
     cause,
-    suggestion: "Restore the store from its newest backup.",
+    suggestion: RESTORE,
   });
 }

@@ -3,7 +3,7 @@ import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { decodePemCertificates } from "@rk8s/x509";
 import { expect, test } from "vitest";
-import { newToken } from "./harness/ask-rks.js";
+import { metric, newToken } from "./harness/ask-rks.js";
 import { assertDone, Cluster } from "./harness/cluster.js";
 import { eventually } from "./harness/eventually.js";
 import { GrowingEtcd } from "./harness/growing-etcd.js";
@@ -77,6 +77,11 @@ suiteThatNeeds(["etcd"], "roots that go while members of the store have their ce
     await cluster.controlPlane.stop();
     await cluster.startControlPlane();
     expect(await storageStatus(cluster)).toMatchObject({ type: "etcd", migration: null });
+    const left = await eventually(
+      () => metric(cluster, "rks_store_certificate_first_expiry_seconds"),
+      (seconds) => seconds !== undefined,
+    );
+    expect(left! / 86_400).toBeCloseTo(90, 1);
 
     // The key is stolen: what goes on is the connection that there is, and the store is used until its members follow.
     await caStep(cluster, "prepare");

@@ -16,7 +16,7 @@ import { vaultFolderAt } from "./lifecycle/vault-folder.js";
 import { vaultIdOf } from "./lifecycle/vault-id.js";
 import { clusterCaOf } from "./lifecycle/cluster-vault.js";
 import { stayControlPlane } from "./stay-control-plane.js";
-import type { StoreOpeners } from "./store/choose-store.js";
+import { NO_MEMBERS, type StoreOpeners } from "./store/choose-store.js";
 import { type StorePlace, type StoreState, stateWrite } from "./store/store-state.js";
 import { Membership } from "./vault/members/membership.js";
 
@@ -53,7 +53,7 @@ beforeEach(async () => {
         ? Promise.reject(new RksError("UNREACHABLE", "nobody answers at https://other:2379"))
         : Promise.resolve(other),
     useCredentials: () => Promise.resolve(),
-    tryCredentials: () => Promise.resolve({ members: 0, behind: [] }),
+    tryCredentials: () => Promise.resolve(NO_MEMBERS),
     membersOf: () => [],
   };
   await using controlPlane = await open();

@@ -51,13 +51,25 @@ export async function askRks(
 }
 
 /** What `/readyz` says, and its status. */
-export async function readiness({ socket }: RksSocket): Promise<{ status: number; says: string }> {
-  const request = httpRequest({ method: "GET", path: "/readyz", socketPath: socket, agent: false });
+export async function readiness(rks: RksSocket): Promise<{ status: number; says: string }> {
+  const { status, text } = await read(rks, "/readyz");
+  return { status, says: (JSON.parse(text) as { status: string }).status };
+}
+
+/** A metric without labels, as a scrape reads it now; undefined: it is not told. */
+export async function metric(rks: RksSocket, name: string): Promise<number | undefined> {
+  const { text } = await read(rks, "/metrics");
+  const line = text.split("\n").find((one) => one.startsWith(`${name} `));
+  return line === undefined ? undefined : Number(line.slice(name.length));
+}
+
+async function read({ socket }: RksSocket, path: string): Promise<{ status: number; text: string }> {
+  const request = httpRequest({ method: "GET", path, socketPath: socket, agent: false });
   request.end();
   const [response] = (await once(request, "response")) as [IncomingMessage];
   let text = "";
   for await (const part of response.setEncoding("utf8")) text += String(part);
-  return { status: response.statusCode ?? 0, says: (JSON.parse(text) as { status: string }).status };
+  return { status: response.statusCode ?? 0, text };
 }
 
 /** A new join token, as `rks gen join-token` makes it. */

@@ -33,7 +33,7 @@ export interface ServiceWalkInit {
   /** Ask the socket. */
   readonly status: () => Promise<RunningRks>;
   readonly nodes: () => Promise<readonly { readonly name: string; readonly status: string }[]>;
-  /** What is to be said of the cluster's root and intermediate. */
+  /** What is to be said of the cluster's root, of its intermediate and of the certificates of its store's members. */
   readonly caWarnings: () => Promise<readonly string[]>;
   readonly rootCertificateFile: string;
   /** Whether HTTPS has a certificate of its own instead of the cluster's; its issuer is then not looked at. */
@@ -173,9 +173,15 @@ function statusOf(options: RequestOptions): Promise<number> {
 }
 
 async function lookAtAuthority({ caWarnings }: ServiceWalkInit): Promise<Found<void>> {
-  const [warning] = await caWarnings();
-  if (warning === undefined) return { detail: "who signs has time left", value: undefined };
-  return { status: "warn", detail: warning, remedy: "See docs/offline-root.md." };
+  const warnings = await caWarnings();
+  if (warnings.length === 0) {
+    return { detail: "nothing that people renew is near its end", value: undefined };
+  }
+  return {
+    status: "warn",
+    detail: warnings.join("; "),
+    remedy: "Do what it says; docs/offline-root.md and docs/operations.md tell more.",
+  };
 }
 
 async function lookAtNodes({ nodes: list }: ServiceWalkInit): Promise<Found<void>> {

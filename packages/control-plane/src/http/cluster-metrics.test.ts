@@ -11,6 +11,7 @@ const FIGURES: ClusterFigures = {
   serverCertificateNotAfter: 1_000,
   rootNotAfter: 3_601_000,
   intermediateNotAfter: 1_801_000,
+  firstStoreNotAfter: 901_000,
   trustGeneration: 7,
   nodesBehindTrust: 2,
 };
@@ -41,6 +42,7 @@ test("a scrape reads how the cluster is at that moment", async () => {
   expect(text).toContain("rks_server_certificate_expiry_seconds 0\n");
   expect(text).toContain("rks_root_certificate_expiry_seconds 3600\n");
   expect(text).toContain("rks_intermediate_certificate_expiry_seconds 1800\n");
+  expect(text).toContain("rks_store_certificate_first_expiry_seconds 900\n");
   expect(text).toContain("rks_trust_generation 7\n");
   expect(text).toContain("rks_trust_nodes_behind 2\n");
 });
@@ -50,9 +52,10 @@ test("what is not known is left out: a zero would read as a certificate that exp
   let figures: ClusterFigures | undefined = FIGURES;
   registerFigures(registry, { figures: () => figures, now: () => 1_000 });
   await registry.metrics();
-  figures = { ...FIGURES, firstNodeCertificateNotAfter: undefined, intermediateNotAfter: undefined };
+  const unknown = { intermediateNotAfter: undefined, firstStoreNotAfter: undefined };
+  figures = { ...FIGURES, firstNodeCertificateNotAfter: undefined, ...unknown };
   expect(await registry.metrics()).not.toMatch(
-    /^rks_(node_certificate_first|intermediate_certificate)_expiry/m,
+    /^rks_(node_certificate_first|intermediate_certificate|store_certificate_first)_expiry/m,
   );
   figures = undefined;
   expect(await registry.metrics()).not.toMatch(/^rks_/m);

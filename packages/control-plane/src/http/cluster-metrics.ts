@@ -80,6 +80,11 @@ export function registerFigures(
     read: read(({ intermediateNotAfter }) => secondsLeft(intermediateNotAfter)),
   });
   gauge(registry, {
+    name: "rks_store_certificate_first_expiry_seconds",
+    help: "Time until the first certificate of a member of the external store expires, as of the last look, hourly.",
+    read: read(({ firstStoreNotAfter }) => secondsLeft(firstStoreNotAfter)),
+  });
+  gauge(registry, {
     name: "rks_trust_generation",
     help: "Generation of the roots to trust: grows with each step of a root rotation.",
     read: read(({ trustGeneration }) => ({ "": trustGeneration })),

@@ -13,6 +13,7 @@ import {
 import { openLmdbStorage } from "@rk8s/storage/lmdb";
 import { afterEach, beforeEach, expect, test } from "vitest";
 import type { StoreConfig } from "../config/config.js";
+import { NO_MEMBERS } from "../store/choose-store.js";
 import { readHome } from "../store/home-file.js";
 import { storeName } from "../store/store-name.js";
 import { Barrier } from "../vault/seal/barrier.js";
@@ -126,7 +127,7 @@ async function start(wanted: StoreConfig, vault = "v1"): Promise<Running> {
       return Promise.resolve(world.wrap(inner, true));
     },
     useCredentials: () => Promise.resolve(),
-    tryCredentials: () => Promise.resolve({ members: 0, behind: [] }),
+    tryCredentials: () => Promise.resolve(NO_MEMBERS),
     membersOf: () => [],
   });
   try {
@@ -459,7 +460,7 @@ test("a store that another process has left since it was chosen is not served", 
     openFolder: async (path) => openLmdbStorage({ folder: path }),
     openExternal: (store) => Promise.resolve(world.wrap(world.remote.get(storeName(store))!, true)),
     useCredentials: () => Promise.resolve(),
-    tryCredentials: () => Promise.resolve({ members: 0, behind: [] }),
+    tryCredentials: () => Promise.resolve(NO_MEMBERS),
     membersOf: () => [],
   });
   await running.stores.migrate(OTHER, { id: "v1", guard: running.barrier });

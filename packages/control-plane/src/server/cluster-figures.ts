@@ -16,6 +16,8 @@ export interface ClusterFigures {
   readonly rootNotAfter: number;
   /** Of the intermediate that signs for an offline root; milliseconds. Undefined when the root signs itself. */
   readonly intermediateNotAfter: number | undefined;
+  /** Of the certificates that the members of the external store show; milliseconds. Undefined where there are none. */
+  readonly firstStoreNotAfter: number | undefined;
   /** Of the roots to trust: grows with each step of a root rotation. */
   readonly trustGeneration: number;
   /** Connected nodes that have not acknowledged it. */

@@ -275,6 +275,7 @@ export function createCluster(init: ClusterInit): Cluster {
       serverCertificateNotAfter: served?.notAfter,
       rootNotAfter: clusterCa.rootNotAfter,
       intermediateNotAfter: clusterCa.intermediateNotAfter,
+      firstStoreNotAfter: trust.firstStoreNotAfter(),
       trustGeneration: clusterCa.trust().generation,
       nodesBehindTrust: trust.behind(),
     }),

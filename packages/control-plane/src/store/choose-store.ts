@@ -17,12 +17,24 @@ export interface StoreMemberBehind {
   readonly code: ErrorCode;
 }
 
+/** When the certificate that a member of an external store shows begins and ends; milliseconds. */
+export interface StoreMemberCertificate {
+  readonly endpoint: string;
+  readonly notBefore: number;
+  readonly notAfter: number;
+}
+
 /** How the members of the external stores that are open took credentials. */
 export interface StoreTrial {
   /** How many were tried: those with TLS. */
   readonly members: number;
   readonly behind: readonly StoreMemberBehind[];
+  /** Of those that showed one that is good. */
+  readonly certificates: readonly StoreMemberCertificate[];
 }
+
+/** There is no store with members that show who they are. */
+export const NO_MEMBERS: StoreTrial = { members: 0, behind: [], certificates: [] };
 
 export interface StoreOpeners {
   readonly openFolder: OpenFolder;

@@ -5,7 +5,7 @@ import type { EtcdStorage } from "@rk8s/storage/etcd";
 import { openLmdbStorage } from "@rk8s/storage/lmdb";
 import type { ExternalStoreConfig } from "../config/config.js";
 import type { VaultFolder } from "../lifecycle/vault-folder.js";
-import type { StoreOpeners } from "./choose-store.js";
+import { NO_MEMBERS, type StoreOpeners } from "./choose-store.js";
 import { readStoreCredentials } from "./store-credentials.js";
 
 /** A URL is a line; a password in it is not longer. */
@@ -52,7 +52,7 @@ export function storeOpeners(folder: VaultFolder, ports: OpenStorePorts): StoreO
       }
     },
     tryCredentials: async (make) => {
-      if (shown.size === 0) return { members: 0, behind: [] };
+      if (shown.size === 0) return NO_MEMBERS;
       const credentials = await make();
       try {
         const trials = await Promise.all([...shown].map((storage) => storage.tryCredentials(credentials)));
@@ -60,7 +60,10 @@ export function storeOpeners(folder: VaultFolder, ports: OpenStorePorts): StoreO
         const behind = all.flatMap(({ url, error }) =>
           error === undefined ? [] : [{ endpoint: url, code: error.code }],
         );
-        return { members: all.length, behind };
+        const certificates = all.flatMap(({ url, certificate }) =>
+          certificate === undefined ? [] : [{ endpoint: url, ...certificate }],
+        );
+        return { members: all.length, behind, certificates };
       } finally {
         credentials.privateKey.fill(0);
       }

@@ -7,7 +7,7 @@ import { FaultyStorage } from "../join/testing/faulty-storage.js";
 import { phaseOf } from "../pki/cluster-roots.js";
 import { OfflineRoot } from "../pki/testing/offline-root.js";
 import { actor, aCluster, type TestCluster } from "../server/testing/a-cluster.js";
-import type { StoreMemberBehind, StoreTrial } from "../store/choose-store.js";
+import { NO_MEMBERS, type StoreMemberBehind, type StoreTrial } from "../store/choose-store.js";
 import { AutoRotation } from "./auto-rotation.js";
 
 const HOUR = 3600;
@@ -32,7 +32,8 @@ async function aRig(rootTtlSeconds: number): Promise<Rig> {
   const storage = new FaultyStorage();
   const ca = await aClusterCa(storage, clock, rootTtlSeconds);
   const config = { rootTtlSeconds, serverTtlSeconds: 10, nodeTtlSeconds: 10 };
-  const tryStore = (): Promise<StoreTrial> => Promise.resolve({ members: 1, behind: rig.storeBehind });
+  const tryStore = (): Promise<StoreTrial> =>
+    Promise.resolve({ ...NO_MEMBERS, members: 1, behind: rig.storeBehind });
   const cluster = await aCluster({ clock, storage, ca, config, tryStore });
   const warnings: string[] = [];
   const rig: Rig = {

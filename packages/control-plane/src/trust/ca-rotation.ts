@@ -16,13 +16,13 @@ import {
   rootsOf,
   spkiSha256Of,
 } from "../pki/cluster-roots.js";
-import type { StoreMemberBehind, StoreTrial } from "../store/choose-store.js";
+import { NO_MEMBERS, type StoreMemberBehind, type StoreTrial } from "../store/choose-store.js";
 import { Serial } from "../vault/serial.js";
 import { assertNamed, type Behind, NOBODY, STORE_REMEDY, storeWarnings } from "./left-behind.js";
+import { isNearEnd } from "./near-end.js";
+import { expiryWarnings } from "./store-expiry.js";
 import { surveyTrust } from "./trust-survey.js";
 
-/** Of an intermediate's life, what is left when it is time for the next. */
-const INTERMEDIATE_LEFT = 1 / 3;
 /** Names in one answer; the numbers beside them count everybody. */
 const MAX_NAMES = 1000;
 /** What other control planes get to learn of a step before the next one may build on it. */
@@ -135,7 +135,8 @@ export class CaRotation {
   async status(): Promise<CaStatus> {
     const { clusterCa, clock } = this.#ports;
     const { roots } = clusterCa;
-    const [survey, store] = await Promise.all([surveyTrust(this.#ports, clock.now()), this.#tryStore()]);
+    const now = clock.now();
+    const [survey, store] = await Promise.all([surveyTrust(this.#ports, now), this.#tryStore()]);
     const phase = phaseOf(roots);
     const other = roots.other;
     const tokens = other === undefined ? [] : await this.#tokensOf(other);
@@ -152,7 +153,11 @@ export class CaRotation {
       storeMembers: store.members,
       storeMembersBehind: store.behind,
       tokensWithOtherPin: tokens.length,
-      warnings: [...warningsOf(roots.active, clock.now()), ...storeWarnings(phase, store.behind)],
+      warnings: [
+        ...warningsOf(roots.active, now),
+        ...storeWarnings(phase, store.behind),
+        ...expiryWarnings(store.certificates, now),
+      ],
       next:
         phase === "activated" && store.behind.length > 0
           ? `${STORE_REMEDY}; then: ${nextStepOf(roots)}`
@@ -161,7 +166,7 @@ export class CaRotation {
   }
 
   async #tryStore(): Promise<StoreTrial> {
-    return (await this.#ports.tryStore?.()) ?? { members: 0, behind: [] };
+    return (await this.#ports.tryStore?.()) ?? NO_MEMBERS;
   }
 
   /**
@@ -338,8 +343,8 @@ function summarize(
 /** A certificate never outlives who signed it: near the end of an intermediate nodes renew ever more often. */
 function warningsOf({ intermediates: [present] }: ClusterRoot, now: number): readonly string[] {
   if (present === undefined) return [];
-  const { notBefore, notAfter } = present.certificate;
-  if (notAfter - now > (notAfter - notBefore) * INTERMEDIATE_LEFT) return [];
+  const { notAfter } = present.certificate;
+  if (!isNearEnd(present.certificate, now)) return [];
   const end = `the intermediate certificate ${now < notAfter ? "ends" : "ended"} at ${new Date(notAfter).toISOString()}`;
   return [`${end}: run \`rks ca csr\`, let the root sign it, then \`rks ca renew --certificates FILE\``];
 }

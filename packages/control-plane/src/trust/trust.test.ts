@@ -7,7 +7,7 @@ import { nodeRecords } from "../nodes/node-record.js";
 import type { RotationStep } from "../pki/cluster-rotation.js";
 import { actor, aCluster, type TestCluster } from "../server/testing/a-cluster.js";
 import { TestPeer } from "../server/testing/test-peer.js";
-import type { StoreTrial } from "../store/choose-store.js";
+import { NO_MEMBERS, type StoreTrial } from "../store/choose-store.js";
 import { assertIssuerCounts } from "./client-issuer.js";
 import type { StepOptions } from "./ca-rotation.js";
 
@@ -98,7 +98,7 @@ function aStore(): { isBehind: boolean; try(): Promise<StoreTrial> } {
     isBehind: true,
     try() {
       const behind = this.isBehind ? [{ endpoint: SECOND, code: "SERVER_UNTRUSTED" as const }] : [];
-      return Promise.resolve({ members: 2, behind });
+      return Promise.resolve({ ...NO_MEMBERS, members: 2, behind });
     },
   };
 }
@@ -177,7 +177,7 @@ test("a store that cannot be tried keeps the old root trusted", async () => {
   let isDown = false;
   const down = new RksError("CONFIG_INVALID", "no certificate");
   const tryStore = (): Promise<StoreTrial> =>
-    isDown ? Promise.reject(down) : Promise.resolve({ members: 1, behind: [] });
+    isDown ? Promise.reject(down) : Promise.resolve({ ...NO_MEMBERS, members: 1 });
   await using cluster = await aCluster({ tryStore });
   for (const step of ["prepare", "activate"] as const) await take(cluster, step);
   isDown = true;

@@ -8,6 +8,7 @@ import { CaRotation, type CaRotationPorts } from "./ca-rotation.js";
 import { type Sharing, UNSHARED } from "../vault/members/sharing.js";
 import { assertIssuerCounts, type IssuerStanding } from "./client-issuer.js";
 import { type IntermediateFiles, reviveIntermediate } from "./intermediate-revival.js";
+import { StoreExpiry } from "./store-expiry.js";
 import { TrustDistribution } from "./trust-distribution.js";
 
 /** What serves with the cluster's certificates. */
@@ -45,6 +46,7 @@ export class Trust {
   readonly #ports: TrustPorts;
   readonly #distribution: TrustDistribution;
   readonly #auto: AutoRotation | undefined;
+  readonly #storeExpiry: StoreExpiry;
   #server: RootsFollower | undefined;
 
   constructor(init: TrustInit, ports: TrustPorts) {
@@ -53,6 +55,7 @@ export class Trust {
     const { stewardship } = sharing;
     ports.clusterCa.follow(sharing.changes, () => this.#followed());
     this.#distribution = new TrustDistribution(ports);
+    this.#storeExpiry = new StoreExpiry(ports);
     this.rotation = new CaRotation(init, {
       ...ports,
       isShared: () => sharing.members.isShared,
@@ -76,6 +79,11 @@ export class Trust {
   /** How many connected nodes have not acknowledged the newest roots. */
   behind(): number {
     return this.#distribution.behind();
+  }
+
+  /** As `StoreExpiry`. */
+  firstStoreNotAfter(): number | undefined {
+    return this.#storeExpiry.firstNotAfter;
   }
 
   /**
@@ -121,7 +129,11 @@ export class Trust {
         reason: message,
       });
     });
-    await Promise.all([this.#distribution.run(signal), this.#auto?.run(signal)]);
+    await Promise.all([
+      this.#distribution.run(signal),
+      this.#auto?.run(signal),
+      this.#storeExpiry.run(signal),
+    ]);
   }
 
   /** Another control plane has taken a step. */

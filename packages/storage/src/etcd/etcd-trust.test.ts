@@ -11,6 +11,7 @@ import { put } from "../testing/storage-contract.js";
 import { TcpRelay } from "../testing/tcp-relay.js";
 import type { EtcdCredentials } from "./credentials.js";
 import { type EtcdStorage, openEtcdStorage } from "./etcd-storage.js";
+import type { MemberCertificate } from "./member.js";
 
 describe.skipIf(!hasEtcd())(
   "members that do not take new credentials (needs etcd)",
@@ -47,13 +48,18 @@ describe.skipIf(!hasEtcd())(
       await using relay = await TcpRelay.open(cluster.endpoints[0]!);
       const dead = "https://127.0.0.1:1";
       await using storage = await openVia([`https://${relay.address}`, dead], "trust/tried");
+      let shown: (MemberCertificate | undefined)[] = [];
       const codes = async (credentials: EtcdCredentials): Promise<(string | undefined)[]> => {
         const trials = await storage.tryCredentials(credentials);
+        shown = trials.map(({ certificate }) => certificate);
         expect(trials.map(({ url }) => url)).toEqual(storage.endpoints);
         return trials.map(({ error }) => error?.code);
       };
       expect(await codes(good)).toEqual([undefined, "UNREACHABLE"]);
+      expect(shown[0]!.notAfter - shown[0]!.notBefore).toBe(2 * 86_400_000);
+      expect(shown[1]).toBeUndefined();
       expect(await codes({ ...good, ca: foreign.ca })).toEqual(["SERVER_UNTRUSTED", "UNREACHABLE"]);
+      expect(shown).toEqual([undefined, undefined]);
       expect(await codes({ ...foreign, ca: good.ca })).toEqual(["CLIENT_CERTIFICATE_REFUSED", "UNREACHABLE"]);
       await expect(storage.tryCredentials({ ...good, privateKey: foreign.privateKey })).rejects.toMatchObject(
         {

@@ -38,6 +38,12 @@ export interface MemberPorts {
   readonly clock: Clock;
 }
 
+/** When the certificate of a member begins and ends; milliseconds. */
+export interface MemberCertificate {
+  readonly notBefore: number;
+  readonly notAfter: number;
+}
+
 /** One member of the store with a channel of its own, which connects when it is first used. */
 export class Member {
   readonly endpoint: Endpoint;
@@ -51,18 +57,26 @@ export class Member {
   #isLast = false;
   #isClosed = false;
   #connection = 0;
+  #certificate: MemberCertificate | undefined;
 
   constructor(init: MemberInit, ports: MemberPorts) {
     this.endpoint = init.endpoint;
     this.#init = init;
     this.#ports = ports;
-    this.#client = createClient(init, ports.grpc);
+    this.#client = createClient(init, ports.grpc, (certificate) => {
+      this.#certificate = certificate;
+    });
     this.#countConnections(this.#client.getChannel());
   }
 
   /** Another number after each connection that was lost, whoever answers then. */
   get connection(): number {
     return this.#connection;
+  }
+
+  /** The one that it showed when the last connection to it was made; undefined before that, and without TLS. */
+  get certificate(): MemberCertificate | undefined {
+    return this.#certificate;
   }
 
   /** With which it connects. */
@@ -230,7 +244,11 @@ export class Member {
   }
 }
 
-function createClient({ endpoint, identity }: MemberInit, grpc: Grpc): grpcModule.Client {
+function createClient(
+  { endpoint, identity }: MemberInit,
+  grpc: Grpc,
+  onCertificate: (certificate: MemberCertificate) => void,
+): grpcModule.Client {
   const { url, host, port, isSecure } = endpoint;
   const family = isIP(host);
   const target = family === 6 ? `ipv6:[${host}]:${port}` : `${family === 4 ? "ipv4" : "dns"}:${host}:${port}`;
@@ -242,8 +260,13 @@ function createClient({ endpoint, identity }: MemberInit, grpc: Grpc): grpcModul
   const credentials =
     isSecure && identity !== undefined
       ? grpc.credentials.createFromSecureContext(identity.context, {
-          checkServerIdentity: (_name: string, certificate: PeerCertificate) =>
-            checkServerIdentity(host, certificate),
+          checkServerIdentity: (_name: string, certificate: PeerCertificate) => {
+            const refusal = checkServerIdentity(host, certificate);
+            const { valid_from: from, valid_to: to } = certificate;
+            if (refusal === undefined)
+              onCertificate({ notBefore: Date.parse(from), notAfter: Date.parse(to) });
+            return refusal;
+          },
         })
       : grpc.credentials.createInsecure();
   return new grpc.Client(target, credentials, {

@@ -4,7 +4,7 @@ import type { Budget } from "./budget.js";
 import { assertNotExpired, type EtcdCredentials, type Identity, loadCredentials } from "./credentials.js";
 import { type Endpoint, parseEndpoints } from "./endpoint.js";
 import { EtcdFailure } from "./etcd-failure.js";
-import { type Grpc, Member } from "./member.js";
+import { type Grpc, Member, type MemberCertificate } from "./member.js";
 import {
   emptyRequest,
   type KeyRange,
@@ -35,6 +35,8 @@ export interface CredentialsTrial {
   readonly url: string;
   /** Undefined: it answered. */
   readonly error: RksError | undefined;
+  /** The one that it showed; undefined: none that is good. */
+  readonly certificate: MemberCertificate | undefined;
 }
 
 export interface MembersPorts {
@@ -134,7 +136,8 @@ export class Members {
       endpoints.map(async (endpoint) => {
         const member = new Member({ endpoint, identity, prefix: this.#prefix }, this.#ports);
         try {
-          return { url: endpoint.url, error: await refusalOf(member, this.#probe, budget.nextAttemptMs) };
+          const error = await refusalOf(member, this.#probe, budget.nextAttemptMs);
+          return { url: endpoint.url, error, certificate: member.certificate };
         } finally {
           member.retire();
         }

@@ -1,5 +1,6 @@
 import type { CliIo } from "@rk8s/host/cli-io";
 import type { Node, Pod } from "@rk8s/protocol";
+import { allPages } from "./all-pages.js";
 import { type ObjectKind, type PeerArguments, type ViewArguments } from "./flags.js";
 import { formatTable } from "./output.js";
 import { openPeer, type Peer, type PeerOptions } from "./peer.js";
@@ -38,17 +39,19 @@ async function readPods(peer: Peer, args: GetArguments): Promise<readonly Pod[]>
   if (name !== undefined) {
     return [(await peer.ask({ type: "GetPod", namespace: namespace ?? "default", name }, "Pod")).pod];
   }
-  const { pods } = await peer.ask(
-    { type: "ListPods", ...(namespace === undefined ? {} : { namespace }) },
-    "PodList",
-  );
-  return pods;
+  return allPages(async (after) => {
+    const { pods, next } = await peer.ask({ type: "ListPods", namespace, after }, "PodList");
+    return { objects: pods, next };
+  });
 }
 
 async function readNodes(peer: Peer, args: GetArguments): Promise<readonly Node[]> {
   const { name } = args;
   if (name !== undefined) return [(await peer.ask({ type: "GetNode", name }, "Node")).node];
-  return (await peer.ask({ type: "ListNodes" }, "NodeList")).nodes;
+  return allPages(async (after) => {
+    const { nodes, next } = await peer.ask({ type: "ListNodes", after }, "NodeList");
+    return { objects: nodes, next };
+  });
 }
 
 function formatObjects(kind: "pods" | "nodes", objects: readonly (Pod | Node)[], isWide: boolean): string {

@@ -359,6 +359,38 @@ describe("with somebody to ask", () => {
     );
   });
 
+  test("get prints a list to its end, however many messages that takes", async () => {
+    const asked: unknown[] = [];
+    await using _ = await serve({
+      ListPods({ namespace, after }) {
+        asked.push([namespace, after]);
+        if (after === undefined) return { type: "PodList", pods: [aPod({ name: "a" })], next: "default/a" };
+        return { type: "PodList", pods: [aPod({ name: "b" })] };
+      },
+      ListNodes: ({ after }) =>
+        after === undefined
+          ? { type: "NodeList", nodes: [aNode("True")], next: "worker-1" }
+          : { type: "NodeList", nodes: [aNode("False")] },
+    });
+    const pods = await rkl(["get", "pods", "-n", "default", "--socket", "rkl.sock", "--json"]);
+    expect(JSON.parse(pods.stdout)).toMatchObject([{ metadata: { name: "a" } }, { metadata: { name: "b" } }]);
+    expect(asked).toEqual([
+      ["default", undefined],
+      ["default", "default/a"],
+    ]);
+    const nodes = await rkl(["get", "nodes", "--socket", "rkl.sock"]);
+    expect(nodes.stdout).toMatch(/ Ready .*\n.* NotReady /);
+  });
+
+  test("a list without an end is refused instead of cut off", async () => {
+    await using _ = await serve({
+      ListNodes: () => ({ type: "NodeList", nodes: [aNode("True")], next: "worker-1" }),
+    });
+    const { exit, stdout, stderr } = await rkl(["get", "nodes", "--socket", "rkl.sock"]);
+    expect([exit, stdout]).toEqual([65, ""]);
+    expect(stderr).toContain("rkl: a list goes on and on after 2 objects\n");
+  });
+
   test("no pods are no error", async () => {
     await using _ = await serve({ ListPods: () => ({ type: "PodList", pods: [] }) });
     expect(await rkl(["get", "pods", "--socket", "rkl.sock"])).toMatchObject({ exit: 0, stdout: "" });

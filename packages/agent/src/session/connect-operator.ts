@@ -24,7 +24,8 @@ const MAX_ATTEMPTS = 5;
 
 /**
  * Connect as an operator: make a key in memory, exchange the token for a certificate of a few minutes, connect with it.
- * The key is wiped as soon as the connection stands. Send `ApplyPod`, `ListPods`, `GetPodLogs` … over the connection.
+ * The key is wiped as soon as the connection stands. Send `ApplyPod`, `ListPods`, `GetPodLogs` … over the connection; a list
+ * that names a `next` goes on: ask again with it as `after`.
  * @throws {RksError} as `requestCertificate` and `connect`; TIMED_OUT after `timeoutMs`.
  */
 export async function connectOperator(options: ConnectOperatorOptions): Promise<RksConnection> {

@@ -29,6 +29,10 @@ export const LIMITS = {
   maxStreamsPerBootstrap: 4,
   /** A connection without a certificate is closed after this, whatever it does. */
   bootstrapLifetimeMs: 30_000,
+  /** Between two heartbeats of a node: what it said an hour ago tells little. */
+  maxHeartbeatIntervalSeconds: 3_600,
+  /** Of silence before a node is NotReady; a day covers the slowest heartbeat many times. */
+  maxHeartbeatGraceSeconds: 86_400,
   /** Pods that one node reports at registration; Kubernetes' own default is 110. */
   maxPodsPerNode: 250,
   /** A manifest as JSON; what the control plane adds to it must still fit into one message. */

@@ -152,8 +152,8 @@ export const MESSAGE_SCHEMAS = {
 
   /** rks → node. `CreatePod` and `DeletePod` follow for what the node should and should not run. */
   Registered: z.object({
-    heartbeatIntervalSeconds: z.number().min(0.1).max(3600),
-    heartbeatGraceSeconds: z.number().min(0.1).max(86_400),
+    heartbeatIntervalSeconds: z.number().min(0.1).max(LIMITS.maxHeartbeatIntervalSeconds),
+    heartbeatGraceSeconds: z.number().min(0.1).max(LIMITS.maxHeartbeatGraceSeconds),
     serverTime: timestamp,
     /** Of the certificate that the node is connected with: 0 at its first join, one more with each that took its place. */
     certificateGeneration: z.number().int().min(0).optional(),

@@ -1,11 +1,10 @@
-import { parseDuration, RksError } from "@rk8s/protocol";
+import { formatDuration, LIMITS, parseDuration, RksError } from "@rk8s/protocol";
 import { z } from "zod";
 import { isHost, parseHostPort } from "./address.js";
 import { MAX_PREFIX_CHARACTERS, MAX_STORE_ENDPOINTS, parseStoreEndpoint } from "./store-endpoint.js";
 
 /** No lifetime in a certificate may pass the year 9999 (RFC 5280 §4.1.2.5); a century is plenty. */
 const MAX_TTL_SECONDS = 100 * 365 * 86_400;
-const MAX_HEARTBEAT_SECONDS = 86_400;
 
 /** `expected …, got …` for whatever is not of the right kind. */
 function expected(what: string): { error: (issue: { input?: unknown }) => string } {
@@ -34,7 +33,8 @@ function duration(minimum: string, maxSeconds: number): z.ZodType<number> {
   return parsed("a duration like 1h30m", (text) => {
     const seconds = parseDuration(text);
     if (seconds < parseDuration(minimum) || seconds > maxSeconds) {
-      throw new RksError("INPUT_INVALID", `duration "${text}" is not between ${minimum} and ${maxSeconds}s`);
+      const maximum = formatDuration(maxSeconds);
+      throw new RksError("INPUT_INVALID", `duration "${text}" is not between ${minimum} and ${maximum}`);
     }
     return seconds;
   });
@@ -72,8 +72,8 @@ const SECTIONS = {
     root_key: z.enum(["vault", "offline"], expected('"vault" or "offline"')).optional(),
   },
   heartbeat: {
-    interval: duration("1s", MAX_HEARTBEAT_SECONDS).optional(),
-    grace: duration("1s", MAX_HEARTBEAT_SECONDS).optional(),
+    interval: duration("1s", LIMITS.maxHeartbeatIntervalSeconds).optional(),
+    grace: duration("1s", LIMITS.maxHeartbeatGraceSeconds).optional(),
   },
   xline_config: {
     endpoints: z

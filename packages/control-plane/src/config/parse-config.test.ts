@@ -1,4 +1,4 @@
-import { RksError } from "@rk8s/protocol";
+import { encodeMessage, RksError } from "@rk8s/protocol";
 import { expect, test } from "vitest";
 import { parseConfig, type ParsedConfig } from "./parse-config.js";
 import { SAMPLE_CONFIG } from "./sample-config.js";
@@ -91,6 +91,16 @@ test("a database's URL comes from a file, or from the config with a warning, and
   expect(warnings).toEqual(["sql_config.url: whoever reads this file can read the store; better url_file"]);
 });
 
+test("the slowest heartbeat is one that nodes accept", () => {
+  const { heartbeat } = parse("heartbeat: { interval: 1h, grace: 24h }").config;
+  const terms = {
+    heartbeatIntervalSeconds: heartbeat.intervalSeconds,
+    heartbeatGraceSeconds: heartbeat.graceSeconds,
+    serverTime: "2026-01-01T00:00:00Z",
+  };
+  expect(encodeMessage({ type: "Registered", ...terms })).toBeInstanceOf(Uint8Array);
+});
+
 test("a key file is found relative to the config file", () => {
   expect(parse("seal: { type: keyfile, key_file: ../keys/unseal.key }").config.seal).toEqual({
     type: "keyfile",
@@ -169,6 +179,14 @@ test.each([
   {
     text: "heartbeat: { interval: 60s }",
     problem: "heartbeat.grace: 40s must be longer than heartbeat.interval, 1m",
+  },
+  {
+    text: "heartbeat: { interval: 1h1s, grace: 2h }",
+    problem: 'heartbeat.interval: duration "1h1s" is not between 1s and 1h',
+  },
+  {
+    text: "heartbeat: { interval: 1h, grace: 25h }",
+    problem: 'heartbeat.grace: duration "25h" is not between 1s and 1d',
   },
   { text: "http_addr: here", problem: 'http_addr: address "here" is not like' },
   { text: "http_tls: { cert_file: a }", problem: "http_tls.key_file: expected a path, got nothing" },

@@ -1,4 +1,5 @@
 export { assertListRange, assertTransaction } from "./assert-request.js";
+export { assertStorePrefix } from "./etcd/prefix.js";
 export { assertKey, compareKeys } from "./key.js";
 export { Lease } from "./lease.js";
 export type { LeaseInit, Taking } from "./lease.js";

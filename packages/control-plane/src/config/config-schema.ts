@@ -1,7 +1,7 @@
 import { formatDuration, LIMITS, parseDuration, RksError } from "@rk8s/protocol";
 import { z } from "zod";
 import { isHost, parseHostPort } from "./address.js";
-import { MAX_PREFIX_CHARACTERS, MAX_STORE_ENDPOINTS, parseStoreEndpoint } from "./store-endpoint.js";
+import { MAX_STORE_ENDPOINTS, parseStoreEndpoint, parseStorePrefix } from "./store-endpoint.js";
 
 /** No lifetime in a certificate may pass the year 9999 (RFC 5280 §4.1.2.5); a century is plenty. */
 const MAX_TTL_SECONDS = 100 * 365 * 86_400;
@@ -80,7 +80,7 @@ const SECTIONS = {
       .array(parsed("a URL", parseStoreEndpoint), expected("a list of URLs"))
       .max(MAX_STORE_ENDPOINTS)
       .nullish(),
-    prefix: z.string(expected("a key prefix")).max(MAX_PREFIX_CHARACTERS).optional(),
+    prefix: parsed("a key prefix", parseStorePrefix).optional(),
     username: anything,
     password: anything,
     subnet_lease_renew_margin: anything,

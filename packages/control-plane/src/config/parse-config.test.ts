@@ -157,6 +157,19 @@ test.each([
     text: 'xline_config: { endpoints: ["https://a:2379/x"] }',
     problem: 'xline_config.endpoints.0: "https://a:2379/x" is not like https://store-1:2379',
   },
+  {
+    text: 'xline_config: { prefix: "/rk8s/" }',
+    problem: `xline_config.prefix: the store's prefix "/rk8s/" is not 1 to 64 bytes without a slash at the end`,
+  },
+  { text: 'xline_config: { prefix: "" }', problem: `xline_config.prefix: the store's prefix "" is not 1 to` },
+  {
+    text: `xline_config: { prefix: /${"é".repeat(32)} }`,
+    problem: "xline_config.prefix: the store's prefix \"/éé",
+  },
+  {
+    text: 'xline_config: { prefix: "/\\uD800" }',
+    problem: "xline_config.prefix: storage key",
+  },
   { text: "sql_config: { url: a, url_file: b }", problem: "sql_config: give url or url_file, not both" },
   {
     text: "sql_config: { url_file: b }\nxline_config: { endpoints: [a] }",

@@ -1,13 +1,12 @@
 import { isIP } from "node:net";
 import { RksError } from "@rk8s/protocol";
+import { assertStorePrefix } from "@rk8s/storage";
 import { parseHostPort } from "./address.js";
 
 /** Etcd's port for clients. */
 const DEFAULT_PORT = 2379;
 /** Of keys in a store that others may use too; rk8s' own. */
 export const DEFAULT_STORE_PREFIX = "/rk8s";
-/** It stands before every key, and there is room for so much. */
-export const MAX_PREFIX_CHARACTERS = 256;
 /** Etcd advises at most seven members; proxies and a second address each leave room. */
 export const MAX_STORE_ENDPOINTS = 32;
 
@@ -33,6 +32,12 @@ export function parseStoreEndpoint(text: string): string {
 /** Host and port of an endpoint that `parseStoreEndpoint` gave. */
 export function hostPortOfEndpoint(endpoint: string): { readonly host: string; readonly port: number } {
   return parseHostPort(endpoint.replace(/^https?:\/\//, ""));
+}
+
+/** Read what stands before every key of a store. @throws {RksError} as `assertStorePrefix`. */
+export function parseStorePrefix(text: string): string {
+  assertStorePrefix(text);
+  return text;
 }
 
 function endpointAddress(address: string, text: string): { readonly host: string; readonly port: number } {

@@ -1,6 +1,6 @@
 import { Secret } from "@rk8s/protocol";
 import { z } from "zod";
-import { MAX_PREFIX_CHARACTERS, MAX_STORE_ENDPOINTS, parseStoreEndpoint } from "../config/store-endpoint.js";
+import { MAX_STORE_ENDPOINTS, parseStoreEndpoint, parseStorePrefix } from "../config/store-endpoint.js";
 import type { StoreConfig } from "../config/config.js";
 import { data } from "./http-answer.js";
 import type { OperatorApi } from "./operator-api.js";
@@ -25,7 +25,7 @@ const storeBody = z.discriminatedUnion("type", [
   z.strictObject({
     type: z.literal("etcd"),
     endpoints: z.array(z.string().max(300)).min(1).max(MAX_STORE_ENDPOINTS),
-    prefix: z.string().min(1).max(MAX_PREFIX_CHARACTERS),
+    prefix: z.string(),
   }),
   z.strictObject({ type: z.literal("sql"), url: z.string().min(1).max(4096) }),
   z.strictObject({ type: z.literal("sql-file"), file }),
@@ -89,13 +89,17 @@ export function storageRoutes(api: OperatorApi): readonly Route[] {
   ];
 }
 
-/** @throws {RksError} INPUT_INVALID for an endpoint that is none. */
+/** @throws {RksError} INPUT_INVALID for an endpoint that is none, CONFIG_INVALID for a prefix that cannot be used. */
 function storeOf(body: z.output<typeof storeBody>): StoreConfig {
   switch (body.type) {
     case "local":
       return body;
     case "etcd":
-      return { ...body, endpoints: body.endpoints.map(parseStoreEndpoint) };
+      return {
+        ...body,
+        endpoints: body.endpoints.map(parseStoreEndpoint),
+        prefix: parseStorePrefix(body.prefix),
+      };
     case "sql":
       return { type: "sql", url: new Secret(body.url) };
     case "sql-file":

@@ -1,11 +1,7 @@
-import { RksError } from "@rk8s/protocol";
-
-import { assertWellFormed } from "../key.js";
 import type { Entry } from "../storage.js";
 import type { KeyRange, KeyValue } from "./messages.js";
+import { assertStorePrefix } from "./prefix.js";
 
-/** A transaction may name it 254 times, and its size is bounded. */
-const MAX_PREFIX_BYTES = 64;
 /** After every key with the same beginning: UTF-8 holds no such byte. */
 const AFTER_ALL = Buffer.of(0xff);
 
@@ -18,9 +14,9 @@ export class Keyspace {
   readonly #dataBytes: number;
   readonly #attempts: string;
 
-  /** @throws {RksError} CONFIG_INVALID */
+  /** @throws {RksError} as `assertStorePrefix`. */
   constructor(prefix: string) {
-    assertPrefix(prefix);
+    assertStorePrefix(prefix);
     this.#data = `${prefix}/d/`;
     this.#dataBytes = Buffer.byteLength(this.#data);
     this.#attempts = `${prefix}/a/`;
@@ -56,13 +52,4 @@ export class Keyspace {
     const first = Buffer.from(this.#attempts);
     return { key: first, end: Buffer.concat([first, AFTER_ALL]) };
   }
-}
-
-function assertPrefix(prefix: string): void {
-  assertWellFormed(prefix);
-  const bytes = Buffer.byteLength(prefix);
-  if (bytes > 0 && bytes <= MAX_PREFIX_BYTES && !prefix.endsWith("/")) return;
-  throw new RksError("CONFIG_INVALID", `the store's prefix "${prefix.slice(0, 40)}" cannot be used`, {
-    suggestion: `Use 1 to ${MAX_PREFIX_BYTES} bytes that do not end with a slash, for example rk8s/blue.`,
-  });
 }

@@ -1,10 +1,11 @@
 import { formatDuration, LIMITS, parseDuration, RksError } from "@rk8s/protocol";
 import { z } from "zod";
+import { MAX_NODE_TTL_SECONDS, MAX_SERVER_TTL_SECONDS } from "../pki/cluster-lifetimes.js";
 import { isHost, parseHostPort } from "./address.js";
 import { MAX_STORE_ENDPOINTS, parseStoreEndpoint, parseStorePrefix } from "./store-endpoint.js";
 
 /** No lifetime in a certificate may pass the year 9999 (RFC 5280 §4.1.2.5); a century is plenty. */
-const MAX_TTL_SECONDS = 100 * 365 * 86_400;
+const MAX_ROOT_TTL_SECONDS = 100 * 365 * 86_400;
 
 /** `expected …, got …` for whatever is not of the right kind. */
 function expected(what: string): { error: (issue: { input?: unknown }) => string } {
@@ -65,9 +66,9 @@ const SECTIONS = {
     key_file: path.optional(),
   },
   certificates: {
-    node_ttl: duration("5s", MAX_TTL_SECONDS).optional(),
-    server_ttl: duration("5s", MAX_TTL_SECONDS).optional(),
-    root_ttl: duration("30s", MAX_TTL_SECONDS).optional(),
+    node_ttl: duration("5s", MAX_NODE_TTL_SECONDS).optional(),
+    server_ttl: duration("5s", MAX_SERVER_TTL_SECONDS).optional(),
+    root_ttl: duration("30s", MAX_ROOT_TTL_SECONDS).optional(),
     root_rotation: z.enum(["manual", "auto"], expected('"manual" or "auto"')).optional(),
     root_key: z.enum(["vault", "offline"], expected('"vault" or "offline"')).optional(),
   },

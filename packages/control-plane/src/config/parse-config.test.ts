@@ -179,6 +179,14 @@ test.each([
     text: "certificates: { node_ttl: 4s }",
     problem: 'certificates.node_ttl: duration "4s" is not between 5s and',
   },
+  {
+    text: "certificates: { node_ttl: 30d1s }",
+    problem: 'certificates.node_ttl: duration "30d1s" is not between 5s and 30d',
+  },
+  {
+    text: "certificates: { server_ttl: 91d }",
+    problem: 'certificates.server_ttl: duration "91d" is not between 5s and 90d',
+  },
   { text: "certificates: { server_ttl: 0s }", problem: 'certificates.server_ttl: duration "0s"' },
   {
     text: "certificates: { root_ttl: 29s }",

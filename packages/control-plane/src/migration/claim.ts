@@ -1,23 +1,15 @@
 import { RksError } from "@rk8s/protocol";
-import type { Storage, Write } from "@rk8s/storage";
+import type { Storage } from "@rk8s/storage";
 import {
   isAuthentic,
-  readSealEntries,
   readState,
-  sameState,
+  SEAL_PREFIX,
   type StoredState,
   type StoreStateOf,
   stateWrite,
 } from "../store/store-state.js";
 import type { StoreGuard } from "../vault/vault.js";
-
-/** That a store is being made a copy of a vault. */
-export interface Claim {
-  /** Of the target's state. */
-  readonly modRevision: number;
-  /** Whether nothing else was in it. */
-  readonly isEmpty: boolean;
-}
+import { ClaimedStore } from "./claimed-store.js";
 
 export interface ClaimInit {
   readonly state: StoreStateOf<"copying">;
@@ -34,18 +26,13 @@ export interface ClaimInit {
  * then on it is no vault.
  * @throws {RksError} STORAGE_FOREIGN when it holds anything else; CONFLICT when somebody else takes it at this moment.
  */
-export async function claimTarget(target: Storage, init: ClaimInit): Promise<Claim> {
+export async function claimTarget(target: Storage, init: ClaimInit): Promise<ClaimedStore> {
   const stored = await assertClaimable(target, init);
-  const isEmpty = stored === undefined;
-  const left = await readSealEntries(target);
-  const writes = left.map(({ key }): Write => ({ type: "delete", key }));
-  const write = stateWrite(init.state, init.guard);
-  const { succeeded } = await target.transaction([sameState(stored)], [...writes, write]);
-  const claimed = await readState(target);
-  if (succeeded && claimed !== undefined) return { modRevision: claimed.modRevision, isEmpty };
-  throw new RksError("CONFLICT", `somebody else writes to the store at ${init.to}`, {
-    suggestion: "Let only one rks migrate to it.",
-  });
+  const state = stateWrite(init.state, init.guard);
+  const claimed = await ClaimedStore.take(target, { name: init.to, stored, state });
+  // Who had it open before has no number there any more, and whoever opens it finds no seal.
+  await claimed.clear(SEAL_PREFIX);
+  return claimed;
 }
 
 /**

@@ -13,6 +13,7 @@ import { readState, type StoreState } from "../store/store-state.js";
 import { Membership } from "../vault/members/membership.js";
 import { Barrier } from "../vault/seal/barrier.js";
 import { Keyring } from "../vault/seal/keyring.js";
+import { claimTarget } from "./claim.js";
 import { Migration } from "./migration.js";
 import { SwitchableStorage } from "./switchable-storage.js";
 
@@ -374,4 +375,100 @@ test("the place of the one before at the same address, which was killed, does no
   const init = { storage, target, from: "here", to: "there", vault, id: "m1" };
   await new Migration(init, { clock, logger: silentLogger }).run(never);
   expect(storage.current).toBe(target);
+});
+
+/** Another process with the same vault, as from a copy of its folder. */
+async function aTwin({
+  source,
+  target,
+  keyring,
+  clock,
+}: Rig): Promise<{ barrier: Barrier; move: () => Promise<unknown> }> {
+  const twin = memoryStorage();
+  for await (const entries of pagesOf(source.inner, "")) {
+    const writes = entries.map(({ key, value }): Write => ({ type: "put", key, value }));
+    for (const write of writes) await twin.transaction([], [write]);
+  }
+  const storage = new SwitchableStorage(twin);
+  const barrier = await Barrier.unseal(storage, keyring());
+  const vault = { id: "v1", guard: barrier };
+  const init = { storage, target: target.inner, from: "twin", to: "there", vault, id: "m-twin" };
+  return { barrier, move: () => new Migration(init, { clock, logger: silentLogger }).run(never) };
+}
+
+test("a copy that stood still while another process moved the vault to its target changes nothing there any more", async () => {
+  const rig = await aRig(1000);
+  const { target, storage, source, migration } = rig;
+  const twin = await aTwin(rig);
+  let wake = (): void => undefined;
+  const frozen = new Promise<void>((resolve) => (wake = resolve));
+  let isFrozen = (): void => undefined;
+  const freezing = new Promise<void>((resolve) => (isFrozen = resolve));
+  let batches = 0;
+  target.onTransaction = async (): Promise<"done"> => {
+    batches += 1;
+    if (batches > 3) {
+      isFrozen();
+      await frozen;
+    }
+    return "done";
+  };
+  const outcome = migration().run(never);
+  await freezing;
+  await twin.move();
+  await twin.barrier.transaction([], [put("k/000500", "live"), put("new", "live")]);
+  await twin.barrier.transaction([], [{ type: "delete", key: "k/000501" }]);
+  const live = await contents(target.inner);
+  wake();
+  await expect(outcome).rejects.toMatchObject({
+    code: "CONFLICT",
+    message: expect.stringContaining("there"),
+  });
+  expect(await contents(target.inner)).toEqual(live);
+  expect(storage.current).toBe(source);
+});
+
+test("who takes a target takes it alone, also when another one takes it before the answer", async () => {
+  const { target, barrier, clock, migration } = await aRig(5);
+  const transaction = target.transaction.bind(target);
+  target.transaction = async (...parameters) => {
+    target.transaction = transaction;
+    const result = await transaction(...parameters);
+    const at = new Date(clock.now()).toISOString();
+    const state = {
+      version: 1,
+      vault: "v1",
+      epoch: 0,
+      at,
+      state: "copying",
+      migration: "m2",
+      from: "x",
+    } as const;
+    await claimTarget(target.inner, { state, vault: "v1", guard: barrier, cameBy: undefined, to: "there" });
+    return result;
+  };
+  await expect(migration().run(never)).rejects.toMatchObject({ code: "CONFLICT" });
+  expect(await stateOf(target)).toMatchObject({ state: "copying", migration: "m2" });
+  expect(await target.get("core/seal-config")).toBeUndefined();
+});
+
+test("a store that many processes have shared is moved back to, with none of their places left in it", async () => {
+  const { source, target, storage, barrier, migration } = await aRig(5);
+  await migration("m1").run(never);
+  for (let number = 1; number <= 90; number += 1) {
+    const key = `core/members/${number}`;
+    await source.transaction(
+      [],
+      [put(key, ""), put(`${key}/address`, ""), put(`core/sequence/${number}`, "")],
+    );
+  }
+  await migration("m2", source).run(never);
+  expect(storage.current).toBe(source);
+  expect(await stateOf(target)).toMatchObject({ state: "moved" });
+  expect((await source.list("core/")).entries.map(({ key }) => key)).toEqual([
+    "core/keyring",
+    "core/seal-config",
+    "core/sequence",
+  ]);
+  expect(await barrier.get("k/000003")).toBeDefined();
 });

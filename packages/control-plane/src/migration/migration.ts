@@ -14,7 +14,8 @@ import {
 import { isOfMembers } from "../vault/members/membership.js";
 import { writerOfCounter } from "../vault/seal/barrier.js";
 import { assertAlone } from "./alone.js";
-import { claimTarget, type Claim } from "./claim.js";
+import { claimTarget } from "./claim.js";
+import { type ClaimedStore, takenByOther } from "./claimed-store.js";
 import { type CopyProgress, StoreCopy } from "./store-copy.js";
 import type { MovedVault } from "./store-mover.js";
 import type { SwitchableStorage, WritePause } from "./switchable-storage.js";
@@ -65,7 +66,7 @@ export type MigrationPhase = "copying" | "switching" | "in doubt" | "done";
 interface Doubt {
   readonly pause: WritePause;
   readonly since: number;
-  readonly claim: Claim;
+  readonly claimed: ClaimedStore;
   readonly active: StoreStateOf<"active">;
   readonly total: DigestTotal;
   readonly counters: readonly Entry[];
@@ -117,7 +118,7 @@ export class Migration {
     const epoch = before?.state.epoch ?? 0;
     // The target of the attempt before is no answer to a start any more once this one has claimed it.
     if (before?.state.state === "switching") before = await this.#writeState(before, this.#leaving(epoch));
-    const claim = await claimTarget(target, {
+    const claimed = await claimTarget(target, {
       state: this.#copying(epoch),
       vault: vault.id,
       guard,
@@ -129,15 +130,14 @@ export class Migration {
     if (derived === undefined) throw RksError.from(new Error("the active term has no key"));
     const copy = new StoreCopy({
       source: this.#source,
-      target,
+      target: claimed,
       digest: new StoreDigest(derived.key),
-      isTargetEmpty: claim.isEmpty,
     });
     this.#copy = copy;
     storage.onWritten((keys) => copy.touched(keys));
     try {
       await copy.catchUp(signal);
-      return await this.#switch(copy, { epoch, claim, leaving }, signal);
+      return await this.#switch(copy, { epoch, claimed, leaving }, signal);
     } catch (reason) {
       if (this.#phase !== "in doubt") await this.#stay(epoch);
       throw reason;
@@ -164,7 +164,7 @@ export class Migration {
 
   async #switch(
     copy: StoreCopy,
-    known: { readonly epoch: number; readonly claim: Claim; readonly leaving: StoredState },
+    known: { readonly epoch: number; readonly claimed: ClaimedStore; readonly leaving: StoredState },
     signal: AbortSignal,
   ): Promise<MigrationOutcome> {
     const { clock } = this.#ports;
@@ -204,11 +204,11 @@ export class Migration {
     const { pause, core, ...facts } = prepared;
     this.#phase = "switching";
     const seal = core.map(({ key, value }): Write => ({ type: "put", key, value }));
-    const doubt: Doubt = { pause, since, claim: known.claim, ...facts };
+    const doubt: Doubt = { pause, since, claimed: known.claimed, ...facts };
     let result: TransactionResult;
     try {
       const write = stateWrite(facts.active, guard);
-      result = await this.#init.target.transaction([sameState(known.claim)], [...seal, write]);
+      result = await known.claimed.transaction([...seal, write]);
     } catch (reason) {
       this.#ports.logger.warn("It is not known whether the store was switched", {
         error: RksError.from(reason),
@@ -222,7 +222,7 @@ export class Migration {
     if (result.succeeded) return this.#switched(doubt, result.revision);
     this.#phase = "copying";
     pause.resume();
-    throw taken(this.#init.to);
+    throw takenByOther(this.#init.to);
   }
 
   /** Say that the vault is still here. Where this fails the next start asks the target, which says the same. */
@@ -263,7 +263,7 @@ export class Migration {
 
   /** Revision at which the target became the vault; undefined: it did not, and cannot any more by that transaction. */
   async #committedRevision(
-    { pause, claim, active }: Doubt,
+    { pause, claimed, active }: Doubt,
     signal: AbortSignal,
   ): Promise<number | undefined> {
     const { target, vault, id, to } = this.#init;
@@ -273,7 +273,7 @@ export class Migration {
       try {
         const write = stateWrite(this.#copying(active.epoch), vault.guard);
         // Done before the lost one it keeps that from ever being done; after it, it finds another state.
-        if ((await target.transaction([sameState(claim)], [write])).succeeded) return undefined;
+        if ((await claimed.transaction([write])).succeeded) return undefined;
         const now = await readState(target);
         return now?.state.state === "active" && now.state.migration === id ? now.modRevision : undefined;
       } catch (reason) {

@@ -1,15 +1,8 @@
 import { setImmediate as nextTurn } from "node:timers/promises";
 import type { Storage } from "@rk8s/storage";
 import { addTotals, type DigestTotal, EMPTY_TOTAL, type StoreDigest } from "../store/store-digest.js";
-import {
-  differences,
-  inTransactions,
-  type KeyRange,
-  newRange,
-  RANGE_ENTRIES,
-  rangeOf,
-  readRange,
-} from "./key-range.js";
+import type { ClaimedStore } from "./claimed-store.js";
+import { differences, type KeyRange, newRange, RANGE_ENTRIES, rangeOf, readRange } from "./key-range.js";
 
 /** Ranges that are worked on at the same time: enough for a store whose every answer takes a disk or a network. */
 const WINDOW = 8;
@@ -21,11 +14,9 @@ const MAX_ROUNDS = 64;
 export interface StoreCopyInit {
   /** Read while it is written to. */
   readonly source: Storage;
-  /** Nobody else writes to it. */
-  readonly target: Storage;
+  /** Nobody else writes to it while it is claimed. */
+  readonly target: ClaimedStore;
   readonly digest: StoreDigest;
-  /** Whether the target is known to hold nothing of it yet, which saves reading it once. */
-  readonly isTargetEmpty: boolean;
 }
 
 /** How far a copy is. */
@@ -70,10 +61,11 @@ export class StoreCopy {
 
   /**
    * Copy everything, then what was written meanwhile, and so on until few ranges are left. Writes go on.
-   * @throws the signal's reason; {RksError} as the stores do.
+   * @throws the signal's reason; {RksError} CONFLICT when somebody else has taken the target, and as the stores do.
    */
   async catchUp(signal: AbortSignal): Promise<void> {
-    const { isTargetEmpty } = this.#init;
+    // What was empty is not read once more to see that.
+    const { wasEmpty: isTargetEmpty } = this.#init.target;
     await this.#each(this.#cutIntoRanges(), (range) => this.#align(range, { isTargetEmpty }), signal);
     let before = Infinity;
     for (let round = 0; round < MAX_ROUNDS; round += 1) {
@@ -86,7 +78,7 @@ export class StoreCopy {
 
   /**
    * Copy the rest, while nothing is written to the source. Gives what source and target both hold.
-   * @throws the signal's reason; {RksError} as the stores do.
+   * @throws as `catchUp`.
    */
   async finish(signal: AbortSignal): Promise<DigestTotal> {
     for (let open = this.#open(); open.length > 0; open = this.#open()) {
@@ -120,12 +112,12 @@ export class StoreCopy {
       // The order matters not: nobody else writes to the target, and what is written to the source is told.
       const [ours, theirs] = await Promise.all([
         readRange(source, range),
-        known.isTargetEmpty === true ? [] : readRange(target, range),
+        known.isTargetEmpty === true ? [] : readRange(target.storage, range),
       ]);
       const writes = differences(ours, theirs);
       if (writes.length === 0) range.total = digest.total(ours);
       else range.isDirty = true;
-      for (const batch of inTransactions(writes)) await target.transaction([], batch);
+      await target.write(writes);
     } catch (reason) {
       range.isDirty = true;
       throw reason;

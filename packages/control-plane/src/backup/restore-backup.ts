@@ -1,9 +1,9 @@
 import { type Clock, RksError, type Secret } from "@rk8s/protocol";
-import { deletePrefix, type Entry, memoryStorage, type Storage, type Write } from "@rk8s/storage";
-import { inTransactions } from "../migration/key-range.js";
+import { type Entry, memoryStorage, type Storage, type Write } from "@rk8s/storage";
+import { ClaimedStore, takenByOther } from "../migration/claimed-store.js";
 import type { KeySource } from "../store/record-mac.js";
 import { addTotals, DIGEST_PURPOSE, EMPTY_TOTAL, formatSum, StoreDigest } from "../store/store-digest.js";
-import { isAuthentic, readState, SEAL_PREFIX, sameState, stateWrite } from "../store/store-state.js";
+import { isAuthentic, readState, SEAL_PREFIX, stateWrite } from "../store/store-state.js";
 import { advancedCounter, SEQUENCE_PREFIX } from "../vault/seal/barrier.js";
 import type { Keyring } from "../vault/seal/keyring.js";
 import type { VaultKeys } from "../vault/seal/seal.js";
@@ -48,7 +48,7 @@ export interface RestoreResult {
  * that every older state is noticed. What must not come back with it (open join tokens) is voided by the next start, before it
  * serves.
  * @throws {RksError} INPUT_INVALID when the file is no backup; UNSEAL_KEY_INVALID; STORAGE_CORRUPT when it is damaged or
- * altered; ALREADY_EXISTS when the store is not empty; and as the store does.
+ * altered; ALREADY_EXISTS when the store is not empty; CONFLICT when somebody else fills it; and as the store does.
  */
 export async function restoreBackup(
   { file, target, to, shares, seenEpoch, adoptNodes: adoptsNodes }: RestoreInit,
@@ -65,18 +65,20 @@ export async function restoreBackup(
     const at = new Date(ports.clock.now()).toISOString();
     const epoch = Math.max(header.epoch, seenEpoch(header.vault)) + 1;
     const about = { version: 1, vault: header.vault, epoch, at, restoredFrom: header.createdAt } as const;
-    await assertEmpty(target, to, source);
-    await target.transaction([], [stateWrite({ ...about, state: "restoring" }, source)]);
-    const restoring = await readState(target);
-    await writeAll(file, read.bytes, target);
+    const claimed = await claimEmpty(
+      target,
+      to,
+      source,
+      stateWrite({ ...about, state: "restoring" }, source),
+    );
+    await writeAll(file, read.bytes, claimed);
     const last = seal.map((entry): Write => ({
       type: "put",
       key: entry.key,
       value: sealValue(entry, keys.keyring),
     }));
     const active = stateWrite({ ...about, state: "active", isUnsettled: true, adoptsNodes }, source);
-    const { succeeded } = await target.transaction([sameState(restoring)], [...last, active]);
-    if (!succeeded) throw notEmpty(to);
+    if (!(await claimed.transaction([...last, active])).succeeded) throw takenByOther(to);
     return { vault: header.vault, createdAt: header.createdAt, entries: header.entries, epoch };
   } finally {
     keys.rootKey.fill(0);
@@ -122,20 +124,27 @@ async function assertWhole(
   if (total.entries !== header.entries || formatSum(total) !== header.digest) throw damagedBackup(file);
 }
 
-/** Nothing, or what a restore that was killed left behind. */
-async function assertEmpty(target: Storage, to: string, source: KeySource): Promise<void> {
+/** Take a store with nothing in it, or with what a restore that was killed left behind. */
+async function claimEmpty(
+  target: Storage,
+  to: string,
+  source: KeySource,
+  state: Write,
+): Promise<ClaimedStore> {
   const stored = await readState(target);
   const isRemains = stored?.state.state === "restoring" && isAuthentic(stored, source);
-  if (isRemains) await deletePrefix(target, "");
-  if ((await target.list("", { limit: 1 })).entries.length > 0) throw notEmpty(to);
+  if (!isRemains && (await target.list("", { limit: 1 })).entries.length > 0) throw notEmpty(to);
+  const claimed = await ClaimedStore.take(target, { name: to, stored, state });
+  if (isRemains) await claimed.clear("");
+  return claimed;
 }
 
-async function writeAll(file: string, from: number, target: Storage): Promise<void> {
+async function writeAll(file: string, from: number, target: ClaimedStore): Promise<void> {
   for await (const batch of inBatches(readBackupEntries(file, from))) {
     const writes = batch
       .filter(({ key }) => !key.startsWith(SEAL_PREFIX))
       .map(({ key, value }): Write => ({ type: "put", key, value }));
-    for (const some of inTransactions(writes)) await target.transaction([], some);
+    await target.write(writes);
   }
 }
 

@@ -1,4 +1,4 @@
-import { mkdtemp, readFile, rm } from "node:fs/promises";
+import { copyFile, mkdtemp, readFile, rm, truncate, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { Secret } from "@rk8s/protocol";
@@ -9,6 +9,7 @@ import { parseConfig } from "../config/parse-config.js";
 import { createControlPlane } from "../control-plane.js";
 import { initializeControlPlane } from "../initialize-control-plane.js";
 import { readState } from "../store/store-state.js";
+import { readBackupEntries, readBackupHeader } from "./backup-file.js";
 import { restoreBackup, type RestoreResult } from "./restore-backup.js";
 
 let folder: string;
@@ -125,4 +126,47 @@ test("what a restore that was killed has left is replaced by the next", async ()
   await restore(inner);
   expect([...(await contents(inner)).keys()]).toEqual([...(await contents(whole)).keys()]);
   await expect(restore(inner)).rejects.toMatchObject({ code: "ALREADY_EXISTS" });
+});
+
+test.each([
+  {
+    name: "is cut at the end of an entry",
+    change: (path: string, entryEnds: readonly number[]) => truncate(path, entryEnds.at(-2)),
+  },
+  { name: "is emptied", change: (path: string) => truncate(path, 0) },
+  {
+    name: "has an entry's last byte changed",
+    change: async (path: string) => {
+      const bytes = await readFile(path);
+      bytes.writeUInt8(bytes.readUInt8(bytes.length - 1) ^ 1, bytes.length - 1);
+      await writeFile(path, bytes);
+    },
+  },
+])("a file that $name between its two readings makes no vault", async ({ change }) => {
+  const changed = join(folder, "changed");
+  await copyFile(file, changed);
+  const { bytes: first } = await readBackupHeader(changed);
+  const ends: number[] = [];
+  for await (const { key, value } of readBackupEntries(changed, first)) {
+    ends.push((ends.at(-1) ?? first) + 8 + Buffer.byteLength(key) + value.byteLength);
+  }
+  const inner = memoryStorage();
+  let isFirst = true;
+  const target = watched(inner, async () => {
+    if (isFirst) await change(changed, ends);
+    isFirst = false;
+  });
+  await expect(restore(target, changed)).rejects.toMatchObject({ code: "STORAGE_CORRUPT" });
+  expect((await readState(inner))?.state.state).toBe("restoring");
+  await restore(inner);
+  expect((await readState(inner))?.state.state).toBe("active");
+});
+
+test("a file with more of a seal than any vault has is refused before it is all read", async () => {
+  const { bytes } = await readBackupHeader(file);
+  const whole = await readFile(file);
+  const entry = Buffer.from("\0\0\0\x06core/x\0\0\0\0", "latin1");
+  const swollen = join(folder, "swollen");
+  await writeFile(swollen, Buffer.concat([whole.subarray(0, bytes), ...Array<Buffer>(200).fill(entry)]));
+  await expect(restore(memoryStorage(), swollen)).rejects.toMatchObject({ code: "STORAGE_CORRUPT" });
 });

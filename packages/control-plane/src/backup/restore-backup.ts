@@ -1,8 +1,8 @@
 import { type Clock, RksError, type Secret } from "@rk8s/protocol";
-import { type Entry, memoryStorage, type Storage, type Write } from "@rk8s/storage";
+import { type Entry, MAX_TRANSACTION_WRITES, memoryStorage, type Storage, type Write } from "@rk8s/storage";
 import { ClaimedStore, takenByOther } from "../migration/claimed-store.js";
 import type { KeySource } from "../store/record-mac.js";
-import { addTotals, DIGEST_PURPOSE, EMPTY_TOTAL, formatSum, StoreDigest } from "../store/store-digest.js";
+import { addTotals, DIGEST_PURPOSE, formatSum, StoreDigest } from "../store/store-digest.js";
 import { isAuthentic, readState, SEAL_PREFIX, stateWrite } from "../store/store-state.js";
 import { advancedCounter, SEQUENCE_PREFIX } from "../vault/seal/barrier.js";
 import type { Keyring } from "../vault/seal/keyring.js";
@@ -33,6 +33,17 @@ export interface RestoreInit {
   readonly adoptNodes: boolean;
 }
 
+type BackupEntry = Pick<Entry, "key" | "value">;
+
+/** A backup whose seal was read. */
+interface OpenBackup {
+  readonly file: string;
+  /** Where its entries begin, the seal's first. */
+  readonly from: number;
+  readonly header: BackupHeader;
+  readonly seal: readonly BackupEntry[];
+}
+
 /** What was restored. */
 export interface RestoreResult {
   readonly vault: string;
@@ -43,12 +54,12 @@ export interface RestoreResult {
 }
 
 /**
- * Put a backup into an empty store. It is read twice: first to see that it is whole and this vault's, then to write it. The
- * last transaction makes the store the vault, in a new epoch and with a counter that is above all that anybody has seen, so
+ * Put a backup into an empty store. It is read twice: first to see that it is whole and this vault's, then to write it, and what was
+ * written is summed as well. The last transaction makes the store the vault, in a new epoch and with a counter that is above all that anybody has seen, so
  * that every older state is noticed. What must not come back with it (open join tokens) is voided by the next start, before it
  * serves.
  * @throws {RksError} INPUT_INVALID when the file is no backup; UNSEAL_KEY_INVALID; STORAGE_CORRUPT when it is damaged or
- * altered; ALREADY_EXISTS when the store is not empty; CONFLICT when somebody else fills it; and as the store does.
+ * altered, also while it is read; ALREADY_EXISTS when the store is not empty; CONFLICT when somebody else fills it; and as the store does.
  */
 export async function restoreBackup(
   { file, target, to, shares, seenEpoch, adoptNodes: adoptsNodes }: RestoreInit,
@@ -57,11 +68,12 @@ export async function restoreBackup(
   const read = await readBackupHeader(file);
   const { header } = read;
   const seal = await sealEntries(file, read.bytes);
+  const backup: OpenBackup = { file, from: read.bytes, header, seal };
   const keys = await openKeys(seal, shares);
   const source = keySourceOf(keys);
   try {
     if (!isAuthenticHeader(read, source)) throw damagedBackup(file);
-    await assertWhole(file, read.bytes, header, source);
+    await readWhole(backup, source, () => Promise.resolve());
     const at = new Date(ports.clock.now()).toISOString();
     const epoch = Math.max(header.epoch, seenEpoch(header.vault)) + 1;
     const about = { version: 1, vault: header.vault, epoch, at, restoredFrom: header.createdAt } as const;
@@ -71,12 +83,9 @@ export async function restoreBackup(
       source,
       stateWrite({ ...about, state: "restoring" }, source),
     );
-    await writeAll(file, read.bytes, claimed);
-    const last = seal.map((entry): Write => ({
-      type: "put",
-      key: entry.key,
-      value: sealValue(entry, keys.keyring),
-    }));
+    // The file may have been changed or cut since.
+    await readWhole(backup, source, (entries) => claimed.write(entries.map(putOf)));
+    const last = seal.map((entry) => putOf({ ...entry, value: sealValue(entry, keys.keyring) }));
     const active = stateWrite({ ...about, state: "active", isUnsettled: true, adoptsNodes }, source);
     if (!(await claimed.transaction([...last, active])).succeeded) throw takenByOther(to);
     return { vault: header.vault, createdAt: header.createdAt, entries: header.entries, epoch };
@@ -86,18 +95,19 @@ export async function restoreBackup(
   }
 }
 
-/** They come first. */
-async function sealEntries(file: string, from: number): Promise<readonly Pick<Entry, "key" | "value">[]> {
-  const entries: Pick<Entry, "key" | "value">[] = [];
+/** They come first, and are as many as one transaction writes with the state. */
+async function sealEntries(file: string, from: number): Promise<readonly BackupEntry[]> {
+  const entries: BackupEntry[] = [];
   for await (const entry of readBackupEntries(file, from)) {
     if (!entry.key.startsWith(SEAL_PREFIX)) break;
     entries.push(entry);
+    if (entries.length === MAX_TRANSACTION_WRITES) throw damagedBackup(file);
   }
   return entries;
 }
 
 async function openKeys(
-  entries: readonly Pick<Entry, "key" | "value">[],
+  entries: readonly BackupEntry[],
   shares: readonly Secret<string>[],
 ): Promise<VaultKeys> {
   await using storage = memoryStorage();
@@ -108,20 +118,29 @@ async function openKeys(
   return await openVaultKeys(storage, shares);
 }
 
-async function assertWhole(
-  file: string,
-  from: number,
-  header: BackupHeader,
+/**
+ * Read the entries but the seal's, a few at a time; together with the seal they must be what the backup says that it holds,
+ * which is known when this resolves.
+ */
+async function readWhole(
+  { file, from, header, seal }: OpenBackup,
   source: KeySource,
+  use: (entries: readonly BackupEntry[]) => Promise<void>,
 ): Promise<void> {
   const derived = source.deriveKey(DIGEST_PURPOSE, header.term);
   if (derived === undefined) throw damagedBackup(file);
   const digest = new StoreDigest(derived.key);
-  let total = EMPTY_TOTAL;
-  for await (const batch of inBatches(readBackupEntries(file, from)))
-    total = addTotals(total, digest.total(batch));
-  derived.key.fill(0);
-  if (total.entries !== header.entries || formatSum(total) !== header.digest) throw damagedBackup(file);
+  try {
+    let total = digest.total(seal);
+    for await (const batch of inBatches(readBackupEntries(file, from))) {
+      const entries = batch.filter(({ key }) => !key.startsWith(SEAL_PREFIX));
+      total = addTotals(total, digest.total(entries));
+      await use(entries);
+    }
+    if (total.entries !== header.entries || formatSum(total) !== header.digest) throw damagedBackup(file);
+  } finally {
+    derived.key.fill(0);
+  }
 }
 
 /** Take a store with nothing in it, or with what a restore that was killed left behind. */
@@ -139,16 +158,11 @@ async function claimEmpty(
   return claimed;
 }
 
-async function writeAll(file: string, from: number, target: ClaimedStore): Promise<void> {
-  for await (const batch of inBatches(readBackupEntries(file, from))) {
-    const writes = batch
-      .filter(({ key }) => !key.startsWith(SEAL_PREFIX))
-      .map(({ key, value }): Write => ({ type: "put", key, value }));
-    await target.write(writes);
-  }
+function putOf({ key, value }: BackupEntry): Write {
+  return { type: "put", key, value };
 }
 
-function sealValue({ key, value }: Pick<Entry, "key" | "value">, keyring: Keyring): Uint8Array {
+function sealValue({ key, value }: BackupEntry, keyring: Keyring): Uint8Array {
   return key === SEQUENCE_PREFIX ? advancedCounter(keyring, value) : value;
 }
 

@@ -1,4 +1,4 @@
-import { RksError, type JoinToken } from "@rk8s/protocol";
+import { LinkedAbort, RksError, type JoinToken } from "@rk8s/protocol";
 import { AGENT_VERSION } from "./version.js";
 import { errorEvent, EventLog, type AgentEvent, type AgentEventBody } from "./agent-events.js";
 import { watchClocks, type ClockWatch } from "./clock-watch/clock-watch.js";
@@ -144,9 +144,9 @@ class RunningAgent implements Agent {
 
   async #run(): Promise<void> {
     const { signal: outer } = this.#options;
-    const signal = outer === undefined ? this.#stop.signal : AbortSignal.any([outer, this.#stop.signal]);
-    const life = new AbortController();
-    this.#watchClocks(AbortSignal.any([signal, life.signal])).catch(() => undefined);
+    const life = new LinkedAbort(outer, this.#stop.signal);
+    const { signal } = life;
+    this.#watchClocks(signal).catch(() => undefined);
     try {
       await this.#work(signal);
       this.#emit({ event: "stopped" });

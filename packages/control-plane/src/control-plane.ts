@@ -2,6 +2,7 @@ import { socketAnswers, systemClock } from "@rk8s/host";
 import {
   aborted,
   type Clock,
+  LinkedAbort,
   type Logger,
   RksError,
   type Secret,
@@ -315,8 +316,8 @@ export class ControlPlane implements OperatorApi, AsyncDisposable {
 
   /** Wait until `signal` is aborted. @throws whatever broke serving in between. */
   async run(signal: AbortSignal): Promise<void> {
-    const either = AbortSignal.any([signal, this.#failure.signal]);
-    await aborted(either);
+    using either = new LinkedAbort(signal, this.#failure.signal);
+    await aborted(either.signal);
     if (this.#failure.signal.aborted) throw RksError.from(this.#failure.signal.reason);
   }
 

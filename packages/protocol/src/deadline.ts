@@ -1,8 +1,6 @@
 import type { Clock } from "./clock.js";
 import { RksError } from "./errors.js";
-
-/** Ends the sleep, and what `work` may still be doing, once the result is known. Nobody gets to see it. */
-const SETTLED = new RksError("INTERNAL", "the work has settled");
+import { LinkedAbort } from "./linked-abort.js";
 
 export interface DeadlineOptions {
   readonly clock: Clock;
@@ -25,9 +23,7 @@ export async function withDeadline<T>(
 ): Promise<T> {
   const { clock, timeoutMs, signal: outer } = options;
   outer?.throwIfAborted();
-  const inner = new AbortController();
-  const forward = (): void => inner.abort(outer?.reason);
-  outer?.addEventListener("abort", forward, { once: true });
+  using inner = new LinkedAbort(outer);
   const expire = async (): Promise<never> => {
     await clock.sleep(timeoutMs, { signal: inner.signal });
     const error = new RksError("TIMED_OUT", `${options.attempt} within ${timeoutMs / 1000} s`, {
@@ -36,13 +32,8 @@ export async function withDeadline<T>(
     inner.abort(error);
     throw error;
   };
-  try {
-    // The race also handles the loser's rejection: it never becomes an unhandled one.
-    return await Promise.race([work(inner.signal), expire()]);
-  } finally {
-    outer?.removeEventListener("abort", forward);
-    inner.abort(SETTLED);
-  }
+  // The race also handles the loser's rejection: it never becomes an unhandled one.
+  return await Promise.race([work(inner.signal), expire()]);
 }
 
 /** Resolves when `work` has settled, however it did, and after `timeoutMs` at the latest. Never rejects. */

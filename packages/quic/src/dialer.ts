@@ -1,5 +1,5 @@
 import { isIPv6 } from "node:net";
-import { RksError } from "@rk8s/protocol";
+import { LinkedAbort, RksError } from "@rk8s/protocol";
 import type { ConnectionEnd, ConnectionLimits, Logger, SocketAddress } from "@rk8s/protocol";
 import { QuicConnection } from "./connection.js";
 import { Endpoint } from "./endpoint.js";
@@ -52,12 +52,12 @@ export class Dialer {
     const { signal: outer, limits } = init;
     outer?.throwIfAborted();
     const target = addressText(init.host, init.port);
-    const deadline = new AbortController();
+    using deadline = new LinkedAbort(outer);
     const timer = setTimeout(
       () => deadline.abort(handshakeTimedOut(target, limits.handshakeTimeoutMs)),
       limits.handshakeTimeoutMs,
     );
-    const signal = outer === undefined ? deadline.signal : AbortSignal.any([outer, deadline.signal]);
+    const { signal } = deadline;
     try {
       return await this.#connect(init, target, signal);
     } catch (reason) {

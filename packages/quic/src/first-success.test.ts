@@ -1,3 +1,4 @@
+import { signalLoad } from "@rk8s/protocol/testing";
 import { expect, test } from "vitest";
 import { firstSuccess } from "./first-success.js";
 
@@ -58,4 +59,15 @@ test("all failures are reported together in order", async () => {
   const attempt = (name: string): Promise<string> => Promise.reject(new Error(name));
   const failure = await firstSuccess(["a", "b"], attempt, options()).catch((reason: unknown) => reason);
   expect((failure as AggregateError).errors.map(String)).toEqual(["Error: a", "Error: b"]);
+});
+
+test("whoever searches again and again finds nothing of it left with its signal", async () => {
+  for (let round = 0; round < 50; round += 1) {
+    const search = { ...options(), signal };
+    await firstSuccess(["a"], () => Promise.resolve("a"), search);
+    await expect(
+      firstSuccess(["a"], () => Promise.reject(new Error("refused")), search),
+    ).rejects.toBeInstanceOf(AggregateError);
+  }
+  expect(signalLoad(signal)).toBe(0);
 });

@@ -1,3 +1,5 @@
+import { LinkedAbort } from "@rk8s/protocol";
+
 export interface FirstSuccessOptions<T> {
   /** Start the next attempt when the one before has not succeeded after this long. */
   readonly staggerMs: number;
@@ -17,14 +19,13 @@ export async function firstSuccess<C, T>(
   attempt: (candidate: C, signal: AbortSignal) => Promise<T>,
   options: FirstSuccessOptions<T>,
 ): Promise<T> {
-  const race = new AbortController();
-  const signal = AbortSignal.any([options.signal, race.signal]);
+  const race = new LinkedAbort(options.signal);
   const attempts: Promise<T>[] = [];
   let winner: { readonly value: T } | undefined;
   try {
     for (const candidate of candidates) {
       if (options.signal.aborted) break;
-      const newest = attempt(candidate, signal);
+      const newest = attempt(candidate, race.signal);
       attempts.push(newest);
       if (attempts.length === candidates.length) break;
       winner = await successWithin(attempts, newest, options.staggerMs);

@@ -1,4 +1,4 @@
-import type { Clock } from "@rk8s/protocol";
+import { type Clock, LinkedAbort } from "@rk8s/protocol";
 import { assertKey, assertListRange, storageClosed } from "@rk8s/storage";
 import type {
   Change,
@@ -70,13 +70,13 @@ export class SqlStorage implements Storage {
     { signal }: { readonly signal: AbortSignal },
   ): AsyncGenerator<Change, void, void> {
     assertListRange(prefix, undefined);
-    const either = AbortSignal.any([signal, this.#closed.signal]);
+    using either = new LinkedAbort(signal, this.#closed.signal);
     let cursor: Cursor = { revision: fromRevision - 1, attempt: undefined };
     while (!signal.aborted) {
       const { count } = this.#parts.news;
       let page: ChangePage;
       try {
-        page = await this.#changes(prefix, cursor, either);
+        page = await this.#changes(prefix, cursor, either.signal);
       } catch (reason) {
         if (signal.aborted) return;
         throw reason;

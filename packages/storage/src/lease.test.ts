@@ -3,7 +3,7 @@ import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 
-import { FakeClock } from "@rk8s/protocol/testing";
+import { FakeClock, signalLoad } from "@rk8s/protocol/testing";
 import { afterAll, beforeAll, expect, test } from "vitest";
 
 import { Lease } from "./lease.js";
@@ -70,6 +70,19 @@ for (const [name, open] of Object.entries(stores)) {
       expect(await one.holder()).toBe("other");
     },
   );
+
+  rule("renewing it for ever leaves nothing with the signal that ends that", async ({ one, clocks }) => {
+    const life = new AbortController();
+    await one.tryTake();
+    const kept = one.keep(life.signal);
+    for (let round = 0; round < 50; round += 1) {
+      await pause(clocks[0]);
+      // The sleep until the next renewal.
+      expect(signalLoad(life.signal)).toBeLessThanOrEqual(2);
+    }
+    life.abort();
+    expect([await kept, signalLoad(life.signal)]).toEqual([false, 0]);
+  });
 
   rule("a holder that renews keeps it however long the other watches", async ({ one, other, clocks }) => {
     await one.tryTake();

@@ -1,4 +1,4 @@
-import { type Clock, fromUtf8, utf8 } from "@rk8s/protocol";
+import { type Clock, fromUtf8, LinkedAbort, utf8 } from "@rk8s/protocol";
 
 import type { Comparison, Storage, Write } from "./storage.js";
 
@@ -148,11 +148,10 @@ export class Lease {
   }
 
   async #work(work: (signal: AbortSignal) => Promise<void>, signal: AbortSignal): Promise<void> {
-    const over = new AbortController();
-    const inner = AbortSignal.any([signal, over.signal]);
-    const kept = this.keep(inner).finally(() => over.abort());
+    const over = new LinkedAbort(signal);
+    const kept = this.keep(over.signal).finally(() => over.abort());
     try {
-      await work(inner);
+      await work(over.signal);
     } finally {
       over.abort();
       await kept;
@@ -163,21 +162,17 @@ export class Lease {
   /** A renewal that the store does not answer is not waited for longer than the lease lasts. */
   async #renewInTime(signal: AbortSignal): Promise<"renewed" | "refused" | "unanswered"> {
     const { clock } = this.#init;
-    const answered = new AbortController();
+    using answered = new LinkedAbort(signal);
     const leftMs = Math.max(0, this.#validUntilMs - clock.monotonicMs());
-    const over = clock
-      .sleep(leftMs, { signal: AbortSignal.any([signal, answered.signal]), background: true })
-      .then(
-        () => "unanswered" as const,
-        () => "unanswered" as const,
-      );
+    const over = clock.sleep(leftMs, { signal: answered.signal, background: true }).then(
+      () => "unanswered" as const,
+      () => "unanswered" as const,
+    );
     const renewed = this.renew().then(
       (isRenewed) => (isRenewed ? ("renewed" as const) : ("refused" as const)),
       () => "unanswered" as const,
     );
-    const answer = await Promise.race([renewed, over]);
-    answered.abort();
-    return answer;
+    return await Promise.race([renewed, over]);
   }
 
   #isSilent({ sinceMs }: Sight): boolean {

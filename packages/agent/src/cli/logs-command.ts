@@ -5,6 +5,7 @@ import {
   aborted,
   assertAnswer,
   LIMITS,
+  LinkedAbort,
   MessageStream,
   RksError,
   withDeadline,
@@ -76,8 +77,8 @@ async function printLogs(peer: Peer, args: LogArguments, io: CliIo, signal: Abor
 /** Print at the reader's pace: what is not read stays on the node. @throws the signal's reason, also when the reader is gone. */
 async function write(text: string, io: CliIo, signal: AbortSignal): Promise<void> {
   if (text === "") return;
-  const written = new AbortController();
-  const ended = aborted(AbortSignal.any([signal, written.signal]));
+  const written = new LinkedAbort(signal);
+  const ended = aborted(written.signal);
   try {
     // That nobody reads any more ends the command by `onStdoutClosed`.
     await Promise.race([io.writeStdout(text).catch(async () => ended), ended]);

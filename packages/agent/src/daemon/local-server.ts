@@ -1,7 +1,7 @@
 import { rm } from "node:fs/promises";
 import { createServer, type IncomingMessage, type ServerResponse } from "node:http";
 import { listenOnUnixSocket, serverStream } from "@rk8s/host";
-import { MESSAGES_PATH, RksError, type Clock, type Logger, type Stream } from "@rk8s/protocol";
+import { LinkedAbort, MESSAGES_PATH, RksError, type Clock, type Logger, type Stream } from "@rk8s/protocol";
 import { RequestServer } from "../session/dispatch.js";
 import type { Handlers } from "../session/handlers.js";
 import { MovedReplies } from "../session/moved-replies.js";
@@ -60,9 +60,9 @@ async function answer(
   if (route === `GET ${STATUS_PATH}`) {
     send(response, 200, await init.status());
   } else if (route === `POST ${MESSAGES_PATH}`) {
-    const gone = new AbortController();
-    response.once("close", () => gone.abort(new RksError("STREAM_RESET", "the client is gone")));
-    const signal = AbortSignal.any([options.life, gone.signal]);
+    using life = new LinkedAbort(options.life);
+    response.once("close", () => life.abort(new RksError("STREAM_RESET", "the client is gone")));
+    const { signal } = life;
     const stream = serverStream(request, response);
     using moved = new MovedReplies(options);
     await new RequestServer(init.handlers, { ...options, signal, moved }).serve(only(stream));

@@ -1,4 +1,4 @@
-import { RksError } from "@rk8s/protocol";
+import { LinkedAbort, RksError } from "@rk8s/protocol";
 import { backoffMs } from "../bootstrap/backoff.js";
 import type { Identity } from "../identity/identity.js";
 import type { IdentityHolder } from "../identity/identity-holder.js";
@@ -133,8 +133,8 @@ async function untilWanted(
   { clock, signal, logger }: AgentPorts & { readonly signal: AbortSignal },
 ): Promise<void> {
   if (link.renewsInMs === 0) return;
-  const settled = new AbortController();
-  const inner = AbortSignal.any([signal, settled.signal]);
+  const settled = new LinkedAbort(signal);
+  const { signal: inner } = settled;
   const due = clock.sleep(link.renewsInMs, { signal: inner });
   const demanded = demand.next({ signal: inner });
   // The loser of the race is ended; nobody waits for it any more.

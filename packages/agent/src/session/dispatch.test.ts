@@ -7,7 +7,7 @@ import {
   type Connection,
   type RksMessage,
 } from "@rk8s/protocol";
-import { FakeClock } from "@rk8s/protocol/testing";
+import { FakeClock, signalLoad } from "@rk8s/protocol/testing";
 import { expect, test } from "vitest";
 import { FakeRks } from "../testing/fake-rks.js";
 import { RequestServer } from "./dispatch.js";
@@ -92,6 +92,26 @@ test("a reader of bytes that has gone away is noticed although nothing is writte
   while ((await clock.nextSleep()) !== 5000);
   clock.advance(5000);
   await expect(ended).resolves.toBeUndefined();
+});
+
+test("requests and logs, however many and long, leave nothing with the connection's signal", async () => {
+  async function* many(): AsyncGenerator<Uint8Array> {
+    for (let count = 0; count < 50; count += 1) {
+      expect(signalLoad(end.signal)).toBe(1);
+      yield await Promise.resolve(utf8("one line\n"));
+    }
+  }
+  const { clock, asking, end, served } = await setUp({
+    DeletePod: () => undefined,
+    GetPodLogs: () => ({ message: { type: "PodLogs", container: "main" }, bytes: many() }),
+  });
+  for (let count = 0; count < 10; count += 1) await request(asking, DELETE, "Ack", { clock });
+  const messages = new MessageStream(await asking.openStream());
+  await messages.send(LOGS);
+  while ((await messages.receive()) !== undefined);
+  await asking.close();
+  await served;
+  expect(signalLoad(end.signal)).toBe(0);
 });
 
 test("bytes that fail half-way end with the error", async () => {

@@ -1,6 +1,7 @@
 import {
   aborted,
   LIMITS,
+  LinkedAbort,
   MessageStream,
   RksError,
   withDeadline,
@@ -72,7 +73,8 @@ export class RequestServer {
   /** Never rejects. Without handlers the request is refused unread. */
   async #answer(stream: Stream, handlers: Handlers | undefined): Promise<void> {
     // A signal of this request's own: many requests run at a time, and each listens.
-    const signal = AbortSignal.any([this.#options.signal]);
+    using request = new LinkedAbort(this.#options.signal);
+    const { signal } = request;
     const options = { ...this.#options, signal };
     const messages = new MessageStream(stream);
     // The work's own life: it ends with the answer or the connection, unless it goes on over another connection.
@@ -115,13 +117,13 @@ export class RequestServer {
     const { signal, moved } = options;
     const messages = new MessageStream(stream);
     const { chunks } = reply;
-    const mayMove = AbortSignal.any([this.#draining.signal]);
+    using mayMove = new LinkedAbort(this.#draining.signal);
     let { next } = reply;
     let left: LeftReply | undefined;
     try {
       await messages.send(reply.message, { signal });
       for (;;) {
-        const chunk = await within(next, mayMove, options);
+        const chunk = await within(next, mayMove.signal, options);
         if (chunk === "nothing yet") {
           // A write of nothing puts nothing on the wire, but fails when the peer has given the stream up.
           await stream.write(new Uint8Array(0), { signal });
@@ -178,21 +180,15 @@ async function within<T>(
   { clock, signal }: DispatchOptions,
 ): Promise<T | "nothing yet" | "moved"> {
   if (mayMove.aborted) return "moved";
-  const settled = new AbortController();
-  const time = clock
-    .sleep(PEER_CHECK_MS, { signal: AbortSignal.any([signal, settled.signal]) })
-    .then(() => "nothing yet" as const);
+  using settled = new LinkedAbort(signal);
+  const time = clock.sleep(PEER_CHECK_MS, { signal: settled.signal }).then(() => "nothing yet" as const);
   const move = new Promise<"moved">((resolve) => {
     mayMove.addEventListener("abort", () => resolve("moved"), { signal: settled.signal });
   });
   // The loser of the race may fail later; nobody waits for it any more.
   work.catch(() => undefined);
   time.catch(() => undefined);
-  try {
-    return await Promise.race([work, time, move]);
-  } finally {
-    settled.abort();
-  }
+  return await Promise.race([work, time, move]);
 }
 
 async function sendError(messages: MessageStream, reason: unknown, options: DispatchOptions): Promise<void> {

@@ -1,4 +1,4 @@
-import { LIMITS, RksError, type Message, type NodeStatus } from "@rk8s/protocol";
+import { LIMITS, LinkedAbort, RksError, type Message, type NodeStatus } from "@rk8s/protocol";
 import type { Identity } from "../identity/identity.js";
 import type { PodHost } from "../pods/pod-host.js";
 import type { AgentPorts } from "../ports.js";
@@ -137,8 +137,8 @@ export class NodeLink {
    */
   async drain({ signal }: { readonly signal: AbortSignal }): Promise<void> {
     const { clock, logger } = this.#ports;
-    const over = new AbortController();
-    const inner = AbortSignal.any([signal, over.signal]);
+    const over = new LinkedAbort(signal);
+    const { signal: inner } = over;
     const bound = clock.sleep(Math.min(MAX_DRAIN_MS, this.leftMs), { signal: inner });
     try {
       await Promise.race([this.#server.drain(QUIET_MS, { signal: inner }), bound, this.connection.ended]);

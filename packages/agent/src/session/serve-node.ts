@@ -1,4 +1,4 @@
-import { RksError, type ErrorCode } from "@rk8s/protocol";
+import { LinkedAbort, RksError, type ErrorCode } from "@rk8s/protocol";
 import type { AgentPorts } from "../ports.js";
 import { keepRenewed, type RenewalInit } from "../renewal/keep-renewed.js";
 import { isAboutCertificate } from "./refusal.js";
@@ -103,8 +103,8 @@ async function sendStatuses(service: Service): Promise<never> {
       await serving.exclusive(async (preempted) => {
         handover = preempted;
         const message = { type: "UpdatePodStatus", namespace, name, uid, status } as const;
-        const inner = AbortSignal.any([signal, preempted]);
-        return serving.link.connection.request(message, "Ack", { signal: inner });
+        using life = new LinkedAbort(signal, preempted);
+        return await serving.link.connection.request(message, "Ack", { signal: life.signal });
       });
     } catch (reason) {
       const error = RksError.from(reason);

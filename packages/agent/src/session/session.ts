@@ -1,4 +1,4 @@
-import { RksError, type SocketAddress } from "@rk8s/protocol";
+import { LinkedAbort, RksError, type SocketAddress } from "@rk8s/protocol";
 import type { RksAddresses } from "../bootstrap/rks-addresses.js";
 import { ServerClock } from "../clock-watch/server-clock.js";
 import type { Identity } from "../identity/identity.js";
@@ -89,8 +89,8 @@ export async function runSession(
   const statuses = new StatusQueue();
   const serverClock = new ServerClock(init.holder.newest.issuedAt.getTime(), ports);
   using moved = new MovedReplies(ports);
-  const life = new AbortController();
-  const signal = AbortSignal.any([options.signal, life.signal]);
+  const life = new LinkedAbort(options.signal);
+  const { signal } = life;
   let broken: { readonly reason: unknown } | undefined;
   const side = collectStatuses(ports.pods, signal, (report) => {
     statuses.add(report);

@@ -1,5 +1,5 @@
 import { randomUUID } from "node:crypto";
-import { type Clock, fromUtf8, RksError, utf8, withDeadline } from "@rk8s/protocol";
+import { type Clock, fromUtf8, LinkedAbort, RksError, utf8, withDeadline } from "@rk8s/protocol";
 import {
   type Change,
   type Entry,
@@ -43,8 +43,8 @@ export async function copySnapshot(
   clock: Clock,
   signal: AbortSignal,
 ): Promise<Date> {
-  const over = new AbortController();
-  const inner = AbortSignal.any([signal, over.signal]);
+  const over = new LinkedAbort(signal);
+  const { signal: inner } = over;
   const follower = new Follower(copy, isKept);
   const mark = randomUUID();
   const changes = source.watch("", (await revisionOf(source)) + 1, { signal: inner });

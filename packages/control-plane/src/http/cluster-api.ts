@@ -1,5 +1,5 @@
 import type { IncomingMessage, ServerResponse } from "node:http";
-import { RksError, Secret } from "@rk8s/protocol";
+import { LinkedAbort, RksError, Secret } from "@rk8s/protocol";
 import type { FastifyInstance } from "fastify";
 import { type Authority, type Question, questionOf, SOCKET_AUTHORITY } from "../server/authority.js";
 import type { Answerer } from "./answerer.js";
@@ -46,14 +46,15 @@ export function serveClusterApi(app: FastifyInstance, init: ClusterApiInit, answ
         const parameters = request.params as Readonly<Record<string, string>>;
         const work: () => ReturnType<Route["handle"]> = async () => {
           const authority = await authorityOf(request.raw, init);
-          const signal = AbortSignal.any([goneSignal(exchange.response), closing]);
+          using life = lifeOf(exchange.response, closing);
+          const { signal } = life;
           const run = (): ReturnType<Route["handle"]> =>
             handle({ request: request.raw, response: reply.raw, parameters, authority, signal });
-          if (asks === "each message") return run();
+          if (asks === "each message") return await run();
           // `/nodes/` is no node without a name.
           if (Object.values(parameters).includes("")) throw nothingAt(request.raw);
           const question = questionOf({ operation: asks, pattern: url.slice(PREFIX.length) }, parameters);
-          return asked(question, authority, run, init);
+          return await asked(question, authority, run, init);
         };
         void answerer.run(exchange, work, clusterErrorAnswer);
       },
@@ -94,13 +95,13 @@ async function authorityOf(request: IncomingMessage, { api, caller }: ClusterApi
   return { actor: `token ${holder.name}`, policies: holder.policies, acl: () => acl };
 }
 
-/** Aborted when the client goes away before it has the whole answer. */
-function goneSignal(response: ServerResponse): AbortSignal {
-  const gone = new AbortController();
+/** Aborted when the server closes, and when the client goes away before it has the whole answer. */
+function lifeOf(response: ServerResponse, closing: AbortSignal): LinkedAbort {
+  const life = new LinkedAbort(closing);
   response.once("close", () => {
-    if (!response.writableFinished) gone.abort(new RksError("STREAM_RESET", "the client is gone"));
+    if (!response.writableFinished) life.abort(new RksError("STREAM_RESET", "the client is gone"));
   });
-  return gone.signal;
+  return life;
 }
 
 /** What nobody serves. */

@@ -1,4 +1,5 @@
 import { setImmediate as nextTurn } from "node:timers/promises";
+import { LinkedAbort } from "@rk8s/protocol";
 import type { Storage } from "@rk8s/storage";
 import { addTotals, type DigestTotal, EMPTY_TOTAL, type StoreDigest } from "../store/store-digest.js";
 import type { ClaimedStore } from "./claimed-store.js";
@@ -131,8 +132,8 @@ export class StoreCopy {
     signal: AbortSignal,
   ): Promise<void> {
     const running = new Set<Promise<void>>();
-    const failed = new AbortController();
-    const either = AbortSignal.any([signal, failed.signal]);
+    using failed = new LinkedAbort(signal);
+    const { signal: either } = failed;
     for await (const range of ranges) {
       if (either.aborted) break;
       const one = work(range)

@@ -1,4 +1,4 @@
-import { RksError } from "@rk8s/protocol";
+import { LinkedAbort, RksError } from "@rk8s/protocol";
 import {
   type Change,
   type Comparison,
@@ -105,8 +105,8 @@ export class SwitchableStorage implements Storage {
     const era = this.#era;
     if (fromRevision < era.first) throw exchanged(fromRevision);
     const from = Math.max(fromRevision - era.offset, era.floor + (era.first === 0 ? 0 : 1));
-    const signal = AbortSignal.any([options.signal, era.left.signal]);
-    for await (const change of era.storage.watch(prefix, from, { signal })) {
+    using life = new LinkedAbort(options.signal, era.left.signal);
+    for await (const change of era.storage.watch(prefix, from, { signal: life.signal })) {
       yield { ...change, revision: change.revision + era.offset };
     }
     if (era.left.signal.aborted && !options.signal.aborted) throw exchanged(fromRevision);

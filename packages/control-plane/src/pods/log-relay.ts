@@ -2,6 +2,7 @@ import {
   assertAnswer,
   type Clock,
   LIMITS,
+  LinkedAbort,
   type Message,
   MessageStream,
   RksError,
@@ -66,7 +67,8 @@ export class LogRelay {
     operator: MessageStream,
     options: { readonly signal: AbortSignal },
   ): Promise<Message<"LogsMoved"> | undefined> {
-    const signal = AbortSignal.any([options.signal, link.ended]);
+    using life = new LinkedAbort(options.signal, link.ended);
+    const { signal } = life;
     const node = new MessageStream(await this.#timed((inner) => link.openStream({ signal: inner }), signal));
     try {
       const first = await this.#timed(async (inner) => {

@@ -3,6 +3,7 @@ import {
   type Clock,
   type Credentials,
   LIMITS,
+  LinkedAbort,
   type Logger,
   RksError,
   type Stream,
@@ -251,8 +252,8 @@ export function createCluster(init: ClusterInit): Cluster {
         certificate,
         onCertificate,
       };
-      const stop = new AbortController();
-      const inner = AbortSignal.any([signal, stop.signal]);
+      const stop = new LinkedAbort(signal);
+      const { signal: inner } = stop;
       const serving = await serveCluster({ host, port }, ports, inner);
       const tidy = tidyForever([() => joinTokens.tidy(), () => enrolment.tidy(), () => clusterCa.tidy()], {
         clock,

@@ -16,6 +16,7 @@ export type { MemoryFault } from "./memory-fault.js";
 export { createMemoryTransport } from "./memory-transport.js";
 export type { MemoryTransport, MemoryTransportOptions } from "./memory-transport.js";
 export { seededRandom } from "./seeded-random.js";
+export { signalLoad } from "./signal-load.js";
 export { transportContract } from "./transport-contract.js";
 export type { TestRunner } from "./transport-contract.js";
 export { presentsRoot } from "./verify-chain.js";

@@ -1,6 +1,6 @@
 import { randomBytes } from "node:crypto";
 
-import { type Clock, type Logger, RksError, silentLogger } from "@rk8s/protocol";
+import { type Clock, LinkedAbort, type Logger, RksError, silentLogger } from "@rk8s/protocol";
 
 import { assertListRange, assertTransaction } from "../assert-request.js";
 import { assertKey } from "../key.js";
@@ -213,12 +213,9 @@ class OpenEtcdStorage implements EtcdStorage {
     this.#assertOpen();
     const range = this.#keyspace.range(prefix, "");
     const watch = { range, fromRevision, newBudget: () => this.#budget() };
-    const ports = {
-      members: this.#members,
-      clock: this.#init.clock,
-      logger: this.#logger,
-      signal: AbortSignal.any([options.signal, this.#end.signal]),
-    };
+    using life = new LinkedAbort(options.signal, this.#end.signal);
+    const { clock } = this.#init;
+    const ports = { members: this.#members, clock, logger: this.#logger, signal: life.signal };
     for await (const { isDelete, entry } of watchChanges(watch, ports)) {
       const { key, value, modRevision } = this.#keyspace.entry(entry);
       yield { key, value: isDelete ? undefined : value, revision: modRevision };

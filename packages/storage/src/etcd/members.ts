@@ -1,4 +1,4 @@
-import { type Clock, type Logger, RksError, withDeadline } from "@rk8s/protocol";
+import { type Clock, LinkedAbort, type Logger, RksError, withDeadline } from "@rk8s/protocol";
 
 import type { Budget } from "./budget.js";
 import { assertNotExpired, type EtcdCredentials, type Identity, loadCredentials } from "./credentials.js";
@@ -194,8 +194,8 @@ export class Members {
   ): AsyncGenerator<WatchAnswer, void, void> {
     const { firstMs } = options;
     const member = this.#current();
-    const end = new AbortController();
-    const answers = member.stream(WATCH, request, AbortSignal.any([options.signal, end.signal]));
+    const end = new LinkedAbort(options.signal);
+    const answers = member.stream(WATCH, request, end.signal);
     try {
       await this.#introduce(member, firstMs);
       const first = await withDeadline(() => answers.next(), {

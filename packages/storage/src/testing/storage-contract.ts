@@ -1,3 +1,4 @@
+import { signalLoad } from "@rk8s/protocol/testing";
 import { expect, test } from "vitest";
 
 import {
@@ -275,6 +276,18 @@ export function storageContract(
     abort.abort();
     expect(await waiting).toEqual([]);
     expect(await drain(storage.watch("w", 1, { signal: AbortSignal.abort() }))).toEqual([]);
+  });
+
+  rule("watches, however many, leave nothing with the signal that outlives them", async (storage) => {
+    const { signal } = new AbortController();
+    const { revision } = await storage.transaction([], [put("w", "1")]);
+    for (let count = 0; count < 5; count += 1) {
+      for await (const { key } of storage.watch("w", revision, { signal })) {
+        expect(key).toBe("w");
+        break;
+      }
+    }
+    expect(signalLoad(signal)).toBe(0);
   });
 
   rule("a watch from before what is remembered is refused", async (storage) => {

@@ -1,5 +1,5 @@
 import { watch, type FSWatcher } from "node:fs";
-import type { Clock } from "@rk8s/protocol";
+import { type Clock, LinkedAbort } from "@rk8s/protocol";
 
 /** Exit files are looked for this often although nobody said that one came: a lost container leaves none. */
 const LOOK_MS = 1000;
@@ -27,11 +27,11 @@ export class ExitWatch implements Disposable {
     const { signal, atMostMs = Infinity } = options;
     signal.throwIfAborted();
     const limitMs = Math.min(atMostMs, this.#watcher === undefined ? LOOK_UNWATCHED_MS : LOOK_MS);
-    const settled = new AbortController();
+    const settled = new LinkedAbort(signal);
     let wake!: () => void;
     const woken = new Promise<void>((resolve) => (wake = resolve));
     this.#waiting.add(wake);
-    const slept = this.#clock.sleep(limitMs, { signal: AbortSignal.any([signal, settled.signal]) });
+    const slept = this.#clock.sleep(limitMs, { signal: settled.signal });
     try {
       await Promise.race([woken, slept]);
     } finally {

@@ -1,5 +1,5 @@
 import { setImmediate as nextTurn } from "node:timers/promises";
-import { type Clock, RksError } from "@rk8s/protocol";
+import { type Clock, LinkedAbort, RksError } from "@rk8s/protocol";
 import type { Storage } from "@rk8s/storage";
 import { z } from "zod";
 import type { Stewardship } from "../../vault/members/stewardship.js";
@@ -180,7 +180,8 @@ export class Tidy implements AsyncDisposable {
   }
 
   async #finish(run: Run): Promise<void> {
-    const signal = AbortSignal.any([this.#cancelling.signal, this.#closing.signal]);
+    using life = new LinkedAbort(this.#cancelling.signal, this.#closing.signal);
+    const { signal } = life;
     try {
       await runTidy(this.#pki, run.settings, { progress: run, signal });
       if (this.#config.maintain_stored_certificate_counts) this.#counts = await this.#count();

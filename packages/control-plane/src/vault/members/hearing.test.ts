@@ -1,5 +1,5 @@
 import { RksError, silentLogger } from "@rk8s/protocol";
-import { FakeClock } from "@rk8s/protocol/testing";
+import { FakeClock, signalLoad } from "@rk8s/protocol/testing";
 import { type Change, memoryStorage, type Storage } from "@rk8s/storage";
 import { expect, test } from "vitest";
 
@@ -60,9 +60,16 @@ async function aListener() {
   listeners.on("a/", (key) => heard.push(key));
   listeners.onGap(() => (gaps += 1));
   const { revision } = await storage.list("");
+  let life = AbortSignal.abort();
+  const sleep = clock.sleep.bind(clock);
+  clock.sleep = (ms, options) => {
+    // Until the next check sleeps whoever listens, with the signal that ends all of it.
+    if (ms === 400) life = options?.signal ?? life;
+    return sleep(ms, options);
+  };
   const hearing = new Hearing({ storage, barrier: own, clock, logger: silentLogger }, listeners, revision);
   hearing.run();
-  return { storage, clock, own, other, heard, gaps: () => gaps, hearing };
+  return { storage, clock, own, other, heard, gaps: () => gaps, hearing, life: () => life };
 }
 
 async function put(barrier: Storage, ...keys: readonly string[]): Promise<void> {
@@ -142,6 +149,22 @@ test("while nothing is missed nothing is forgotten", async () => {
     clock.advance(400);
   }
   expect(gaps()).toBe(0);
+  await hearing[Symbol.asyncDispose]();
+});
+
+test("listening for ever, also to a store that comes and goes, leaves nothing with the signal that ends it", async () => {
+  const { storage, clock, hearing, life } = await aListener();
+  let most = 0;
+  for (let round = 0; round < 60; round += 1) {
+    storage.isAway = round % 20 > 15;
+    for (let step = 0; step < 5; step += 1) {
+      clock.advance(100);
+      await new Promise((resolve) => setImmediate(resolve));
+    }
+    most = Math.max(most, signalLoad(life()));
+  }
+  // The sleep until the next check, the one for its grace, and the watch.
+  expect(most).toBeLessThanOrEqual(3);
   await hearing[Symbol.asyncDispose]();
 });
 

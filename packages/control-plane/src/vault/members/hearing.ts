@@ -1,4 +1,4 @@
-import { type Clock, type Logger, RksError } from "@rk8s/protocol";
+import { type Clock, LinkedAbort, type Logger, RksError } from "@rk8s/protocol";
 import { type Change, revisionOf, type Storage } from "@rk8s/storage";
 
 import { type Barrier, BARRIER_PREFIX, SEQUENCE_PREFIX, writerOfCounter } from "../seal/barrier.js";
@@ -75,11 +75,12 @@ export class Hearing implements AsyncDisposable {
     const { storage, clock, logger } = this.#ports;
     const { signal } = this.#closing;
     while (!signal.aborted) {
-      this.#restart = new AbortController();
+      using restart = new LinkedAbort(signal);
+      this.#restart = restart;
       this.#pending = [];
-      const inner = AbortSignal.any([signal, this.#restart.signal]);
       try {
-        for await (const change of storage.watch("", this.#heard + 1, { signal: inner })) this.#take(change);
+        for await (const change of storage.watch("", this.#heard + 1, { signal: restart.signal }))
+          this.#take(change);
       } catch (reason) {
         const { code, message } = RksError.from(reason);
         if (signal.aborted) return;
@@ -161,16 +162,11 @@ export class Hearing implements AsyncDisposable {
   }
 
   async #inTime<T>(work: Promise<T>): Promise<T | undefined> {
-    const over = new AbortController();
-    const signal = AbortSignal.any([over.signal, this.#closing.signal]);
-    const late = this.#ports.clock.sleep(GRACE_MS, { signal, background: true }).then(
+    using over = new LinkedAbort(this.#closing.signal);
+    const late = this.#ports.clock.sleep(GRACE_MS, { signal: over.signal, background: true }).then(
       () => undefined,
       () => undefined,
     );
-    try {
-      return await Promise.race([work, late]);
-    } finally {
-      over.abort();
-    }
+    return await Promise.race([work, late]);
   }
 }

@@ -1,6 +1,6 @@
 import { randomUUID } from "node:crypto";
 
-import { aborted, type Clock, fromUtf8, type Logger, RksError, utf8 } from "@rk8s/protocol";
+import { aborted, type Clock, fromUtf8, LinkedAbort, type Logger, RksError, utf8 } from "@rk8s/protocol";
 import { Lease, type Storage, type Taking } from "@rk8s/storage";
 
 import { MAX_WRITER, type Writer } from "../seal/barrier.js";
@@ -159,9 +159,9 @@ export class Membership implements Stewardship, AsyncDisposable {
 
   async whenHeld(signal: AbortSignal): Promise<void> {
     while (!this.isHeld && !signal.aborted && !this.#closing.signal.aborted) {
-      const woken = new AbortController();
+      const woken = new LinkedAbort(signal, this.#closing.signal);
       this.#waiting.push(() => woken.abort());
-      await aborted(AbortSignal.any([woken.signal, signal, this.#closing.signal]));
+      await aborted(woken.signal);
     }
   }
 
@@ -193,15 +193,16 @@ export class Membership implements Stewardship, AsyncDisposable {
     const { clock, logger } = this.#ports;
     let isMoving = false;
     while (!signal.aborted) {
-      this.#hurrying = new AbortController();
-      if (!isMoving) await this.#place.lease.keep(AbortSignal.any([signal, this.#hurrying.signal]));
+      using hurrying = new LinkedAbort(signal);
+      this.#hurrying = hurrying;
+      if (!isMoving) await this.#place.lease.keep(hurrying.signal);
       if (signal.aborted) return;
       try {
         // The store was away or exchanged, and nobody has taken the number meanwhile.
         if (!isMoving && (await this.#renewLate())) continue;
         if (!isMoving) {
           const { number: place } = this.#place;
-          if (this.#hurrying.signal.aborted) logger.info("This rks takes a place in the other store");
+          if (hurrying.signal.aborted) logger.info("This rks takes a place in the other store");
           else logger.error("This rks was silent for too long; it takes another place", { place });
           this.#place = await takePlace(this.#ports);
           this.#steward = this.#stewardLease();
@@ -226,21 +227,19 @@ export class Membership implements Stewardship, AsyncDisposable {
     const { lease } = this.#place;
     const isOver = !lease.isHeld;
     const renewed = lease.renew();
-    const over = new AbortController();
-    const signal = AbortSignal.any([over.signal, this.#closing.signal]);
+    using over = new LinkedAbort(this.#closing.signal);
     const isAnswered = await Promise.race([
       renewed.then(
         () => true,
         () => false,
       ),
-      clock.sleep(FIND_MS, { signal, background: true }).then(
+      clock.sleep(FIND_MS, { signal: over.signal, background: true }).then(
         () => false,
         () => true,
       ),
     ]);
-    over.abort();
     if (isOver && !isAnswered) this.#tellSilence();
-    return renewed;
+    return await renewed;
   }
 
   #tellSilence(): void {
@@ -253,8 +252,7 @@ export class Membership implements Stewardship, AsyncDisposable {
     const { clock, logger } = this.#ports;
     while (!signal.aborted) {
       const steward = this.#steward;
-      const moved = new AbortController();
-      const inner = AbortSignal.any([signal, moved.signal]);
+      const moved = new LinkedAbort(signal);
       const taking = (silent: string): Promise<Taking> => this.#expel(silent);
       const led = steward.run(
         async (held) => {
@@ -262,7 +260,7 @@ export class Membership implements Stewardship, AsyncDisposable {
           for (const wake of this.#waiting.splice(0)) wake();
           await this.#freePlaces(held);
         },
-        { signal: inner, taking },
+        { signal: moved.signal, taking },
       );
       while (steward === this.#steward && !signal.aborted) {
         await clock.sleep(LOOK_MS, { signal, background: true }).catch(() => undefined);

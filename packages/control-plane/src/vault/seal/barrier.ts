@@ -1,4 +1,4 @@
-import { RksError } from "@rk8s/protocol";
+import { LinkedAbort, RksError } from "@rk8s/protocol";
 import {
   assertKey,
   assertTransaction,
@@ -288,7 +288,8 @@ export class Barrier implements Storage {
     options: { readonly signal: AbortSignal },
   ): AsyncGenerator<Change, void, void> {
     this.#assertUnsealed();
-    const signal = AbortSignal.any([options.signal, this.#sealing.signal]);
+    using life = new LinkedAbort(options.signal, this.#sealing.signal);
+    const { signal } = life;
     for await (const change of this.#storage.watch(BARRIER_PREFIX + prefix, fromRevision, { signal })) {
       this.#assertUnsealed();
       const { key, value, revision } = change;

@@ -130,9 +130,7 @@ export class ControlPlane implements OperatorApi, AsyncDisposable {
           ...openers,
           clock,
           logger,
-          onMoved: async (to) => {
-            if (to.type !== "local") await late.controlPlane?.vault.shareStore();
-          },
+          onShared: () => late.controlPlane?.vault.shareStore(),
         }),
       );
       // The vault tells the control plane of its seal, which needs the vault first.

@@ -70,8 +70,10 @@ export type ClusterVaultHooks = Pick<
 /** Where a vault is kept. */
 interface ClusterStore {
   readonly storage: Storage;
-  /** Asked anew whenever it matters: a store can be moved. Outside the vault folder others may share it. */
+  /** Asked anew whenever it matters: a store can be moved. */
   readonly type: StoreConfig["type"];
+  /** As `VaultInit.shared`. Default: no. */
+  readonly isShared?: boolean;
   /** As `VaultInit`. */
   readonly assertInUse?: (() => Promise<void>) | undefined;
 }
@@ -85,7 +87,7 @@ export async function openClusterVault(
   return openVault(
     {
       storage: store.storage,
-      shared: () => store.type !== "local",
+      shared: () => store.isShared === true,
       assertInUse: () => store.assertInUse?.() ?? Promise.resolve(),
       backends: {
         ...secretsEngines(ports),

@@ -42,8 +42,8 @@ export interface Restored {
 export interface VaultStoresPorts extends StoreOpeners {
   readonly clock: Clock;
   readonly logger: Logger;
-  /** Called when the vault is in another store; what it throws is logged. */
-  readonly onMoved?: ((to: StoreConfig) => Promise<void>) | undefined;
+  /** Called when others may have the store from now on, maybe not for the first time. It must not throw. */
+  readonly onShared?: (() => void) | undefined;
 }
 
 /** Where the store is, for people and programs. */
@@ -105,6 +105,11 @@ export class VaultStores implements AsyncDisposable {
     return this.#mover.at.type;
   }
 
+  /** Whether others may have the store. While it is not known in which one the vault is, nobody can take a place in either. */
+  get isShared(): boolean {
+    return this.type !== "local" && !this.#mover.isInDoubt;
+  }
+
   get status(): StoreStatus {
     const { at, status } = this.#mover;
     const restoredFrom = this.#restored?.from ?? null;
@@ -154,7 +159,10 @@ export class VaultStores implements AsyncDisposable {
    */
   async begin(vault: MovedVault): Promise<void> {
     this.#stop = new AbortController();
-    if (this.#mover.isInDoubt) await this.#settle();
+    if (this.#mover.isInDoubt) {
+      await this.#settle();
+      if (this.isShared) this.#ports.onShared?.();
+    }
     await this.#check(vault);
   }
 
@@ -291,12 +299,15 @@ export class VaultStores implements AsyncDisposable {
     const { logger, clock } = this.#ports;
     if (this.#moveTo === to || to.type === "local") this.#moveTo = undefined;
     this.#epoch = outcome.epoch;
+    if (this.isShared) this.#ports.onShared?.();
     try {
-      await this.#ports.onMoved?.(to);
-      if (to.type === "local") await putInPlace(this.#folder, clock.now());
-      await this.#writeHome(to, outcome.vault);
-      const left: Storage = await outcome.left;
-      await left[Symbol.asyncDispose]();
+      try {
+        if (to.type === "local") await putInPlace(this.#folder, clock.now());
+        await this.#writeHome(to, outcome.vault);
+      } finally {
+        const left: Storage = await outcome.left;
+        await left[Symbol.asyncDispose]();
+      }
       if (from.type !== "local") return;
       const backup = await archiveStore(this.#folder, clock.now());
       logger.info("The store that was left is kept, sealed", { backup });

@@ -277,9 +277,9 @@ export class Migration {
         const now = await readState(target);
         return now?.state.state === "active" && now.state.migration === id ? now.modRevision : undefined;
       } catch (reason) {
-        if (clock.monotonicMs() - since > MAX_PAUSE_MS || signal.aborted) pause.refuse(inDoubt(to, reason));
+        if (clock.monotonicMs() - since > MAX_PAUSE_MS) pause.refuse(inDoubt(to, reason));
+        await clock.sleep(lookMs, { signal }).catch(() => pause.refuse(inDoubt(to, reason)));
         signal.throwIfAborted();
-        await clock.sleep(lookMs, { signal });
       }
     }
   }

@@ -73,9 +73,8 @@ export class StoreMover implements AsyncDisposable {
   /** The migration that runs, or the last one since this process began; undefined: there was none. */
   get status(): MoveStatus | undefined {
     if (this.#status === undefined) return undefined;
-    const { phase } = this.#status;
     const progress = this.#migration?.progress ?? { entries: 0, parts: 0, verified: 0 };
-    return { ...this.#status, ...progress, phase: (phase === "copying" && this.#migration?.phase) || phase };
+    return { ...this.#status, ...progress, phase: this.#phaseOf(this.#status.phase) };
   }
 
   /** Whether it is not known which of two stores is the vault: nothing can be written before `settle` has found out. */
@@ -189,10 +188,17 @@ export class StoreMover implements AsyncDisposable {
     const from = this.#at;
     this.#target = undefined;
     this.#at = to;
-    if (this.#status !== undefined)
-      this.#status = { ...this.#status, phase: "done", error: null, digest, pausedMs };
     this.#ports.logger.info("Store was moved", { to: storeName(to), migration, entries, pausedMs });
     await this.#ports.onMoved(from, to, outcome);
+    if (this.#status !== undefined)
+      this.#status = { ...this.#status, phase: "done", error: null, digest, pausedMs };
+  }
+
+  /** While it copies the migration knows better; it is over when what was left is put aside, too. */
+  #phaseOf(phase: MoveStatus["phase"]): MoveStatus["phase"] {
+    const inner = this.#migration?.phase;
+    if (phase !== "copying" || inner === undefined) return phase;
+    return inner === "done" ? "switching" : inner;
   }
 
   /** Close a store that the vault was being moved to. */

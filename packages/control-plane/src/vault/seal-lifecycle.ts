@@ -127,13 +127,11 @@ export class SealLifecycle {
     });
   }
 
-  /** As `Vault.shareStore`. */
-  shareStore(): Promise<void> {
-    return this.#serial.run(async () => {
-      if (this.#state.kind !== "unsealed") return;
-      const { sharing, vault, open } = this.#state;
-      await sharing.begin(vault.barrier, () => this.#followSeal(open));
-    });
+  /** As `Vault.shareStore`. Waits for nothing: whoever unseals or seals may be waiting for who calls this. */
+  shareStore(): void {
+    if (this.#state.kind !== "unsealed") return;
+    const { sharing, vault, open } = this.#state;
+    sharing.begin(vault.barrier, () => this.#followSeal(open));
   }
 
   /** Tell the program around the vault that the shares are others now; nothing may keep the answer from being given. */

@@ -138,12 +138,11 @@ export class Vault implements AsyncDisposable {
   }
 
   /**
-   * Other processes may open the vault from now on, over a store that was this one's own: it was moved. Sealed, or shared
-   * already: nothing happens.
-   * @throws {RksError} as the storage does; then it is not shared.
+   * Other processes may open the vault from now on, over a store that was this one's own: it was moved. Done in the background,
+   * and tried until it works or the vault is sealed. Sealed, or shared already: nothing happens.
    */
-  shareStore(): Promise<void> {
-    return this.#lifecycle.shareStore();
+  shareStore(): void {
+    this.#lifecycle.shareStore();
   }
 
   /** Be told of every seal and unseal, after it happened. Gives the function that ends it. */

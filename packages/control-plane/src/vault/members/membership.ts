@@ -107,8 +107,13 @@ export class Membership implements Stewardship, AsyncDisposable {
    */
   static async join(ports: MembershipPorts): Promise<Membership> {
     const membership = new Membership(ports, await takePlace(ports));
-    await membership.#readOthers();
-    return membership;
+    try {
+      await membership.#readOthers();
+      return membership;
+    } catch (reason) {
+      await membership[Symbol.asyncDispose]();
+      throw reason;
+    }
   }
 
   /** As whom this process writes. */

@@ -1,4 +1,4 @@
-import type { Clock, Logger } from "@rk8s/protocol";
+import { aborted, type Clock, type Logger, RksError } from "@rk8s/protocol";
 import { revisionOf, type Storage } from "@rk8s/storage";
 
 import type { Barrier, Writer } from "../seal/barrier.js";
@@ -12,7 +12,7 @@ import { ALONE, type Stewardship } from "./stewardship.js";
 export interface Members {
   /** Whether there may be others. */
   readonly isShared: boolean;
-  /** Which of them this process is; empty while nobody else can have the store. */
+  /** Which of them this process is; empty while nobody else can have the store, and nobody's id before it is one of them. */
   readonly id: string;
   /** One that is there, as of the last look; undefined: it is gone. */
   find(id: string): Member | undefined;
@@ -34,9 +34,14 @@ export interface Sharing {
   readonly changes: Changes;
   readonly stewardship: Stewardship;
   readonly members: Members;
-  /** Whether the store has not told for two seconds what others write. */
+  /** Whether the store has not told for two seconds what others write, or it could not be shared yet. */
   readonly isCutOff: boolean;
 }
+
+/** What a process is called that is not yet one of those who share a store. */
+const NOT_YET = "not yet";
+/** Pause before sharing a store is tried again. */
+const RETRY_MS = 250;
 
 /** Of a process that has its store for itself. */
 export const UNSHARED: Sharing = {
@@ -72,6 +77,10 @@ export class StoreSharing implements Sharing, Stewardship, Members, AsyncDisposa
   #membership: Membership | undefined;
   #hearing: Hearing | undefined;
   #address = "";
+  readonly #closing = new AbortController();
+  /** Until a store that was this process's own is shared. */
+  #beginning: Promise<void> | undefined;
+  #isFailing = false;
 
   constructor(ports: StoreSharingPorts) {
     this.#ports = ports;
@@ -91,18 +100,20 @@ export class StoreSharing implements Sharing, Stewardship, Members, AsyncDisposa
   }
 
   get isCutOff(): boolean {
-    return this.#hearing?.isCutOff ?? false;
+    return this.#hearing?.isCutOff ?? this.#isFailing;
   }
 
   get isHeld(): boolean {
-    return this.#membership?.isHeld ?? true;
+    return this.#membership?.isHeld ?? this.#beginning === undefined;
   }
 
   get id(): string {
-    return this.#membership?.id ?? "";
+    return this.#membership?.id ?? (this.#beginning === undefined ? "" : NOT_YET);
   }
 
   async whenHeld(signal: AbortSignal): Promise<void> {
+    const beginning = this.#membership === undefined ? this.#beginning : undefined;
+    if (beginning !== undefined) await Promise.race([beginning, aborted(signal)]);
     await this.#membership?.whenHeld(signal);
   }
 
@@ -130,11 +141,7 @@ export class StoreSharing implements Sharing, Stewardship, Members, AsyncDisposa
   /** Become one of those who have the store open; gives as whom this process writes. `listen` must follow. */
   async join(): Promise<Writer> {
     const membership = await Membership.join(this.#ports);
-    membership.onChange(() => this.#membersChanged());
-    membership.onSilence(() => {
-      for (const listener of this.#silenceListeners) listener();
-    });
-    this.#membership = membership;
+    this.#use(membership);
     return membership.writer;
   }
 
@@ -156,15 +163,13 @@ export class StoreSharing implements Sharing, Stewardship, Members, AsyncDisposa
     this.#hearing = hearing;
   }
 
-  /** Share a store that is in use already and was this process's own until now. */
-  async begin(barrier: Barrier, onSeal: () => void): Promise<void> {
-    if (this.isShared) return;
-    const revision = await revisionOf(this.#ports.storage);
-    await barrier.writeAs(await this.join());
-    this.listen(barrier, revision, onSeal);
-    this.changes.gap();
-    this.#membersChanged();
-    if (this.#address !== "") await this.announce(this.#address);
+  /**
+   * Share a store that is in use already and was this process's own until now: tried in the background until it works or this
+   * is disposed. Shared already, or about to be: nothing happens.
+   */
+  begin(barrier: Barrier, onSeal: () => void): void {
+    if (this.isShared || this.#closing.signal.aborted) return;
+    this.#beginning ??= this.#untilShared(barrier, onSeal);
   }
 
   /** The store was exchanged for a copy: revisions that were read are void, and this process may have to find a place there. */
@@ -173,14 +178,63 @@ export class StoreSharing implements Sharing, Stewardship, Members, AsyncDisposa
     this.changes.gap();
   }
 
-  /** Hear no more. The place among the others is kept until `[Symbol.asyncDispose]`. */
+  /** Hear no more, and begin nothing. The place among the others is kept until `[Symbol.asyncDispose]`. */
   async deafen(): Promise<void> {
+    this.#closing.abort();
+    await this.#beginning;
     await this.#hearing?.[Symbol.asyncDispose]();
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
     await this.deafen();
     await this.#membership?.[Symbol.asyncDispose]();
+  }
+
+  async #untilShared(barrier: Barrier, onSeal: () => void): Promise<void> {
+    const { clock, logger } = this.#ports;
+    const { signal } = this.#closing;
+    while (!signal.aborted) {
+      try {
+        if (!this.isShared) await this.#share(barrier, onSeal);
+        if (this.#address !== "") await this.announce(this.#address);
+        this.#beginning = undefined;
+        if (this.#isFailing) logger.info("The store is shared now");
+        this.#isFailing = false;
+        return;
+      } catch (reason) {
+        const { code, message } = RksError.from(reason);
+        if (!this.#isFailing) logger.warn("The store cannot be shared yet", { code, reason: message });
+        this.#isFailing = true;
+        // Others may write to it all the same, and nobody tells of that.
+        this.changes.gap();
+      }
+      await clock.sleep(RETRY_MS, { signal, background: true }).catch(() => undefined);
+    }
+  }
+
+  /** When it fails everything is as before. */
+  async #share(barrier: Barrier, onSeal: () => void): Promise<void> {
+    const revision = await revisionOf(this.#ports.storage);
+    const membership = await Membership.join(this.#ports);
+    try {
+      await this.#ports.assertInUse?.();
+      await barrier.writeAs(membership.writer);
+    } catch (reason) {
+      await membership[Symbol.asyncDispose]();
+      throw reason;
+    }
+    this.#use(membership);
+    this.listen(barrier, revision, onSeal);
+    this.changes.gap();
+    this.#membersChanged();
+  }
+
+  #use(membership: Membership): void {
+    membership.onChange(() => this.#membersChanged());
+    membership.onSilence(() => {
+      for (const listener of this.#silenceListeners) listener();
+    });
+    this.#membership = membership;
   }
 
   #membersChanged(): void {

@@ -1,0 +1,205 @@
+import { mkdir, mkdtemp, readdir, readFile, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { systemClock } from "@rk8s/host";
+import { type Clock, RksError } from "@rk8s/protocol";
+import { createMemoryTransport } from "@rk8s/protocol/testing";
+import { memoryStorage, type Storage, type Write } from "@rk8s/storage";
+import { openLmdbStorage } from "@rk8s/storage/lmdb";
+import { afterEach, beforeEach, expect, test } from "vitest";
+import type { ControlPlaneConfig, StoreConfig } from "./config/config.js";
+import { parseConfig } from "./config/parse-config.js";
+import { type ControlPlane, createControlPlane } from "./control-plane.js";
+import { initializeControlPlane } from "./initialize-control-plane.js";
+import { vaultFolderAt } from "./lifecycle/vault-folder.js";
+import { NO_MEMBERS, type StoreOpeners } from "./store/choose-store.js";
+import { readHome } from "./store/home-file.js";
+import { storeName } from "./store/store-name.js";
+
+const ETCD: StoreConfig = { type: "etcd", endpoints: ["http://127.0.0.1:2379"], prefix: "/rk8s" };
+const OTHER: StoreConfig = { type: "etcd", endpoints: ["http://127.0.0.1:2479"], prefix: "/rk8s" };
+const actor = { actor: "test" };
+const SOON = { timeout: 5_000, interval: 5 };
+/** Tries again at once. */
+const clock: Clock = {
+  ...systemClock,
+  sleep: (ms, options) => systemClock.sleep(ms === 250 || ms === 1_000 ? 5 : ms, options),
+};
+
+/** A store outside of the vault folder, of which a test says how it behaves. */
+class Remote {
+  readonly inner = memoryStorage();
+  isDown = false;
+  isClosed = false;
+  /** Called before a transaction; what it resolves to is done after it. */
+  before: (writes: readonly Write[]) => Promise<(() => void) | void> = () => Promise.resolve();
+
+  open(): Storage {
+    this.isClosed = false;
+    const check = (): void => {
+      if (this.isDown) throw new RksError("UNAVAILABLE", "no answer");
+    };
+    return {
+      get: async (key) => (check(), this.inner.get(key)),
+      list: async (prefix, range) => (check(), this.inner.list(prefix, range)),
+      transaction: async (comparisons, writes) => {
+        check();
+        const after = await this.before(writes);
+        const result = await this.inner.transaction(comparisons, writes);
+        after?.();
+        return result;
+      },
+      watch: (...parameters) => this.inner.watch(...parameters),
+      [Symbol.asyncDispose]: () => {
+        this.isClosed = true;
+        return Promise.resolve();
+      },
+    };
+  }
+}
+
+let folder: string;
+let config: ControlPlaneConfig;
+let share: string;
+let remotes: Map<string, Remote>;
+let stores: StoreOpeners;
+
+beforeEach(async () => {
+  folder = await mkdtemp(join(tmpdir(), "rks-moves-"));
+  const yaml = 'addr: "127.0.0.1:0"\nhttp_addr: ""\n';
+  ({ config } = parseConfig(yaml, join(folder, "config.yaml")));
+  await initializeControlPlane(config);
+  const text = await readFile(join(config.vaultFolder, "keys.json"), "utf8");
+  share = (JSON.parse(text) as { readonly keys: readonly string[] }).keys[0]!;
+  remotes = new Map([ETCD, OTHER].map((at) => [storeName(at), new Remote()]));
+  stores = {
+    openFolder: (path) => openLmdbStorage({ folder: path }),
+    openExternal: (at) => Promise.resolve(remotes.get(storeName(at))!.open()),
+    useCredentials: () => Promise.resolve(),
+    tryCredentials: () => Promise.resolve(NO_MEMBERS),
+    membersOf: () => [],
+  };
+});
+afterEach(async () => {
+  await rm(folder, { recursive: true, force: true });
+});
+
+const open = (): Promise<ControlPlane> =>
+  createControlPlane(config, { transport: createMemoryTransport(), stores, clock });
+const remoteAt = (at: StoreConfig): Remote => remotes.get(storeName(at))!;
+const makesVault = (writes: readonly Write[]): boolean =>
+  writes.some(
+    (write) =>
+      write.type === "put" &&
+      write.key === "storage/state" &&
+      Buffer.from(write.value).toString().includes('"state":"active"'),
+  );
+const untilPhase = (controlPlane: ControlPlane, phase: string): Promise<void> =>
+  expect.poll(() => controlPlane.storeStatus().migration?.phase, SOON).toBe(phase);
+async function move(controlPlane: ControlPlane, to: StoreConfig): Promise<void> {
+  await controlPlane.migrateStore(to, actor);
+  await untilPhase(controlPlane, "done");
+}
+const untilMember = (controlPlane: ControlPlane): Promise<void> =>
+  expect.poll(() => controlPlane.vault.sharing.members.isShared, SOON).toBe(true);
+
+/** The store answers no more from the moment on in which it became the vault. */
+function dieInTheMoment(remote: Remote): void {
+  remote.before = (writes) => {
+    if (!makesVault(writes)) return Promise.resolve();
+    remote.before = () => Promise.resolve();
+    return Promise.resolve(() => {
+      remote.isDown = true;
+      throw new RksError("CONNECTION_LOST", "no answer");
+    });
+  };
+}
+
+test.each([
+  { name: "the vault folder", from: undefined },
+  { name: "another store that is shared", from: ETCD },
+])(
+  "sealed while it is not known whether it left $name, the vault is unsealed once the other store answers",
+  async ({ from }) => {
+    await using controlPlane = await open();
+    if (from !== undefined) {
+      await move(controlPlane, from);
+      await untilMember(controlPlane);
+    }
+    const remote = remoteAt(OTHER);
+    dieInTheMoment(remote);
+    await controlPlane.migrateStore(OTHER, actor);
+    await untilPhase(controlPlane, "in doubt");
+    await controlPlane.vault.seal();
+    remote.isDown = false;
+    expect(await controlPlane.vault.unseal(share)).toMatchObject({ sealed: false });
+    expect(controlPlane.storeStatus().store).toBe(storeName(OTHER));
+    await untilMember(controlPlane);
+    await controlPlane.cluster().joinTokens.create({}, actor);
+  },
+);
+
+test("a vault that turns out to have stayed in a store that is shared is a member there again", async () => {
+  await using controlPlane = await open();
+  await move(controlPlane, ETCD);
+  const remote = remoteAt(OTHER);
+  remote.before = (writes) => {
+    if (!makesVault(writes)) return Promise.resolve();
+    remote.isDown = true;
+    return Promise.reject(new RksError("CONNECTION_LOST", "no answer"));
+  };
+  await controlPlane.migrateStore(OTHER, actor);
+  await untilPhase(controlPlane, "in doubt");
+  await controlPlane.vault.seal();
+  remote.isDown = false;
+  await controlPlane.vault.unseal(share);
+  expect(controlPlane.storeStatus().store).toBe(storeName(ETCD));
+  await untilMember(controlPlane);
+});
+
+test("sealed in the moment of the switch, the vault is sealed, and opens in the store that it went to", async () => {
+  await using controlPlane = await open();
+  const remote = remoteAt(ETCD);
+  let go: (() => void) | undefined;
+  remote.before = (writes) =>
+    makesVault(writes) ? new Promise((resolve) => (go = () => resolve())) : Promise.resolve();
+  await controlPlane.migrateStore(ETCD, actor);
+  await expect.poll(() => go, SOON).toBeDefined();
+  const sealing = controlPlane.vault.seal();
+  go?.();
+  await sealing;
+  expect(controlPlane.sealed).toBe(true);
+  expect(await controlPlane.vault.unseal(share)).toMatchObject({ sealed: false });
+  expect(controlPlane.storeStatus().store).toBe(storeName(ETCD));
+  await untilMember(controlPlane);
+});
+
+test("a store that cannot be shared at first is shared later; what was left is put aside at once", async () => {
+  await using controlPlane = await open();
+  const remote = remoteAt(ETCD);
+  let refused = 0;
+  remote.before = (writes) => {
+    if (!writes.some(({ key }) => /^core\/members\/\d+$/.test(key)) || makesVault(writes) || refused === 3)
+      return Promise.resolve();
+    refused += 1;
+    return Promise.reject(new RksError("UNAVAILABLE", "no leader"));
+  };
+  await move(controlPlane, ETCD);
+  const { home } = vaultFolderAt(config.vaultFolder);
+  expect(await readHome(home)).toMatchObject({ type: "etcd" });
+  expect(await readdir(config.vaultFolder)).not.toContain("store");
+  await untilMember(controlPlane);
+  expect(refused).toBe(3);
+  expect(controlPlane.vault.sharing.members.addresses()).toHaveLength(1);
+});
+
+test("the store that was left is closed when the folder cannot be told of it", async () => {
+  await using controlPlane = await open();
+  await move(controlPlane, ETCD);
+  const { home } = vaultFolderAt(config.vaultFolder);
+  await rm(home, { force: true });
+  // Nothing is renamed over a folder that is not empty.
+  await mkdir(join(home, "in-the-way"), { recursive: true });
+  await move(controlPlane, OTHER);
+  expect(remoteAt(ETCD).isClosed).toBe(true);
+});

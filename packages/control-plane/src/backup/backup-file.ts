@@ -1,11 +1,12 @@
 import { timingSafeEqual } from "node:crypto";
-import { type FileHandle, open, rename, rm } from "node:fs/promises";
+import { type FileHandle, open, rename } from "node:fs/promises";
 import { dirname } from "node:path";
 import { RksError } from "@rk8s/protocol";
 import type { Entry } from "@rk8s/storage";
 import { z } from "zod";
-import { exists, fileError, syncFolder } from "../lifecycle/durable-file.js";
+import { fileError, syncFolder } from "../lifecycle/durable-file.js";
 import { type KeySource, recordMac } from "../store/record-mac.js";
+import { assertFree, type BackupPlace } from "./backup-place.js";
 
 const MAC_PURPOSE = "rk8s/backup/1";
 /** What is written at a time. */
@@ -53,22 +54,15 @@ export function isAuthenticHeader({ header: read, mac }: ReadHeader, keys: KeySo
  * @throws {RksError} ALREADY_EXISTS, STORAGE_FULL, STORAGE_UNWRITABLE; what the entries throw.
  */
 export async function writeBackup(
-  file: string,
+  { file, unfinished }: Pick<BackupPlace, "file" | "unfinished">,
   about: BackupHeader,
   keys: KeySource,
   entries: AsyncIterable<readonly Pick<Entry, "key" | "value">[]>,
 ): Promise<void> {
-  if (await exists(file)) {
-    throw new RksError("ALREADY_EXISTS", `"${file}" exists already and is left as it is`, {
-      suggestion: "Choose another file name or move the old file away.",
-    });
-  }
   const mac = macOf(about, keys);
   if (mac === undefined) throw RksError.from(new Error("the backup's term has no key"));
-  const temporary = `${file}.new`;
   try {
-    await rm(temporary, { force: true });
-    const handle = await open(temporary, "wx", 0o600);
+    const handle = await open(unfinished, "wx", 0o600);
     try {
       const line = JSON.stringify({ header: about, mac: mac.toString("hex") });
       await handle.writeFile(`${line}\n`);
@@ -77,10 +71,11 @@ export async function writeBackup(
     } finally {
       await handle.close();
     }
-    await rename(temporary, file);
+    // Others may have made one meanwhile.
+    await assertFree(file);
+    await rename(unfinished, file);
     await syncFolder(dirname(file));
   } catch (cause) {
-    await rm(temporary, { force: true }).catch(() => undefined);
     throw fileError(`write "${file}"`, cause);
   }
 }

@@ -1,4 +1,3 @@
-import { rm } from "node:fs/promises";
 import { type Clock, RksError } from "@rk8s/protocol";
 import { type Entry, pagesOf, type Storage } from "@rk8s/storage";
 import {
@@ -13,6 +12,7 @@ import { isContent, SEAL_PREFIX } from "../store/store-state.js";
 import { isOfMembers } from "../vault/members/membership.js";
 import type { StoreGuard } from "../vault/vault.js";
 import { type BackupHeader, writeBackup } from "./backup-file.js";
+import { takeBackupPlace } from "./backup-place.js";
 import { copySnapshot } from "./copy-snapshot.js";
 
 const PAGE_ENTRIES = 256;
@@ -25,6 +25,8 @@ export interface BackupInit {
   readonly guard: StoreGuard;
   /** Where the backup is to be; nothing may be there. Absolute. */
   readonly file: string;
+  /** Where the backup must not be. */
+  readonly vaultFolder: string;
 }
 
 export interface BackupPorts {
@@ -36,20 +38,19 @@ export interface BackupPorts {
 /**
  * Take a backup while the store is used, by this process and by others: a scratch store beside the file becomes what the store
  * is at one revision, and is written to the file. Entries stay encrypted as they are.
- * @throws {RksError} ALREADY_EXISTS, TIMED_OUT, STORAGE_FULL, STORAGE_UNWRITABLE, and as `copySnapshot` and the store do; the
- * signal's reason.
+ * @throws {RksError} ALREADY_EXISTS, INPUT_INVALID for a file in the vault folder, TIMED_OUT, STORAGE_FULL, STORAGE_UNWRITABLE, and as
+ * `copySnapshot` and the store do; the signal's reason.
  */
 export async function takeBackup(
-  { storage, vault, epoch, guard, file }: BackupInit,
+  { storage, vault, epoch, guard, file, vaultFolder }: BackupInit,
   { clock, openFolder }: BackupPorts,
   signal: AbortSignal,
 ): Promise<BackupHeader> {
+  await using place = await takeBackupPlace(file, vaultFolder);
   const derived = guard.deriveKey(DIGEST_PURPOSE);
   if (derived === undefined) throw RksError.from(new Error("the active term has no key"));
-  const scratch = `${file}.scratch`;
-  await rm(scratch, { recursive: true, force: true });
   try {
-    await using copy = await openFolder(scratch);
+    await using copy = await openFolder(place.store);
     const at = await copySnapshot({ source: storage, copy, isKept }, clock, signal);
     const total = await totalOf(copy, new StoreDigest(derived.key));
     const about: BackupHeader = {
@@ -61,11 +62,10 @@ export async function takeBackup(
       digest: formatSum(total),
       term: derived.term,
     };
-    await writeBackup(file, about, guard, inOrder(copy));
+    await writeBackup(place, about, guard, inOrder(copy));
     return about;
   } finally {
     derived.key.fill(0);
-    await rm(scratch, { recursive: true, force: true });
   }
 }
 

@@ -23,7 +23,7 @@ export interface BackupArguments extends TargetArguments {
 
 /**
  * `rks storage backup FILE`: the running rks writes it.
- * @throws {RksError} ALREADY_EXISTS, BUSY, STORAGE_FULL, STORAGE_UNWRITABLE, UNREACHABLE, VAULT_SEALED.
+ * @throws {RksError} ALREADY_EXISTS, BUSY, INPUT_INVALID for a file in the vault folder, STORAGE_FULL, STORAGE_UNWRITABLE, UNREACHABLE, VAULT_SEALED.
  */
 export async function storageBackup(args: BackupArguments, io: CliIo): Promise<void> {
   const target = await findTarget(args, io, { timeoutMs: BACKUP_TIMEOUT_MS });

@@ -141,12 +141,19 @@ export class VaultStores implements AsyncDisposable {
 
   /**
    * Write everything into a file, as it is at one moment. While the store is being moved that is refused, and the other way round.
-   * @throws {RksError} BUSY, ALREADY_EXISTS, TIMED_OUT, STORAGE_FULL, STORAGE_UNWRITABLE.
+   * @throws {RksError} BUSY, and as `takeBackup`.
    */
   async backup(file: string, { id, guard }: MovedVault, signal: AbortSignal): Promise<BackupHeader> {
     return this.#mover.alone(() =>
       takeBackup(
-        { storage: this.storage.current, vault: id, epoch: this.#epoch, guard, file },
+        {
+          storage: this.storage.current,
+          vault: id,
+          epoch: this.#epoch,
+          guard,
+          file,
+          vaultFolder: this.#folder.folder,
+        },
         this.#ports,
         signal,
       ),

@@ -1,7 +1,11 @@
+import { mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { systemClock } from "@rk8s/host";
 import { RksError } from "@rk8s/protocol";
 import { seededRandom } from "@rk8s/protocol/testing";
-import { memoryStorage, pagesOf, type Storage, type Write } from "@rk8s/storage";
+import { MAX_VALUE_BYTES, memoryStorage, pagesOf, type Storage, type Write } from "@rk8s/storage";
+import { openLmdbStorage } from "@rk8s/storage/lmdb";
 import { expect, test } from "vitest";
 import { copySnapshot } from "./copy-snapshot.js";
 
@@ -109,10 +113,57 @@ test("what keeps it from hearing of changes ends the copy; so does the signal", 
   };
   await expect(
     copySnapshot({ source: deaf, copy: memoryStorage(), isKept }, systemClock, never),
-  ).rejects.toMatchObject({ code: "CONFLICT" });
+  ).rejects.toMatchObject({
+    code: "CONFLICT",
+    message: "changes of the store were forgotten before they could be copied",
+    suggestion: "Run `rks storage backup FILE` again when less is written.",
+  });
   const stop = new AbortController();
   const source = watched(inner, () => Promise.resolve(stop.abort(new Error("stopped"))));
   await expect(
     copySnapshot({ source, copy: memoryStorage(), isKept }, systemClock, stop.signal),
   ).rejects.toThrow("stopped");
+});
+
+test("a page of large values is handed to an embedded store in portions that it takes", async () => {
+  const source = memoryStorage();
+  const value = Buffer.alloc(MAX_VALUE_BYTES, 7);
+  // Some more than may wait for the disk of an embedded store.
+  const count = Math.ceil((64 * 1024 * 1024) / MAX_VALUE_BYTES) + 5;
+  for (let at = 0; at < count; at += 1)
+    await source.transaction([], [{ type: "put", key: `k/${at}`, value }]);
+  const folder = await mkdtemp(join(tmpdir(), "rks-large-values-"));
+  try {
+    await using copy = await openLmdbStorage({ folder });
+    await copySnapshot({ source, copy, isKept }, systemClock, never);
+    const { entries } = await copy.list("k/");
+    expect(entries).toHaveLength(count);
+  } finally {
+    await rm(folder, { recursive: true, force: true });
+  }
+});
+
+test("what changes between two portions of a page is not put back", async () => {
+  const inner = memoryStorage();
+  const value = Buffer.alloc(MAX_VALUE_BYTES, 7);
+  for (let at = 10; at < 60; at += 1) await inner.transaction([], [{ type: "put", key: `k/${at}`, value }]);
+  const copied = memoryStorage();
+  let isFirst = true;
+  const copy = {
+    ...watched(copied, () => Promise.resolve()),
+    transaction: async (...parameters: Parameters<Storage["transaction"]>) => {
+      const result = await copied.transaction(...parameters);
+      if (isFirst) {
+        isFirst = false;
+        await inner.transaction([], [put("k/58", "newer"), { type: "delete", key: "k/59" }]);
+        // So much that it is heard and written at once.
+        for (let at = 0; at < 130; at += 1) await inner.transaction([], [put(`l/${at}`, "1")]);
+        await new Promise((resolve) => setImmediate(resolve));
+      }
+      return result;
+    },
+  };
+  await copySnapshot({ source: inner, copy, isKept }, systemClock, never);
+  expect(Buffer.from((await copied.get("k/58"))?.value ?? []).toString()).toBe("newer");
+  expect(await copied.get("k/59")).toBeUndefined();
 });

@@ -19,6 +19,8 @@ const PAGE_ENTRIES = 512;
 const MAX_CHANGED_KEYS = 1_000_000;
 /** Values that wait to be written. */
 const MAX_PENDING_BYTES = 1_000_000;
+/** Values that are handed to the copy at a time: half of what an embedded store lets wait for its disk. */
+const MAX_HANDED_BYTES = 32 * 1024 * 1024;
 /** From the mark to the news of it. */
 const MAX_LAG_MS = 30_000;
 
@@ -48,7 +50,9 @@ export async function copySnapshot(
   const follower = new Follower(copy, isKept);
   const mark = randomUUID();
   const changes = source.watch("", (await revisionOf(source)) + 1, { signal: inner });
-  const followed = follower.until(mark, changes);
+  const followed = follower.until(mark, changes).catch((reason: unknown) => {
+    throw RksError.from(reason).code === "CONFLICT" ? forgotten(reason) : reason;
+  });
   // What keeps it from following ends the copying.
   followed.catch((reason: unknown) => over.abort(reason));
   try {
@@ -81,12 +85,14 @@ class Follower {
     this.#isKept = isKept;
   }
 
-  /** Entries as they were read; one that was heard to be newer, or gone, stays as it was heard. */
+  /** Entries as they were read; one that was heard to be newer, or gone, until it is handed over, stays as it was heard. */
   async put(entries: readonly Entry[]): Promise<void> {
-    const writes = entries
-      .filter(({ key, modRevision }) => modRevision >= (this.#changed.get(key) ?? 0))
-      .map(({ key, value }): Write => ({ type: "put", key, value }));
-    await this.#write(writes);
+    for (const portion of portionsOf(entries)) {
+      const writes = portion
+        .filter(({ key, modRevision }) => modRevision >= (this.#changed.get(key) ?? 0))
+        .map(({ key, value }): Write => ({ type: "put", key, value }));
+      await this.#write(writes);
+    }
   }
 
   /** Take in changes until the mark is among them. An older value than was read is followed by the newer one. */
@@ -121,6 +127,28 @@ class Follower {
   async #write(writes: readonly Write[]): Promise<void> {
     await Promise.all([...inTransactions(writes)].map((batch) => this.#copy.transaction([], batch)));
   }
+}
+
+function* portionsOf(entries: readonly Entry[]): Generator<readonly Entry[], void, void> {
+  let portion: Entry[] = [];
+  let bytes = 0;
+  for (const entry of entries) {
+    if (portion.length > 0 && bytes + entry.value.byteLength > MAX_HANDED_BYTES) {
+      yield portion;
+      portion = [];
+      bytes = 0;
+    }
+    portion.push(entry);
+    bytes += entry.value.byteLength;
+  }
+  if (portion.length > 0) yield portion;
+}
+
+function forgotten(cause: unknown): RksError {
+  return new RksError("CONFLICT", "changes of the store were forgotten before they could be copied", {
+    cause,
+    suggestion: "Run `rks storage backup FILE` again when less is written.",
+  });
 }
 
 function tooBusy(): RksError {

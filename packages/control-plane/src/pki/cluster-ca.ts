@@ -364,7 +364,7 @@ export class ClusterCa implements Backend {
     const { issuer, roots } = this.#open();
     const role = CLUSTER_ROLES[roleName];
     const { notBefore, notAfter } = issuer.certificate;
-    assertIssuerLives(issuer.certificate, now, { isIntermediate: isOffline(roots.active) });
+    assertIssuerLives(issuer.certificate, roots, now);
     let issued: IssuedCertificate;
     try {
       const subject = encodeName([{ type: OID.commonName, value: leaf.name }]);

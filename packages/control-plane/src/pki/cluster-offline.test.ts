@@ -173,6 +173,16 @@ test("nothing that is signed outlives the intermediate, and nothing is signed af
   expect(await subject.keys()).toHaveLength(2);
 });
 
+test("an offline root whose own time is over cannot be helped by an intermediate, and the error does not say so", async () => {
+  const subject = await Subject.make();
+  subject.clock.advance(20 * 365 * DAY_MS);
+  expect(await refusalOf(() => Promise.resolve(subject.serverChain()))).toMatchObject({
+    code: "CERTIFICATE_EXPIRED",
+    message: expect.stringContaining("the cluster's root certificate"),
+    suggestion: expect.stringContaining("Begin a new cluster"),
+  });
+});
+
 test("taint gives up the former intermediates, once another one signs", async () => {
   const subject = await Subject.make();
   expect((await refusalOf(() => subject.take("taint"))).suggestion).toContain("rks ca csr");

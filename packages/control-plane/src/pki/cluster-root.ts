@@ -5,10 +5,12 @@ import {
   encodeBasicConstraints,
   encodeKeyUsage,
   encodeName,
+  nameValues,
   OID,
   parseCertificate,
 } from "@rk8s/x509";
 import { type CertificateAuthority, selfSign } from "./certificate-authority.js";
+import { type ClusterRoots, isOffline } from "./cluster-roots.js";
 import { createFastKeyPair } from "./key-pair.js";
 
 /** Room for one cross-signed successor of the root, and for an intermediate that signs for it when it is offline. */
@@ -36,6 +38,22 @@ export function makeRoot(init: {
     extensions: caExtensions(ROOT_PATH_LENGTH),
   });
   return { certificate: parseCertificate(root.der), privateKey };
+}
+
+/** Whether a root was made here, as its name says; the key of any other one is kept elsewhere. */
+export function isOwnRoot({ subject }: Pick<Certificate, "subject">): boolean {
+  const [name, ...others] = nameValues(subject, OID.commonName);
+  return others.length === 0 && /^rk8s cluster root( \d+)?$/.test(name ?? "");
+}
+
+/**
+ * What to do when the time of the root that signs is over, one sentence. It has a next one when rks can make that, or it was
+ * prepared before.
+ */
+export function expiredRootRemedy({ hasNext }: { readonly hasNext: boolean }): string {
+  return hasNext
+    ? "Set certificates.root_rotation to auto and start rks again; then `rks node rejoin NAME` for each node."
+    : "Begin a new cluster: no other root can take the place of an offline one whose time is over.";
 }
 
 /** How long a root lives from when it was made, milliseconds: its notBefore lies before that. */
@@ -68,21 +86,20 @@ export function crossSign(
 
 /** @throws {RksError} CERTIFICATE_EXPIRED when the time of whoever signs for the cluster is over. */
 export function assertIssuerLives(
-  { notAfter }: Certificate,
+  issuer: Certificate,
+  { active, other }: Pick<ClusterRoots, "active" | "other">,
   now: number,
-  { isIntermediate }: { readonly isIntermediate: boolean },
 ): void {
-  if (now < notAfter) return;
-  const [what, suggestion] = isIntermediate
-    ? [
-        "intermediate",
-        "Let the root sign intermediate.csr of the vault folder, put intermediate.pem beside it, and start rks again.",
-      ]
-    : [
-        "root",
-        "Set certificates.root_rotation to auto and start rks again; then `rks node rejoin NAME` for each node.",
-      ];
-  const date = new Date(notAfter).toISOString();
+  if (now < issuer.notAfter) return;
+  const hasNext = !isOffline(active) || (other?.standing === "incoming" && now < other.certificate.notAfter);
+  const [what, suggestion] =
+    isOffline(active) && now < active.certificate.notAfter
+      ? [
+          "intermediate",
+          "Let the root sign intermediate.csr of the vault folder, put intermediate.pem beside it, and start rks again.",
+        ]
+      : ["root", expiredRootRemedy({ hasNext })];
+  const date = new Date(issuer.notAfter).toISOString();
   throw new RksError("CERTIFICATE_EXPIRED", `the cluster's ${what} certificate expired at ${date}`, {
     suggestion,
   });

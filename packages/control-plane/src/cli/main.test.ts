@@ -99,6 +99,19 @@ describe("without a control plane", () => {
     expect(stderr).toMatch(/^rks: no rks answers.+\nhint: .+\n$/s);
   });
 
+  test.each([
+    { to: "postgres://rks:hunter2@db/rks", hint: "other users can see command lines: better a config file" },
+    { to: "MariaDB://rks:hunter2@db/rks", hint: "other users can see command lines: better a config file" },
+    { to: "postgres://rks@db/rks", hint: "Start it with" },
+    { to: "https://root:hunter2@store-1:2379", hint: "Start it with" },
+    { to: "oracle://rks:hunter2@db/rks", hint: "Say `--to local`, a config file" },
+  ])("storage migrate --to $to is answered by a hint, and never repeated", async ({ to, hint }) => {
+    const { exit, stderr } = await rks(["storage", "migrate", "--to", to, "--socket", "none.sock"]);
+    expect(exit).not.toBe(0);
+    expect(stderr.match(/hint: .*/)?.[0]).toContain(hint);
+    expect(stderr).not.toContain("hunter2");
+  });
+
   test("without --config and --socket ./config.yaml is asked for, and stderr says so", async () => {
     const { exit, stderr } = await rks(["status"]);
     expect(exit).toBe(78);

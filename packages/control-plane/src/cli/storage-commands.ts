@@ -16,6 +16,8 @@ import { formatFields, printHint, printJson } from "./output.js";
 import { findTarget, readConfigArgument } from "./target.js";
 
 const LOOK_MS = 500;
+/** Of a URL: `://USER:PASSWORD@`. */
+const HAS_PASSWORD = /:\/\/[^/?#@]*:[^@]+@/;
 /** Opening the other store, before the first answer. */
 const START_TIMEOUT_MS = 60_000;
 /** A million entries take half a minute. */
@@ -96,9 +98,21 @@ export async function storageVerify(args: TargetArguments, io: CliIo): Promise<v
 /** The store that `--to` names. */
 async function storeNamed(text: string, io: CliIo): Promise<StoreBody> {
   if (text === "local") return { type: "local" };
-  if (/^(postgres(ql)?|mysql|mariadb):\/\//.test(text)) return { type: "sql", url: text };
-  if (/^https?:\/\//.test(text)) {
+  const [, scheme] = /^([a-z][a-z0-9+.-]*):\/\//i.exec(text) ?? [];
+  if (/^(postgres(ql)?|mysql|mariadb)$/i.test(scheme ?? "")) {
+    if (HAS_PASSWORD.test(text)) {
+      printHint(io, "other users can see command lines: better a config file with sql_config.url_file");
+    }
+    return { type: "sql", url: text };
+  }
+  if (/^https?$/i.test(scheme ?? "")) {
     return { type: "etcd", endpoints: text.split(","), prefix: DEFAULT_STORE_PREFIX };
+  }
+  // Never the whole text: there may be a password in it.
+  if (scheme !== undefined) {
+    throw new RksError("INPUT_INVALID", `--to begins with "${scheme}://", which is no kind of store`, {
+      suggestion: "Say `--to local`, a config file, or a URL with https, postgres, mysql or mariadb.",
+    });
   }
   const { config } = await readConfigArgument(text, io);
   return bodyOf(config.store, text);

@@ -31,6 +31,12 @@ test.each([
   expect(() => parseStoreEndpoint(text)).toThrow(expect.objectContaining({ code: "INPUT_INVALID" }));
 });
 
+test("a password that does not belong there is not repeated", () => {
+  expect(() => parseStoreEndpoint("https://root:hunter2@store-1:2379")).toThrow(
+    '"https://…@store-1:2379" is not like',
+  );
+});
+
 test("host and port come without the scheme and brackets", () => {
   expect(hostPortOfEndpoint("https://[2001:db8::1]:2379")).toEqual({ host: "2001:db8::1", port: 2379 });
 });

@@ -52,10 +52,15 @@ function isLoopback(host: string): boolean {
   return host === "localhost" || host === "::1" || (isIP(host) === 4 && host.startsWith("127."));
 }
 
+/** Etcd's members take no name and password in a URL; who writes one there must not read it in a log. */
+function withoutUser(text: string): string {
+  return text.replace(/\/\/[^/]*@/, "//…@");
+}
+
 function refused(text: string): RksError {
   return new RksError(
     "INPUT_INVALID",
-    `${JSON.stringify(text.slice(0, 280))} is not like https://store-1:2379`,
+    `${JSON.stringify(withoutUser(text).slice(0, 280))} is not like https://store-1:2379`,
     {
       suggestion: "Write https://host:port for each member.",
     },

@@ -4,6 +4,7 @@ import type { Storage } from "@rk8s/storage";
 import type { EtcdStorage } from "@rk8s/storage/etcd";
 import { openLmdbStorage } from "@rk8s/storage/lmdb";
 import type { ExternalStoreConfig } from "../config/config.js";
+import { isOpenToOthers } from "../config/secret-file.js";
 import type { VaultFolder } from "../lifecycle/vault-folder.js";
 import { NO_MEMBERS, type StoreOpeners } from "./choose-store.js";
 import { readStoreCredentials } from "./store-credentials.js";
@@ -107,7 +108,7 @@ async function openSql(
   { url }: ExternalStoreConfig & { readonly type: "sql" },
   ports: OpenStorePorts,
 ): Promise<Storage> {
-  const text = "file" in url ? await readUrl(url.file) : url.reveal();
+  const text = "file" in url ? await readUrl(url.file, ports.logger) : url.reveal();
   let adapter: SqlPackage;
   try {
     adapter = (await import(SQL_PACKAGE)) as SqlPackage;
@@ -124,7 +125,7 @@ async function openSql(
   return adapter.openSqlStorage({ url: text, ...ports });
 }
 
-async function readUrl(file: string): Promise<string> {
+async function readUrl(file: string, logger: Logger): Promise<string> {
   let text: string;
   try {
     text = (await readFile(file, "utf8")).trim();
@@ -133,6 +134,9 @@ async function readUrl(file: string): Promise<string> {
       cause,
       suggestion: "Write the database's URL into it, and let only the user of rks read it.",
     });
+  }
+  if (await isOpenToOthers(file)) {
+    logger.warn("URL of the database is open to other users: make its file 0600", { file });
   }
   if (text !== "" && text.length <= MAX_URL_CHARACTERS) return text;
   throw new RksError("CONFIG_INVALID", `"${file}" does not hold the URL of a database`, {

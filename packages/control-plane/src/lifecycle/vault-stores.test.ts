@@ -415,6 +415,60 @@ async function stateRecord(storage: Storage): Promise<{ readonly state: object; 
   return JSON.parse(Buffer.from(entry!.value).toString()) as Awaited<ReturnType<typeof stateRecord>>;
 }
 
+/** A vault that came back into its folder from a store that the config still names, and was killed on its way to another one. */
+async function cutOffOnTheThirdWay(isDone: boolean): Promise<void> {
+  {
+    await using first = await start(ETCD);
+    await untilMoved(first, "etcd");
+    await first.stores.migrate(LOCAL, { id: "v1", guard: first.barrier });
+    await untilMoved(first, "local");
+    await first.barrier.transaction([], [put("a", "local")]);
+    world.start({ at: 4, isDone, ofState: true });
+    await first.stores.migrate(OTHER, { id: "v1", guard: first.barrier });
+    await untilMoved(first, "etcd");
+    await first.stores[Symbol.asyncDispose]().catch(() => undefined);
+  }
+  world.start();
+}
+
+test("a store that was the vault before a switch does not decide it: the vault stays in its folder", async () => {
+  await cutOffOnTheThirdWay(false);
+  world.down.add(OTHER);
+  await expect(start(ETCD)).rejects.toMatchObject({ code: "UNAVAILABLE" });
+  world.down.clear();
+  await using again = await start(ETCD);
+  expect(await valueOf(again.barrier, "a")).toBe("local");
+  await untilMoved(again, "etcd", storeName(ETCD));
+  expect(await valueOf(again.barrier, "a")).toBe("local");
+});
+
+test("as long as the config names a store that is not the vault, the folder keeps what it has", async () => {
+  await cutOffOnTheThirdWay(true);
+  await expect(start(ETCD)).rejects.toMatchObject({ code: "STORAGE_MOVED" });
+  await expect(start(LOCAL)).rejects.toMatchObject({
+    code: "STORAGE_MOVED",
+    message: expect.stringContaining(storeName(OTHER)),
+  });
+  expect(await readdir(folder.folder)).toContain("store");
+  await using found = await start(OTHER);
+  expect(await valueOf(found.barrier, "a")).toBe("local");
+  expect(await readdir(folder.folder)).not.toContain("store");
+});
+
+test("an empty store, and one with another cluster, put nothing aside that the folder has", async () => {
+  world.start({ at: 4, isDone: true, ofState: true });
+  await moveByHand(LOCAL, ETCD);
+  world.start();
+  await expect(start(OTHER)).rejects.toMatchObject({ code: "VAULT_NOT_INITIALIZED" });
+  expect(await readdir(folder.folder)).toContain("store");
+  const stranger = memoryStorage();
+  await stranger.transaction([], [put("core/seal-config", "seal"), put("core/keyring", "keys")]);
+  await Barrier.create(stranger, Keyring.parse(keys)).transaction([], [put("x", "1")]);
+  world.remote.set(storeName(OTHER), stranger);
+  await expect(start(OTHER)).rejects.toMatchObject({ code: "STORAGE_FOREIGN" });
+  expect(await readdir(folder.folder)).toContain("store");
+});
+
 test("a start that cannot ask the store that knows says so, and serves neither; once that answers it goes on by itself", async () => {
   await cutOff();
   world.down.add(OTHER);

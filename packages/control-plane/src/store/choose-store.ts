@@ -65,8 +65,8 @@ export interface ChosenStore {
  * Open the store that holds the vault of a config. A vault that is still in its folder while the config names another store
  * is opened there, to be moved. Of two stores, one of which was left, it finds the one that counts, whenever the process that
  * moved it was killed. The caller holds the folder's lock.
- * @throws {RksError} VAULT_NOT_INITIALIZED; STORAGE_MOVED when the config names the store that was left; UNAVAILABLE when the
- * store that decides does not answer, or is being filled; and as opening a store does.
+ * @throws {RksError} VAULT_NOT_INITIALIZED; STORAGE_MOVED when the config names the store that was left; STORAGE_FOREIGN when it
+ * names another vault's; UNAVAILABLE when the store that decides does not answer, or is being filled; and as opening a store does.
  */
 export async function chooseStore(
   wanted: StoreConfig,
@@ -88,11 +88,15 @@ export async function chooseStore(
     throw reason;
   }
   if (wanted.type === "local") throw await notHere(folder);
-  if (local !== undefined) {
-    await local.storage[Symbol.asyncDispose]();
-    await archiveStore(folder, now);
+  await local?.storage[Symbol.asyncDispose]();
+  const found = await externalVault(wanted, folder, openers, local?.state);
+  try {
+    if (local !== undefined) await archiveStore(folder, now);
+  } catch (reason) {
+    await found.storage[Symbol.asyncDispose]();
+    throw reason;
   }
-  return { ...(await externalVault(wanted, folder, openers)), at: wanted, moveTo: undefined };
+  return { ...found, at: wanted, moveTo: undefined };
 }
 
 interface LocalStore {
@@ -128,7 +132,7 @@ async function findLocal(
   if (state?.state !== "switching") return { isHere: true, stayed: undefined };
   // Killed in the moment of the switch: the other store knows. It may have other addresses by now, or a URL in a file.
   const named = wanted.type === "local" ? [] : [wanted];
-  const stayed = await settleSwitch(state, [...named, ...placesOf(state)], openers);
+  const stayed = await settleSwitch(state, [...placesOf(state), ...named], openers);
   if (stayed === undefined && wanted.type === "local") throw moved(state.to, state.at);
   return { isHere: stayed !== undefined, stayed };
 }
@@ -137,10 +141,12 @@ function placesOf({ place }: StoreStateOf<"switching">): readonly ExternalStoreC
   return place === undefined ? [] : [place];
 }
 
+/** `left`: what the store in the folder says of itself, when there is one. */
 async function externalVault(
   wanted: ExternalStoreConfig,
   folder: VaultFolder,
   openers: StoreOpeners,
+  left: StoreState | undefined,
 ): Promise<Pick<ChosenStore, "storage" | "stayed">> {
   const storage = await openers.openExternal(wanted);
   let stayed: Stayed | undefined;
@@ -165,6 +171,7 @@ async function externalVault(
       case undefined:
         if (!(await holdsVault(storage))) throw nothingThere(name, folder, await readHome(folder.home));
     }
+    if (left !== undefined && state?.vault !== left.vault) throw anotherVault(name, folder);
     return { storage, stayed };
   } catch (reason) {
     await storage[Symbol.asyncDispose]();
@@ -196,6 +203,13 @@ function nothingThere(
     `the store at ${name} is empty; the vault of "${folder.folder}" is at ${home.store} since ${home.since}`,
     { suggestion: "Name that store in the config, or restore a backup with `rks storage restore FILE`." },
   );
+}
+
+/** What the vault folder holds is not to be put aside for it. */
+function anotherVault(name: string, { folder, store }: VaultFolder): RksError {
+  return new RksError("STORAGE_FOREIGN", `the store at ${name} holds another vault than "${folder}" held`, {
+    suggestion: `Name the store that the vault was moved to, or move ${store} away when nobody needs it.`,
+  });
 }
 
 /** That a config names a store which was left. */

@@ -40,14 +40,15 @@ export async function settleSwitch(
 
 async function ask(
   target: Storage,
-  { vault, migration, to }: Switching,
+  { vault, migration, to, at }: Switching,
 ): Promise<Stayed | "is the vault" | "does not know"> {
   return untilCommitted(`the store at ${to} is changing at this moment`, async () => {
     const found = await readState(target);
     if (found?.state.vault !== vault) return "does not know";
     const { state } = found;
     if (state.state === "restoring") return "does not know";
-    if (state.state !== "copying") return "is the vault";
+    // Older than the switch, it tells of a time before; the transaction that decides has the switch's own time.
+    if (state.state !== "copying") return state.at >= at ? "is the vault" : "does not know";
     // Filled by a later migration it may have been the vault in between.
     if (state.migration !== migration) return "does not know";
     return (await writeAgain(target, found)) ? { migration, evidence: found } : undefined;

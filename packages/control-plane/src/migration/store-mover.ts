@@ -13,6 +13,7 @@ import type { SwitchableStorage } from "./switchable-storage.js";
 /** Pauses between two attempts while the other store does not answer. */
 const FIRST_RETRY_MS = 1_000;
 const MAX_RETRY_MS = 60_000;
+const IN_DOUBT = "whether it was moved is found out when it is unsealed";
 
 /** How a migration is, for people and programs. */
 export interface MoveStatus {
@@ -149,19 +150,31 @@ export class StoreMover implements AsyncDisposable {
         await this.#attempt(to, vault, signal);
         return;
       } catch (reason) {
-        signal.throwIfAborted();
-        const { code, message, retryable } = RksError.from(reason);
-        this.#status = { ...this.#status, phase: retryable ? "waiting" : "failed", error: { code, message } };
-        logger.error("Store could not be moved", {
-          ...names,
-          code,
-          reason: message,
-          isTriedAgain: retryable,
-        });
-        if (!retryable) throw reason;
+        this.#failed(reason, signal);
       }
-      await clock.sleep(retryMs * (0.75 + random() / 2), { signal });
+      await clock
+        .sleep(retryMs * (0.75 + random() / 2), { signal })
+        .catch((reason: unknown) => this.#failed(reason, signal));
     }
+  }
+
+  /** Say why it was not moved. @throws the signal's reason, and `reason` when that will not pass by itself. */
+  #failed(reason: unknown, signal: AbortSignal): void {
+    const why: unknown = signal.aborted ? signal.reason : reason;
+    const { code, message, retryable } = RksError.from(why);
+    const isTriedAgain = retryable && !signal.aborted;
+    const error = { code, message: this.isInDoubt ? `${message}; ${IN_DOUBT}` : message };
+    if (this.#status !== undefined)
+      this.#status = { ...this.#status, phase: isTriedAgain ? "waiting" : "failed", error };
+    const names = { from: this.#status?.from, to: this.#status?.to };
+    const level = signal.aborted ? "info" : "error";
+    this.#ports.logger[level]("Store could not be moved", {
+      ...names,
+      code,
+      reason: error.message,
+      isTriedAgain,
+    });
+    if (!isTriedAgain) throw why;
   }
 
   async #attempt(to: StoreConfig, vault: MovedVault, signal: AbortSignal): Promise<void> {

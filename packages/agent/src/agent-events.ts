@@ -46,7 +46,8 @@ export type AgentEventBody =
   | { readonly event: "trust"; readonly generation: number }
   /**
    * The process stood still for `pausedSeconds`, or the wall clock moved by `shiftedSeconds` against the monotonic one: it
-   * was set, or the host was suspended. The certificate is renewed.
+   * was set, or the host was suspended. The certificate is renewed when the clock moved; a stop of the process alone leaves
+   * the next renewal where it was.
    */
   | { readonly event: "clock"; readonly pausedSeconds: number; readonly shiftedSeconds: number }
   /** A connection that was up has ended. */

@@ -42,6 +42,10 @@ test.each<{ event: AgentEventBody; text: string }>([
     text: "time did not pass as it should: the process stood still for 0 s, the clock moved by -600 s; renewing",
   },
   {
+    event: { event: "clock", pausedSeconds: 60, shiftedSeconds: 0 },
+    text: "the process stood still for 60 s; what came due meanwhile is done now",
+  },
+  {
     event: { event: "disconnected", code: "CONNECTION_LOST", message: "gone" },
     text: "disconnected: gone (CONNECTION_LOST)",
   },

@@ -20,7 +20,9 @@ const TEXTS: Texts = {
     `renewed: certificate ${serial}${generation === undefined ? "" : `, generation ${generation},`} valid until ${notAfter}`,
   trust: ({ generation }) => `trusts the cluster's roots of generation ${generation}`,
   clock: ({ pausedSeconds, shiftedSeconds }) =>
-    `time did not pass as it should: the process stood still for ${pausedSeconds} s, the clock moved by ${shiftedSeconds} s; renewing`,
+    shiftedSeconds === 0
+      ? `the process stood still for ${pausedSeconds} s; what came due meanwhile is done now`
+      : `time did not pass as it should: the process stood still for ${pausedSeconds} s, the clock moved by ${shiftedSeconds} s; renewing`,
   disconnected: ({ message, code }) => `disconnected: ${message} (${code})`,
   reconnecting: ({ delaySeconds, attempt, message, code }) =>
     `trying again in ${delaySeconds.toFixed(1)} s (attempt ${attempt}): ${message} (${code})`,

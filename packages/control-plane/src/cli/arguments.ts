@@ -316,7 +316,7 @@ function unsealOptions<T>(
     .positional("key", { type: "string", describe: "An unseal share; - reads stdin" })
     .option("key-file", { type: "string", requiresArg: true, describe: "A file with shares, or keys.json" })
     .epilogue(
-      "Without KEY: $RKS_UNSEAL_KEY, else what `gen certs` left beside the vault of --config. Without --config and --socket, $VAULT_ADDR is asked over HTTPS when it is set: with no KEY on the command line.",
+      "Without KEY: --key-file, else $RKS_UNSEAL_KEY, else what `gen certs` left beside the vault of --config. Without --config and --socket, $VAULT_ADDR is asked over HTTPS when it is set: then with no KEY on the command line, and never with what was left beside a vault.",
     );
 }
 

@@ -4,7 +4,10 @@ import { type BackendPath, operation } from "../path-table.js";
 import type { Vault } from "../vault.js";
 import { vaultSealed } from "../seal/barrier.js";
 
-/** What clients of a cluster of vaults ask; this one is alone. Relative to `sys/`. */
+/**
+ * What clients of a cluster of vaults ask to find the one that answers. Here each process answers for itself, also where others
+ * serve the same vault from one store: none is a standby, so there is no leader to go to. Relative to `sys/`.
+ */
 export function clusterPaths(vault: Vault): readonly BackendPath[] {
   return [
     {
@@ -24,7 +27,7 @@ export function clusterPaths(vault: Vault): readonly BackendPath[] {
       pattern: "ha-status",
       operations: {
         read: operation({
-          summary: "List the vaults of the cluster: this one.",
+          summary: "List who serves the vault: the process that is asked; others answer for themselves.",
           handle: () => ({ data: { nodes: [{ ...NODE, hostname: hostname() }] }, form: "repeated" }),
         }),
       },
@@ -34,7 +37,7 @@ export function clusterPaths(vault: Vault): readonly BackendPath[] {
       operations: {
         update: operation({
           access: "sudo",
-          summary: "Let another vault answer; there is none, so nothing happens.",
+          summary: "Let another vault lead; none does, so nothing happens.",
           handle: () => undefined,
         }),
       },

@@ -8,9 +8,9 @@ import { bytes, label, list, text, timestamp } from "./schema.js";
 const nonce = bytes({ min: LIMITS.nonceBytes, max: LIMITS.nonceBytes });
 const features = list(text(64), 32);
 const certificate = bytes({ min: 1, max: 16_384 });
-/** Counts how often the roots of the cluster, or the one that signs, have changed. */
 /** A clock at 1970 or at 2300 must be able to say so. */
 const MAX_SKEW_SECONDS = 10_000_000_000;
+/** Counts how often the roots of the cluster, or the one that signs, have changed. */
 const trustGeneration = z.number().int().min(0);
 /** SHA-256 of a SubjectPublicKeyInfo each: intermediates whose signatures do not count. */
 const refusedIssuers = list(bytes({ min: 32, max: 32 }), 16);

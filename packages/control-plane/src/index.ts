@@ -4,10 +4,14 @@ export { readConfig } from "./config/config-file.js";
 export type {
   CertificateConfig,
   ControlPlaneConfig,
+  ExternalStoreConfig,
   HeartbeatConfig,
   HostPort,
+  HttpTlsConfig,
   SealConfig,
+  StoreConfig,
 } from "./config/config.js";
+export type { RestoreResult } from "./backup/restore-backup.js";
 export { approleLogin } from "./auth/approle/approle-backend.js";
 export { certLogin } from "./auth/cert/cert-backend.js";
 export { joinTokenLogin } from "./auth/join-token/join-token-backend.js";
@@ -24,7 +28,7 @@ export type { JoinCheck, JoinCheckRequest, JoinCheckToken } from "./join/join-ch
 export type { InitializationResult } from "./lifecycle/initialize.js";
 export { openVault } from "./open-vault.js";
 export type { OpenVaultPorts } from "./open-vault.js";
-export { RksError } from "@rk8s/protocol";
+export { RksError, Secret } from "@rk8s/protocol";
 export type { RootGenerateRequest } from "./pki/authority/ca-fields.js";
 export { pkiBackend } from "./pki/pki-backend.js";
 export { IssueCertificateResponse } from "./pki/issuance/issue-response.js";
@@ -35,6 +39,11 @@ export type {
   SignCertificateRequest,
   SignVerbatimRequest,
 } from "./pki/requests.js";
+export { restoreControlPlane } from "./restore-control-plane.js";
+export type { RestoreControlPlanePorts, RestoreRequest } from "./restore-control-plane.js";
+export { stayControlPlane } from "./stay-control-plane.js";
+export type { StayPorts, StayRequest, StayResult } from "./stay-control-plane.js";
+export type { StoreOpeners } from "./store/choose-store.js";
 export { openLmdbStorage } from "@rk8s/storage/lmdb";
 export type { LmdbStorageInit } from "@rk8s/storage/lmdb";
 export { memoryStorage } from "@rk8s/storage";
@@ -48,6 +57,7 @@ export type {
   TransactionResult,
   Write,
 } from "@rk8s/storage";
+export type { LineWriter } from "./vault/audit/audit-device.js";
 export type {
   Answer,
   Backend,

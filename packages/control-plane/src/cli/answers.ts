@@ -20,6 +20,7 @@ const storeStatus = z.looseObject({
   epoch: z.number(),
   restoredFrom: z.string().nullable(),
   gaveUp: z.string().nullable(),
+  movedTo: z.string().nullable(),
   migration: migration.nullable(),
 });
 export const storeStatusAnswer = z.object({ data: storeStatus });

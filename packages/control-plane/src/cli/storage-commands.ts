@@ -38,12 +38,15 @@ export function storeFields({
   epoch,
   restoredFrom,
   gaveUp,
+  movedTo,
   migration,
 }: PrintedStoreStatus): [string, string][] {
   const fields: [string, string][] = [["storage", store]];
   if (members.length > 0) fields.push(["members", members.join(", ")]);
   if (gaveUp !== null) fields.push(["restored", `as of ${restoredFrom}, when ${gaveUp} was given up`]);
   else if (restoredFrom !== null) fields.push(["restored", `from the backup of ${restoredFrom}`]);
+  if (movedTo !== null)
+    fields.push(["moved to", `${movedTo}, by another rks: name that in the config, then start rks`]);
   if (epoch > 0) fields.push(["epoch", String(epoch)]);
   if (migration !== null) fields.push(["migration", describe(migration)]);
   return fields;

@@ -37,11 +37,22 @@ test.each([
       epoch: 0,
       restoredFrom: null,
       gaveUp: null,
+      movedTo: null,
       migration: { ...MOVE, phase },
     }),
   });
   expect(answer.status).toBe(status);
   expect(answer.body).toContain(says);
+});
+
+test("a vault that was moved away from under this rks makes readiness say so, and 503", async () => {
+  const api = anApi({});
+  const storeStatus = (): ReturnType<typeof api.storeStatus> => ({ ...api.storeStatus(), movedTo: "there" });
+  const { status, body } = await readyz({ storeStatus });
+  expect([status, JSON.parse(body)]).toEqual([
+    503,
+    { status: "sealed: the vault was moved to another store" },
+  ]);
 });
 
 test("a store that does not answer makes readiness say degraded, and 503", async () => {

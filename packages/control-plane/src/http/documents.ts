@@ -87,9 +87,12 @@ function alive(): HttpAnswer {
 
 /** Ready is who serves agents, which takes an open vault and a store that can be written to. */
 function readiness(api: DescribedApi): HttpAnswer {
+  const { movedTo, migration } = api.storeStatus();
+  if (movedTo !== null)
+    return { status: 503, body: '{"status":"sealed: the vault was moved to another store"}' };
   if (api.isServing) {
     if (api.isCutOff) return { status: 503, body: '{"status":"degraded: the store does not answer"}' };
-    const phase = api.storeStatus().migration?.phase;
+    const phase = migration?.phase;
     if (phase === "in doubt") return { status: 503, body: '{"status":"store in doubt"}' };
     const isBehind = phase === "waiting" || phase === "failed";
     return isBehind ? { status: 200, body: '{"status":"degraded: the store could not be moved"}' } : alive();

@@ -75,7 +75,7 @@ interface ClusterStore {
   /** As `VaultInit.shared`. Default: no. */
   readonly isShared?: boolean;
   /** As `VaultInit`. */
-  readonly assertInUse?: (() => Promise<void>) | undefined;
+  readonly whyLeft?: VaultInit["whyLeft"];
 }
 
 /** Open the vault of a control plane: PKI engines for users, the cluster's CA on its reserved mount. */
@@ -88,7 +88,7 @@ export async function openClusterVault(
     {
       storage: store.storage,
       shared: () => store.isShared === true,
-      assertInUse: () => store.assertInUse?.() ?? Promise.resolve(),
+      whyLeft: () => store.whyLeft?.() ?? Promise.resolve(undefined),
       backends: {
         ...secretsEngines(ports),
         [CLUSTER_CA_TYPE]: async (mount, barrier) => {

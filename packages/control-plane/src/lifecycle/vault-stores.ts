@@ -19,6 +19,7 @@ import {
   sameState,
   type StoredState,
   type StoreState,
+  type StoreStateOf,
   stateWrite,
   untrueState,
 } from "../store/store-state.js";
@@ -57,6 +58,8 @@ export interface StoreStatus {
   readonly restoredFrom: string | null;
   /** The store that was given up then; null: there was a backup, or nothing. */
   readonly gaveUp: string | null;
+  /** Where another rks has moved the vault since; then this one is sealed, and its config is to be changed. */
+  readonly movedTo: string | null;
   readonly migration: MoveStatus | null;
 }
 
@@ -72,6 +75,8 @@ export class VaultStores implements AsyncDisposable {
   readonly #stayed: Stayed | undefined;
   #epoch = 0;
   #restored: Restored | undefined;
+  /** Where another process has moved the vault; it cannot be served from here any more. */
+  #movedTo: string | undefined;
   /** Ends when the vault is sealed. */
   #stop = new AbortController();
   #moving: Promise<void> | undefined;
@@ -120,6 +125,7 @@ export class VaultStores implements AsyncDisposable {
       epoch: this.#epoch,
       restoredFrom,
       gaveUp: this.#restored?.gaveUp ?? null,
+      movedTo: this.#movedTo ?? null,
       migration: status ?? null,
     };
   }
@@ -171,6 +177,7 @@ export class VaultStores implements AsyncDisposable {
       if (this.isShared) this.#ports.onShared?.();
     }
     await this.#check(vault);
+    this.#movedTo = undefined;
   }
 
   /**
@@ -183,14 +190,12 @@ export class VaultStores implements AsyncDisposable {
     this.#start(this.#moveTo, vault);
   }
 
-  /**
-   * Check that the store has not been left by another process, or is being left at this moment.
-   * @throws {RksError} STORAGE_MOVED, UNAVAILABLE, and as the store does.
-   */
-  async assertInUse(): Promise<void> {
+  /** As `VaultInit`: STORAGE_MOVED, UNAVAILABLE. What this process does to the store itself is none. */
+  async whyLeft(): Promise<RksError | undefined> {
     const state = (await readState(this.storage.current))?.state;
-    if (state?.state === "moved") throw moved(state.to, state.at);
-    if (state?.state === "switching") throw switchingNow(state.to, state.at);
+    if (state?.state !== "moved" && state?.state !== "switching") return undefined;
+    if (state.migration === this.#mover.migration) return undefined;
+    return state.state === "moved" ? this.#left(state) : switchingNow(state.to, state.at);
   }
 
   /** What rks shows to its store has changed: show the new one. What does not work is logged. */
@@ -285,10 +290,15 @@ export class VaultStores implements AsyncDisposable {
     }
   }
 
+  #left({ to, at }: StoreStateOf<"moved">): RksError {
+    this.#movedTo = to;
+    return moved(to, at);
+  }
+
   /** The store may have been left since it was chosen, by another process; where it was nearly left, it says so no more. */
   async #assertHere(stored: StoredState | undefined, { guard }: MovedVault): Promise<void> {
     const state = stored?.state;
-    if (state?.state === "moved") throw moved(state.to, state.at);
+    if (state?.state === "moved") throw this.#left(state);
     if (state?.state !== "switching") return;
     const { migration, to, at, digest: _, entries: __, ...rest } = state;
     if (migration !== this.#mover.settledMigration) {

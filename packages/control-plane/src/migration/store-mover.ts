@@ -83,9 +83,14 @@ export class StoreMover implements AsyncDisposable {
     return this.#migration?.phase === "in doubt";
   }
 
-  /** The migration that this process has tried last and knows the end of. */
+  /** The migration that this process has tried last. */
+  get migration(): string | undefined {
+    return this.#migration?.id;
+  }
+
+  /** `migration`, when its end is known. */
   get settledMigration(): string | undefined {
-    return this.isInDoubt ? undefined : this.#migration?.id;
+    return this.isInDoubt ? undefined : this.migration;
   }
 
   /** @throws {RksError} BUSY while a migration or a backup runs. */

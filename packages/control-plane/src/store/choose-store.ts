@@ -216,7 +216,7 @@ function anotherVault(name: string, { folder, store }: VaultFolder): RksError {
 export function moved(to: string, at: string): RksError {
   return new RksError("STORAGE_MOVED", `the vault was moved to ${to} at ${at}`, {
     suggestion:
-      "Name that store in the config (xline_config.endpoints, sql_config; neither for the vault folder).",
+      "Name that store in the config (xline_config.endpoints, sql_config; neither for the vault folder), then start rks.",
   });
 }
 

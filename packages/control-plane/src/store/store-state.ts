@@ -2,11 +2,10 @@ import { timingSafeEqual } from "node:crypto";
 import { RksError } from "@rk8s/protocol";
 import { type Comparison, type Entry, pagesOf, type Storage, type Write } from "@rk8s/storage";
 import { z } from "zod";
+import { STORE_STATE_KEY } from "../vault/members/in-use.js";
 import { SEAL_CONFIG_KEY } from "../vault/seal/seal.js";
 import { type KeySource, recordMac } from "./record-mac.js";
 
-/** Below the barrier, readable while sealed; never copied. */
-const STATE_KEY = "storage/state";
 /** What is about a store rather than in it. */
 const STATE_PREFIX = "storage/";
 /** What makes a store a vault: its seal and the barrier's counter. In a copy it comes last and all at once. */
@@ -93,7 +92,7 @@ export interface StoredState {
  * @throws {RksError} STORAGE_CORRUPT
  */
 export async function readState(storage: Pick<Storage, "get">): Promise<StoredState | undefined> {
-  const entry = await storage.get(STATE_KEY);
+  const entry = await storage.get(STORE_STATE_KEY);
   if (entry === undefined) return undefined;
   try {
     const { state, term, mac } = sealedState.parse(JSON.parse(Buffer.from(entry.value).toString()));
@@ -132,12 +131,12 @@ export function stateWrite(state: StoreState, keys: KeySource): Write {
   const made = recordMac(state, keys, { purpose: MAC_PURPOSE });
   if (made === undefined) throw RksError.from(new Error("the active term has no key"));
   const record: z.input<typeof sealedState> = { state, term: made.term, mac: made.mac.toString("hex") };
-  return { type: "put", key: STATE_KEY, value: Buffer.from(JSON.stringify(record)) };
+  return { type: "put", key: STORE_STATE_KEY, value: Buffer.from(JSON.stringify(record)) };
 }
 
 /** What a transaction compares so that nobody else changed the state meanwhile. */
 export function sameState(stored: Pick<StoredState, "modRevision"> | undefined): Comparison {
-  return { key: STATE_KEY, modRevision: stored?.modRevision ?? 0 };
+  return { key: STORE_STATE_KEY, modRevision: stored?.modRevision ?? 0 };
 }
 
 /**
@@ -145,7 +144,7 @@ export function sameState(stored: Pick<StoredState, "modRevision"> | undefined):
  * False: it has changed meanwhile.
  */
 export async function writeAgain(storage: Storage, stored: StoredState): Promise<boolean> {
-  const write: Write = { type: "put", key: STATE_KEY, value: stored.value };
+  const write: Write = { type: "put", key: STORE_STATE_KEY, value: stored.value };
   return (await storage.transaction([sameState(stored)], [write])).succeeded;
 }
 
@@ -157,7 +156,7 @@ export function untrueState(): RksError {
 }
 
 function damaged(cause: unknown): RksError {
-  return new RksError("STORAGE_CORRUPT", `the record "${STATE_KEY}" of the store cannot be read`, {
+  return new RksError("STORAGE_CORRUPT", `the record "${STORE_STATE_KEY}" of the store cannot be read`, {
     cause,
     suggestion: RESTORE,
   });

@@ -204,10 +204,11 @@ export class SealLifecycle {
   }
 
   async #open(stored: StoredSeal, keys: VaultKeys): Promise<Unsealed> {
-    const { storage, assertInUse } = this.#init;
+    const { storage, whyLeft } = this.#init;
     const sharing = new StoreSharing({
       storage,
-      assertInUse,
+      whyLeft,
+      onLeft: (why) => this.#left(why),
       clock: this.#ports.clock,
       logger: this.#logger,
     });
@@ -215,7 +216,10 @@ export class SealLifecycle {
       if (!this.#isShared) return await this.#openWith(stored, keys, sharing);
       // What is read from here on is followed.
       const revision = await revisionOf(storage);
-      const unsealed = await this.#openWith(stored, keys, sharing, await sharing.join());
+      const writer = await sharing.join();
+      const why = await whyLeft?.();
+      if (why?.code === "STORAGE_MOVED") throw why;
+      const unsealed = await this.#openWith(stored, keys, sharing, writer);
       sharing.listen(unsealed.vault.barrier, revision, () => this.#followSeal(unsealed.open));
       return unsealed;
     } catch (reason) {
@@ -274,6 +278,16 @@ export class SealLifecycle {
     this.#logger.error(
       "The unseal key was replaced by another rks; this one is sealed and needs the new shares",
     );
+    void this.seal();
+  }
+
+  /** What is still here is old: tokens and nodes that were revoked where the vault is now would be served from it. */
+  #left({ code, message: reason, suggestion: remedy }: RksError): void {
+    this.#logger.error("The vault left this store while this rks was not heard; it is sealed", {
+      code,
+      reason,
+      remedy,
+    });
     void this.seal();
   }
 

@@ -1,4 +1,4 @@
-import type { Clock, Logger } from "@rk8s/protocol";
+import type { Clock, Logger, RksError } from "@rk8s/protocol";
 import type { Storage } from "@rk8s/storage";
 
 import type { LineWriter } from "./audit/audit-device.js";
@@ -12,8 +12,12 @@ export interface VaultInit {
   readonly storage: Storage;
   /** Whether other processes may have the same vault open over the same store, asked with each unsealing. Default: no. */
   readonly shared?: (() => boolean) | undefined;
-  /** Asked when this process was silent for so long that it is another one to those that share the store. @throws why not to go on. */
-  readonly assertInUse?: (() => Promise<void>) | undefined;
+  /**
+   * Why the store is not this process's to use: another one has moved the vault away (STORAGE_MOVED, which seals it whenever it
+   * is said), or is doing so (anything else, which seals it when it was silent for so long that nobody waits for it). Asked when
+   * the store is opened, when what it says of itself changes, and after a silence. @throws as the storage does.
+   */
+  readonly whyLeft?: (() => Promise<RksError | undefined>) | undefined;
   /** Tells the files of this process from those of the others, for as long as they are there. Needed when the store is shared. */
   readonly host?: string | undefined;
   /** Secrets engines that can be mounted, by type. */

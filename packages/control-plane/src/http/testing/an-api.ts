@@ -37,6 +37,7 @@ export function anApi(parts: Partial<OperatorApi> = {}): OperatorApi {
       epoch: 0,
       restoredFrom: null,
       gaveUp: null,
+      movedTo: null,
       migration: null,
     }),
     migrateStore: () => Promise.reject(new RksError("VAULT_SEALED", "the vault is sealed")),

@@ -168,6 +168,20 @@ test("listening for ever, also to a store that comes and goes, leaves nothing wi
   await hearing[Symbol.asyncDispose]();
 });
 
+test("what is written below the barrier is told although no counter and nothing else follows it", async () => {
+  const { storage, clock, hearing } = await aListener();
+  const told: string[] = [];
+  hearing.onBelow("storage/", (key) => told.push(key));
+  await storage.transaction([], [{ type: "put", key: "storage/state", value: Buffer.from("x") }]);
+  await expect
+    .poll(() => {
+      clock.advance(100);
+      return told;
+    }, SOON)
+    .toEqual(["storage/state"]);
+  await hearing[Symbol.asyncDispose]();
+});
+
 test("changes that the store has forgotten are made up for by forgetting everything", async () => {
   const { storage, clock, other, heard, gaps, hearing } = await aListener();
   storage.watchFault = "deaf";

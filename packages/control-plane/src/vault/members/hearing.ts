@@ -129,6 +129,8 @@ export class Hearing implements AsyncDisposable {
       if (signal.aborted) return;
       const isSure = await this.#check().catch(() => false);
       if (signal.aborted) return;
+      // What no counter follows: it was written outside the barrier.
+      this.#tell();
       if (!isSure) {
         if (this.#deafSinceMs === undefined)
           logger.warn("What others write to the store is not heard in time");

@@ -130,32 +130,30 @@ test("one that its store does not answer for the whole time to live says so, whi
   expect(silences).toBe(before);
 });
 
-test("one that lost its place writes nothing to a store that was left meanwhile", async () => {
+test("one that lost its place and finds the store left says so, writes nothing and takes it for its own no more", async () => {
   const storage = memoryStorage();
-  const left = new RksError("STORAGE_MOVED", "the vault was moved");
+  const away = new RksError("STORAGE_MOVED", "the vault was moved");
+  const left: RksError[] = [];
   let asked = 0;
-  const clock = new FakeClock();
   await using one = await Membership.join({
     storage,
-    clock,
+    clock: new FakeClock(),
     logger: silentLogger,
-    assertInUse: () => {
-      asked += 1;
-      return asked < 3 ? Promise.reject(left) : Promise.resolve();
-    },
+    whyLeft: () => Promise.resolve((asked += 1) < 2 ? undefined : away),
+    onLeft: (why) => left.push(why),
   });
   const moved: number[] = [];
-  const { key } = one.writer.fence!;
   one.run((next) => {
-    moved.push(asked, next.number);
+    moved.push(next.number);
     return Promise.resolve();
   });
-  await storage.transaction([], [{ type: "delete", key }]);
-  one.hurry();
-  await expect
-    .poll(() => {
-      clock.advance(500);
-      return moved;
-    }, SOON)
-    .toEqual([3, 1]);
+  const lose = async (): Promise<void> => {
+    await storage.transaction([], [{ type: "delete", key: one.writer.fence!.key }]);
+    one.hurry();
+  };
+  await lose();
+  await expect.poll(() => moved, SOON).toEqual([1]);
+  await lose();
+  await expect.poll(() => left, SOON).toEqual([away]);
+  expect([moved, asked]).toEqual([[1], 2]);
 });

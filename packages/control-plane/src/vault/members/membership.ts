@@ -65,8 +65,10 @@ export async function expelSilent(
 
 export interface MembershipPorts {
   readonly storage: Storage;
-  /** Asked after another place was taken and before anything is written from there. @throws {RksError} why not to write. */
-  readonly assertInUse?: (() => Promise<void>) | undefined;
+  /** Asked after another place was taken and before anything is written from there; see `VaultInit`. */
+  readonly whyLeft?: (() => Promise<RksError | undefined>) | undefined;
+  /** Called when that has an answer: this process can be a member no more. */
+  readonly onLeft?: ((why: RksError) => void) | undefined;
   readonly clock: Clock;
   readonly logger: Logger;
 }
@@ -214,7 +216,11 @@ export class Membership implements Stewardship, AsyncDisposable {
           isMoving = true;
         }
         // Whoever moved the vault away meanwhile did not wait for a silent one.
-        await this.#ports.assertInUse?.();
+        const why = await this.#ports.whyLeft?.();
+        if (why !== undefined) {
+          this.#ports.onLeft?.(why);
+          return;
+        }
         await onMoved(this.writer);
         if (this.#address !== "") await this.announce(this.#address);
         isMoving = false;

@@ -5,6 +5,7 @@ import type { Barrier, Writer } from "../seal/barrier.js";
 import { SEAL_CONFIG_KEY } from "../seal/seal.js";
 import { type Changes, Listeners, NO_CHANGES } from "./changes.js";
 import { Hearing } from "./hearing.js";
+import { STORE_STATE_KEY } from "./in-use.js";
 import { type Member, Membership, MEMBERS_PREFIX } from "./membership.js";
 import { ALONE, type Stewardship } from "./stewardship.js";
 
@@ -62,8 +63,10 @@ export const UNSHARED: Sharing = {
 export interface StoreSharingPorts {
   /** Below the barrier. */
   readonly storage: Storage;
-  /** As `MembershipPorts`. */
-  readonly assertInUse?: (() => Promise<void>) | undefined;
+  /** As `VaultInit`. */
+  readonly whyLeft?: (() => Promise<RksError | undefined>) | undefined;
+  /** Called once, when this process has no business with the store any more, and why. */
+  readonly onLeft?: ((why: RksError) => void) | undefined;
   readonly clock: Clock;
   readonly logger: Logger;
 }
@@ -81,6 +84,7 @@ export class StoreSharing implements Sharing, Stewardship, Members, AsyncDisposa
   /** Until a store that was this process's own is shared. */
   #beginning: Promise<void> | undefined;
   #isFailing = false;
+  #isLeft = false;
 
   constructor(ports: StoreSharingPorts) {
     this.#ports = ports;
@@ -140,7 +144,7 @@ export class StoreSharing implements Sharing, Stewardship, Members, AsyncDisposa
 
   /** Become one of those who have the store open; gives as whom this process writes. `listen` must follow. */
   async join(): Promise<Writer> {
-    const membership = await Membership.join(this.#ports);
+    const membership = await this.#enter();
     this.#use(membership);
     return membership.writer;
   }
@@ -155,6 +159,8 @@ export class StoreSharing implements Sharing, Stewardship, Members, AsyncDisposa
       // Renewals say nothing new.
       if (!key.endsWith("/beat")) void membership.refresh();
     });
+    hearing.onBelow(STORE_STATE_KEY, () => void this.#lookWhetherLeft());
+    this.changes.onGap(() => void this.#lookWhetherLeft());
     hearing.run();
     membership.run(async (writer) => {
       await barrier.writeAs(writer);
@@ -202,7 +208,12 @@ export class StoreSharing implements Sharing, Stewardship, Members, AsyncDisposa
         this.#isFailing = false;
         return;
       } catch (reason) {
-        const { code, message } = RksError.from(reason);
+        const error = RksError.from(reason);
+        const { code, message } = error;
+        if (code === "STORAGE_MOVED") {
+          this.#leave(error);
+          return;
+        }
         if (!this.#isFailing) logger.warn("The store cannot be shared yet", { code, reason: message });
         this.#isFailing = true;
         // Others may write to it all the same, and nobody tells of that.
@@ -212,12 +223,29 @@ export class StoreSharing implements Sharing, Stewardship, Members, AsyncDisposa
     }
   }
 
+  /** While another process moves the vault its state changes as well; that one asks who is here, and waits. */
+  async #lookWhetherLeft(): Promise<void> {
+    const why = await this.#ports.whyLeft?.().catch(() => undefined);
+    if (why?.code === "STORAGE_MOVED") this.#leave(why);
+  }
+
+  #leave(why: RksError): void {
+    if (this.#isLeft) return;
+    this.#isLeft = true;
+    this.#ports.onLeft?.(why);
+  }
+
+  #enter(): Promise<Membership> {
+    return Membership.join({ ...this.#ports, onLeft: (why) => this.#leave(why) });
+  }
+
   /** When it fails everything is as before. */
   async #share(barrier: Barrier, onSeal: () => void): Promise<void> {
     const revision = await revisionOf(this.#ports.storage);
-    const membership = await Membership.join(this.#ports);
+    const membership = await this.#enter();
     try {
-      await this.#ports.assertInUse?.();
+      const why = await this.#ports.whyLeft?.();
+      if (why !== undefined) throw why;
       await barrier.writeAs(membership.writer);
     } catch (reason) {
       await membership[Symbol.asyncDispose]();

@@ -52,7 +52,7 @@ export async function takeBackup(
   try {
     await using copy = await openFolder(place.store);
     const at = await copySnapshot({ source: storage, copy, isKept }, clock, signal);
-    const total = await totalOf(copy, new StoreDigest(derived.key));
+    const total = await totalOf(copy, new StoreDigest(derived.key), signal);
     const about: BackupHeader = {
       format: "rks-backup/1",
       vault,
@@ -62,7 +62,7 @@ export async function takeBackup(
       digest: formatSum(total),
       term: derived.term,
     };
-    await writeBackup(place, about, guard, inOrder(copy));
+    await writeBackup(place, about, guard, inOrder(copy, signal));
     return about;
   } finally {
     derived.key.fill(0);
@@ -74,17 +74,20 @@ function isKept(key: string): boolean {
   return isContent(key) || (key.startsWith(SEAL_PREFIX) && !isOfMembers(key));
 }
 
-async function totalOf(copy: Storage, digest: StoreDigest): Promise<DigestTotal> {
+async function totalOf(copy: Storage, digest: StoreDigest, signal: AbortSignal): Promise<DigestTotal> {
   let total = EMPTY_TOTAL;
-  for await (const entries of pagesOf(copy, "", { limit: PAGE_ENTRIES }))
+  for await (const entries of pagesOf(copy, "", { limit: PAGE_ENTRIES })) {
+    signal.throwIfAborted();
     total = addTotals(total, digest.total(entries));
+  }
   return total;
 }
 
 /** The seal first: with it the rest can be judged. */
-async function* inOrder(copy: Storage): AsyncGenerator<readonly Entry[], void, void> {
+async function* inOrder(copy: Storage, signal: AbortSignal): AsyncGenerator<readonly Entry[], void, void> {
   yield* pagesOf(copy, SEAL_PREFIX, { limit: PAGE_ENTRIES });
   for await (const entries of pagesOf(copy, "", { limit: PAGE_ENTRIES })) {
+    signal.throwIfAborted();
     yield entries.filter(({ key }) => isContent(key));
   }
 }

@@ -40,6 +40,8 @@ class World {
   crash: Crash | undefined;
   isDead = false;
   isRemoteDown = false;
+  /** Waited for when a store in a folder is opened. */
+  opening: Promise<void> = Promise.resolve();
   /** Stores that nobody reaches. */
   readonly down = new Set<StoreConfig>();
 
@@ -117,7 +119,10 @@ async function start(wanted: StoreConfig, vault = "v1"): Promise<Running> {
   const stores = await VaultStores.open(wanted, folder, {
     clock,
     logger: silentLogger,
-    openFolder: async (path) => world.wrap(await openLmdbStorage({ folder: path }), false),
+    openFolder: async (path) => {
+      await world.opening;
+      return world.wrap(await openLmdbStorage({ folder: path }), false);
+    },
     openExternal: (store) => {
       if (world.isRemoteDown || [...world.down].some((down) => storeName(down) === storeName(store)))
         throw new RksError("UNAVAILABLE", "no answer");
@@ -148,8 +153,6 @@ async function untilMoved({ stores }: Running, type: StoreConfig["type"], name?:
   await expect
     .poll(() => world.isDead || (isThere() && stores.status.migration?.phase === "done"), { interval: 1 })
     .toBe(true);
-  // A dead process would ask for ever where the vault is.
-  if (!world.isDead) await stores.settled();
 }
 
 const valueOf = async (barrier: Barrier, key: string): Promise<string | undefined> => {
@@ -240,6 +243,67 @@ test("a store that was put back to before a restore is not served", async () => 
   const { writeHome } = await import("../store/home-file.js");
   await writeHome(folder.home, { ...home!, epoch: 1 });
   await expect(start(ETCD)).rejects.toMatchObject({ code: "STORAGE_CORRUPT" });
+});
+
+/** Opening a store in a folder takes until the function is called. */
+function holdOpening(): () => void {
+  let go = (): void => undefined;
+  world.opening = new Promise((resolve) => (go = resolve));
+  return go;
+}
+
+const codeOf = async (work: Promise<unknown>): Promise<string> =>
+  work.then(
+    () => "done",
+    (reason: unknown) => RksError.from(reason).code,
+  );
+
+test("of what must be done to a store alone one thing is done, from its first look on; the others are told", async () => {
+  await using running = await start(ETCD);
+  await untilMoved(running, "etcd");
+  const vault = { id: "v1", guard: running.barrier };
+  const go = holdOpening();
+  const { signal } = new AbortController();
+  const first = codeOf(running.stores.migrate(LOCAL, vault));
+  expect(
+    await Promise.all([
+      codeOf(running.stores.migrate(LOCAL, vault)),
+      codeOf(running.stores.migrate(OTHER, vault)),
+      codeOf(running.stores.backup(join(folder.folder, "backup"), vault, signal)),
+    ]),
+  ).toEqual(["BUSY", "BUSY", "BUSY"]);
+  go();
+  expect(await first).toBe("done");
+  await untilMoved(running, "local");
+});
+
+test("a vault that is sealed while it is looked whether it can be moved is not moved", async () => {
+  await using running = await start(ETCD);
+  await untilMoved(running, "etcd");
+  const vault = { id: "v1", guard: running.barrier };
+  const go = holdOpening();
+  const moving = codeOf(running.stores.migrate(LOCAL, vault));
+  const ending = running.stores.end();
+  go();
+  await ending;
+  expect([await moving, running.stores.type]).toEqual(["UNAVAILABLE", "etcd"]);
+});
+
+test("sealing ends a backup, after which the vault can be moved", async () => {
+  await using running = await start(LOCAL);
+  const vault = { id: "v1", guard: running.barrier };
+  const file = `${folder.folder}-backup`;
+  const { signal } = new AbortController();
+  const go = holdOpening();
+  const backup = codeOf(running.stores.backup(file, vault, signal));
+  const ending = running.stores.end();
+  go();
+  await ending;
+  expect(await backup).toBe("UNAVAILABLE");
+  expect(await codeOf(running.stores.backup(file, vault, signal))).toBe("UNAVAILABLE");
+  await running.stores.begin(vault);
+  await running.stores.migrate(ETCD, vault);
+  await untilMoved(running, "etcd");
 });
 
 test("everything can be read and checked, and what was altered is named", async () => {

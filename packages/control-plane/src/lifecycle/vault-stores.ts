@@ -1,4 +1,4 @@
-import { type Clock, type Logger, RksError } from "@rk8s/protocol";
+import { type Clock, LinkedAbort, type Logger, RksError } from "@rk8s/protocol";
 import type { Storage } from "@rk8s/storage";
 import type { BackupHeader } from "../backup/backup-file.js";
 import { takeBackup } from "../backup/take-backup.js";
@@ -79,7 +79,6 @@ export class VaultStores implements AsyncDisposable {
   #movedTo: string | undefined;
   /** Ends when the vault is sealed. */
   #stop = new AbortController();
-  #moving: Promise<void> | undefined;
 
   private constructor(
     folder: VaultFolder,
@@ -147,10 +146,13 @@ export class VaultStores implements AsyncDisposable {
 
   /**
    * Write everything into a file, as it is at one moment. While the store is being moved that is refused, and the other way round.
-   * @throws {RksError} BUSY, and as `takeBackup`.
+   * It ends when the vault is sealed.
+   * @throws {RksError} BUSY; UNAVAILABLE when the vault is sealed; and as `takeBackup`.
    */
   async backup(file: string, { id, guard }: MovedVault, signal: AbortSignal): Promise<BackupHeader> {
-    return this.#mover.alone(() =>
+    using ends = new LinkedAbort(signal, this.#stop.signal);
+    ends.signal.throwIfAborted();
+    return await this.#mover.alone(() =>
       takeBackup(
         {
           storage: this.storage.current,
@@ -161,7 +163,7 @@ export class VaultStores implements AsyncDisposable {
           vaultFolder: this.#folder.folder,
         },
         this.#ports,
-        signal,
+        ends.signal,
       ),
     );
   }
@@ -186,8 +188,7 @@ export class VaultStores implements AsyncDisposable {
    */
   async moveAsConfigured(vault: MovedVault): Promise<void> {
     if (this.#moveTo === undefined) return;
-    await this.#mover.assertPossible(this.#moveTo, vault);
-    this.#start(this.#moveTo, vault);
+    await this.#mover.start(this.#moveTo, vault, this.#stop);
   }
 
   /** As `VaultInit`: STORAGE_MOVED, UNAVAILABLE. What this process does to the store itself is none. */
@@ -213,15 +214,10 @@ export class VaultStores implements AsyncDisposable {
     return this.#ports.tryCredentials(make);
   }
 
-  /** The vault is about to be sealed: stop moving it. Resolves when nothing is done to the store any more. */
+  /** The vault is about to be sealed: stop moving it, and a backup. Resolves when nothing is done to the store any more. */
   async end(): Promise<void> {
     this.#stop.abort(new RksError("UNAVAILABLE", "the vault is being sealed"));
-    await this.#moving;
-  }
-
-  /** Resolves when no migration runs. */
-  async settled(): Promise<void> {
-    await this.#moving;
+    await this.#mover.idle();
   }
 
   /**
@@ -235,10 +231,8 @@ export class VaultStores implements AsyncDisposable {
         suggestion: "Nothing is to be done.",
       });
     }
-    this.#mover.assertIdle();
-    await assertAlone(this.storage, vault, { isAnnounced: true });
-    await this.#mover.assertPossible(to, vault);
-    this.#start(to, vault);
+    const check = (): Promise<void> => assertAlone(this.storage, vault, { isAnnounced: true });
+    await this.#mover.start(to, vault, { signal: this.#stop.signal, check });
     return this.status;
   }
 
@@ -251,11 +245,6 @@ export class VaultStores implements AsyncDisposable {
     await this.end();
     await this.storage[Symbol.asyncDispose]();
     await this.#mover[Symbol.asyncDispose]();
-  }
-
-  #start(to: StoreConfig, vault: MovedVault): void {
-    // The mover tells of what went wrong, in its status and in the log.
-    this.#moving = this.#mover.move(to, vault, this.#stop.signal).catch(() => undefined);
   }
 
   async #settle(): Promise<void> {

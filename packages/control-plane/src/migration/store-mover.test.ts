@@ -53,16 +53,16 @@ test("a store that does not answer is waited for; sealed meanwhile, the move has
   const away = new RksError("UNREACHABLE", "nobody there");
   const { mover, vault, clock } = await aRig(() => Promise.reject(away));
   const stop = new AbortController();
-  const moving = mover.move(there, vault, stop.signal);
+  await mover.start(there, vault, stop);
   await clock.nextSleep();
   expect(mover.status).toMatchObject({ phase: "waiting", error: { code: "UNREACHABLE" } });
   stop.abort(sealed);
-  await expect(moving).rejects.toBe(sealed);
+  await mover.idle();
   expect(mover.status).toMatchObject({
     phase: "failed",
     error: { code: "UNAVAILABLE", message: "the vault is being sealed" },
   });
-  mover.assertIdle();
+  expect(await mover.alone(() => Promise.resolve("free"))).toBe("free");
 });
 
 test("a move that is cut off while it copies has failed, and says why; it can be begun again", async () => {
@@ -77,9 +77,11 @@ test("a move that is cut off while it copies has failed, and says why; it can be
       [Symbol.asyncDispose]: () => Promise.resolve(),
     }),
   );
-  await expect(mover.move(there, vault, stop.signal)).rejects.toBe(sealed);
+  await mover.start(there, vault, stop);
+  await mover.idle();
   expect(mover.status).toMatchObject({ phase: "failed", error: { message: "the vault is being sealed" } });
-  await mover.move(there, vault, new AbortController().signal);
+  await mover.start(there, vault, new AbortController());
+  await mover.idle();
   expect(mover.status).toMatchObject({ phase: "done", error: null });
   expect(mover.at).toBe(there);
 });
@@ -98,13 +100,14 @@ test("cut off while it is in doubt where the vault is, a move has failed and say
         if (isDown) throw new Error("no answer");
         return result;
       },
+      [Symbol.asyncDispose]: () => Promise.resolve(),
     }),
   );
-  const moving = mover.move(there, vault, stop.signal);
+  await mover.start(there, vault, stop);
   while (!mover.isInDoubt) await clock.nextSleep();
   expect(mover.status).toMatchObject({ phase: "in doubt" });
   stop.abort(sealed);
-  await expect(moving).rejects.toBe(sealed);
+  await mover.idle();
   expect(mover.isInDoubt).toBe(true);
   expect(mover.status).toMatchObject({
     phase: "failed",

@@ -36,7 +36,7 @@ export interface StoreMoverPorts {
   readonly logger: Logger;
   /** Opens a store that is to be moved to. */
   readonly openTarget: (to: StoreConfig) => Promise<Storage>;
-  /** Called when the vault is in another store, before `move` resolves; it must not throw. */
+  /** Called when the vault is in another store, before that is over; it must not throw. */
   readonly onMoved: (from: StoreConfig, to: StoreConfig, outcome: MigrationOutcome) => Promise<void>;
   readonly random?: () => number;
 }
@@ -57,7 +57,8 @@ export class StoreMover implements AsyncDisposable {
   #status: Omit<MoveStatus, keyof CopyProgress> | undefined;
   #migration: Migration | undefined;
   #target: { readonly to: StoreConfig; readonly storage: Storage } | undefined;
-  #isBusy = false;
+  /** What is done to the store alone. */
+  #work: Promise<unknown> | undefined;
 
   /** `at`: where the store is now. */
   constructor(storage: SwitchableStorage, at: StoreConfig, ports: StoreMoverPorts) {
@@ -93,11 +94,6 @@ export class StoreMover implements AsyncDisposable {
     return this.isInDoubt ? undefined : this.migration;
   }
 
-  /** @throws {RksError} BUSY while a migration or a backup runs. */
-  assertIdle(): void {
-    if (this.#isBusy) throw busy();
-  }
-
   /**
    * Find out which store is the vault, when that is in doubt; a lasting one.
    * @throws the signal's reason while the store that knows does not answer.
@@ -108,10 +104,48 @@ export class StoreMover implements AsyncDisposable {
   }
 
   /**
-   * Look whether the vault could be moved there, without changing anything. A store that does not answer now could later.
-   * @throws {RksError} STORAGE_FOREIGN; CONFIG_INVALID and whatever else will not pass by itself.
+   * Begin to move to another store, when `check` and that store have nothing against it. Then it is tried until it works, or
+   * cannot ever; `status` tells.
+   * @throws {RksError} BUSY while a migration or a backup runs; what `check` throws; STORAGE_FOREIGN, CONFIG_INVALID and
+   * whatever else will not pass by itself; the signal's reason.
    */
-  async assertPossible(to: StoreConfig, vault: MovedVault): Promise<void> {
+  start(
+    to: StoreConfig,
+    vault: MovedVault,
+    { signal, check }: { readonly signal: AbortSignal; readonly check?: () => Promise<void> },
+  ): Promise<void> {
+    return new Promise((begun, refuse) => {
+      const work = async (): Promise<void> => {
+        await check?.();
+        await this.#assertPossible(to, vault);
+        signal.throwIfAborted();
+        begun();
+        await this.#untilMoved(to, vault, signal);
+      };
+      // Once it has begun nobody hears that.
+      this.alone(work).catch(refuse);
+    });
+  }
+
+  /** Do something to the store during which it must not be moved. @throws {RksError} BUSY; what `work` throws. */
+  async alone<T>(work: () => Promise<T>): Promise<T> {
+    if (this.#work !== undefined) throw busy();
+    const done = work();
+    this.#work = done;
+    try {
+      return await done;
+    } finally {
+      this.#work = undefined;
+    }
+  }
+
+  /** Resolves when what is done to the store alone is over. */
+  async idle(): Promise<void> {
+    await this.#work?.catch(() => undefined);
+  }
+
+  /** Changes nothing. A store that does not answer now could later. */
+  async #assertPossible(to: StoreConfig, vault: MovedVault): Promise<void> {
     if (this.isInDoubt) return;
     try {
       await using target = await this.#ports.openTarget(to);
@@ -120,26 +154,6 @@ export class StoreMover implements AsyncDisposable {
       await assertClaimable(target, { ...known, to: storeName(to) });
     } catch (reason) {
       if (!RksError.from(reason).retryable) throw reason;
-    }
-  }
-
-  /**
-   * Move to another store; tries again while that does not answer.
-   * @throws {RksError} BUSY while another migration runs; STORAGE_FOREIGN, CONFIG_INVALID and whatever else will not pass by
-   * itself; the signal's reason.
-   */
-  async move(to: StoreConfig, vault: MovedVault, signal: AbortSignal): Promise<void> {
-    await this.alone(() => this.#untilMoved(to, vault, signal));
-  }
-
-  /** Do something to the store during which it must not be moved. @throws {RksError} BUSY; what `work` throws. */
-  async alone<T>(work: () => Promise<T>): Promise<T> {
-    this.assertIdle();
-    this.#isBusy = true;
-    try {
-      return await work();
-    } finally {
-      this.#isBusy = false;
     }
   }
 

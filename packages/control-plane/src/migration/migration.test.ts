@@ -9,7 +9,7 @@ import {
   type Write,
 } from "@rk8s/storage";
 import { expect, test } from "vitest";
-import { readState, type StoreState } from "../store/store-state.js";
+import { readState, type StoreState, stateWrite } from "../store/store-state.js";
 import { Membership } from "../vault/members/membership.js";
 import { Barrier } from "../vault/seal/barrier.js";
 import { Keyring } from "../vault/seal/keyring.js";
@@ -127,6 +127,7 @@ test.each([0, 1, 127, 128, 129, 1000])(
     expect(Buffer.from((await barrier.get("first"))?.value ?? []).toString()).toBe("1");
     await barrier.transaction([], [put("first", "2")]);
     expect(Buffer.from((await barrier.get("first"))?.value ?? []).toString()).toBe("2");
+    await outcome.left;
     expect(await stateOf(source)).toMatchObject({ state: "moved", migration: "m1", digest: outcome.digest });
     expect(await stateOf(target)).toMatchObject({ state: "active", migration: "m1", digest: outcome.digest });
   },
@@ -286,8 +287,8 @@ test("while it is not known where the vault is nothing is written; then it goes 
   };
   const moving = migration();
   const outcome = moving.run(never);
-  // The last part's deadline, which is not used up; then the pauses between the looks.
-  expect(await clock.nextSleep()).toBe(2_000);
+  // The last part's deadline and the pause's bound, which are not used up; then the pauses between the looks.
+  expect([await clock.nextSleep(), await clock.nextSleep()]).toEqual([2_000, 2_000]);
   for (let waited = 0; waited < 3_000;) {
     const pause = await clock.nextSleep();
     waited += pause;
@@ -471,4 +472,99 @@ test("a store that many processes have shared is moved back to, with none of the
     "core/sequence",
   ]);
   expect(await barrier.get("k/000003")).toBeDefined();
+});
+
+/** Keeps the transactions that `isHeld` names from being done until `open` is called. */
+function gate(
+  store: TestStore,
+  isHeld: (writes: readonly Write[]) => boolean,
+): { open: () => void; reached: Promise<void> } {
+  let open = (): void => undefined;
+  const opened = new Promise<void>((resolve) => (open = resolve));
+  let arrive = (): void => undefined;
+  const reached = new Promise<void>((resolve) => (arrive = resolve));
+  store.onTransaction = async (writes): Promise<"done"> => {
+    if (isHeld(writes)) {
+      arrive();
+      await opened;
+    }
+    return "done";
+  };
+  return { open, reached };
+}
+
+const says =
+  (state: string) =>
+  (writes: readonly Write[]): boolean =>
+    writes.some((write) => write.type === "put" && Buffer.from(write.value).includes(`"state":"${state}"`));
+
+test("a source that is slow to say that it is left delays nobody, and says after all that it is not", async () => {
+  const { source, target, storage, barrier, clock, migration } = await aRig(5);
+  const slow = gate(source, says("switching"));
+  let isOver = false;
+  const outcome = migration().run(never);
+  const failure = outcome.catch((reason: unknown) => reason).finally(() => (isOver = true));
+  await slow.reached;
+  clock.advance(2_000);
+  // Held back no longer, though the source has not answered yet.
+  await barrier.transaction([], [put("meanwhile", "1")]);
+  expect(isOver).toBe(false);
+  slow.open();
+  expect(await failure).toMatchObject({ code: "TIMED_OUT" });
+  expect(await stateOf(source)).toMatchObject({ state: "leaving" });
+  expect((await stateOf(target))?.state).toBe("copying");
+  expect(storage.current).toBe(source);
+});
+
+test("the state that another migration has written is not this one's to take back", async () => {
+  const { source, barrier, migration } = await aRig(5);
+  source.onTransaction = async (writes): Promise<"done"> => {
+    if (!says("switching")(writes)) return "done";
+    const stored = await readState(source);
+    if (stored?.state.state !== "leaving") throw new TypeError("it says something else");
+    const other = { ...stored.state, state: "switching", migration: "m2", entries: 1, digest: "d" } as const;
+    await source.inner.transaction([], [stateWrite(other, barrier)]);
+    return "done";
+  };
+  await expect(migration().run(never)).rejects.toMatchObject({ code: "CONFLICT" });
+  expect(await stateOf(source)).toMatchObject({ state: "switching", migration: "m2" });
+});
+
+test("while the last transaction has no answer writes wait for 2 s, then they are refused until it has one", async () => {
+  const { target, barrier, storage, clock, migration } = await aRig(5);
+  const slow = gate(target, (writes) => writes.some(({ key }) => key === "core/keyring"));
+  const outcome = migration().run(never);
+  await slow.reached;
+  const waiting = barrier.transaction([], [put("a", "1")]).catch((reason: unknown) => reason);
+  clock.advance(2_000);
+  expect(await waiting).toMatchObject({ code: "UNAVAILABLE" });
+  await expect(barrier.transaction([], [put("a", "2")])).rejects.toMatchObject({ code: "UNAVAILABLE" });
+  slow.open();
+  await outcome;
+  expect(storage.current).toBe(target);
+  await barrier.transaction([], [put("a", "3")]);
+  expect(await target.get("barrier/a")).toBeDefined();
+  expect(clock.pendingSleeps).toBe(0);
+});
+
+test("a source that does not answer once the vault is in the target delays nobody", async () => {
+  const { source, target, barrier, migration } = await aRig(5);
+  const slow = gate(source, says("moved"));
+  const { left } = await migration().run(never);
+  await slow.reached;
+  await barrier.transaction([], [put("a", "1")]);
+  expect(await target.get("barrier/a")).toBeDefined();
+  expect((await stateOf(source))?.state).toBe("switching");
+  slow.open();
+  expect(await left).toBe(source);
+  expect((await stateOf(source))?.state).toBe("moved");
+});
+
+test("a source that cannot say that it was left can be closed all the same", async () => {
+  const { source, storage, target, migration } = await aRig(5);
+  source.onTransaction = (writes) => (says("moved")(writes) ? "refuse" : "done");
+  const { left } = await migration().run(never);
+  expect(await left).toBe(source);
+  expect(storage.current).toBe(target);
+  expect((await stateOf(source))?.state).toBe("switching");
 });

@@ -1,6 +1,6 @@
 import { type Clock, type Logger, RksError, withDeadline } from "@rk8s/protocol";
 import type { Entry, Storage, TransactionResult, Write } from "@rk8s/storage";
-import { DIGEST_PURPOSE, type DigestTotal, formatSum, StoreDigest } from "../store/store-digest.js";
+import { DIGEST_PURPOSE, formatSum, StoreDigest } from "../store/store-digest.js";
 import {
   readSealEntries,
   readState,
@@ -14,6 +14,7 @@ import {
 import { isOfMembers } from "../vault/members/membership.js";
 import { writerOfCounter } from "../vault/seal/barrier.js";
 import { assertAlone } from "./alone.js";
+import { boundedPause } from "./bounded-pause.js";
 import { claimTarget } from "./claim.js";
 import { type ClaimedStore, takenByOther } from "./claimed-store.js";
 import { type CopyProgress, StoreCopy } from "./store-copy.js";
@@ -56,20 +57,33 @@ export interface MigrationOutcome {
   readonly at: string;
   /** How long writes were held back. */
   readonly pausedMs: number;
-  /** The store that was left; resolves when nothing uses it any more and it can be closed. */
+  /** The store that was left; resolves when it says so, nothing uses it any more and it can be closed. */
   readonly left: Promise<Storage>;
 }
 
 export type MigrationPhase = "copying" | "switching" | "in doubt" | "done";
 
-/** The commit whose answer was lost, and what was held back for it. */
-interface Doubt {
+/** The last transaction, and what is held back for it. */
+interface Commit {
   readonly pause: WritePause;
   readonly since: number;
   readonly claimed: ClaimedStore;
+  /** What the source says meanwhile, and the target after it. */
+  readonly switching: Said;
   readonly active: StoreStateOf<"active">;
-  readonly total: DigestTotal;
+  readonly writes: readonly Write[];
   readonly counters: readonly Entry[];
+}
+
+/** What a store says of itself. */
+type Said = Pick<StoredState, "state" | "modRevision">;
+
+/** What a switch begins with. */
+interface Copied {
+  readonly copy: StoreCopy;
+  readonly epoch: number;
+  readonly claimed: ClaimedStore;
+  readonly leaving: Said;
 }
 
 /**
@@ -83,7 +97,8 @@ export class Migration {
   readonly #source: Storage;
   #phase: MigrationPhase = "copying";
   #copy: StoreCopy | undefined;
-  #doubt: Doubt | undefined;
+  /** Its answer was lost. */
+  #doubt: Commit | undefined;
 
   constructor(init: MigrationInit, ports: MigrationPorts) {
     this.#init = init;
@@ -114,7 +129,7 @@ export class Migration {
     const { storage, target, vault } = this.#init;
     const { guard } = vault;
     await assertAlone(this.#source, vault);
-    let before = await readState(this.#source);
+    let before: Said | undefined = await readState(this.#source);
     const epoch = before?.state.epoch ?? 0;
     // The target of the attempt before is no answer to a start any more once this one has claimed it.
     if (before?.state.state === "switching") before = await this.#writeState(before, this.#leaving(epoch));
@@ -137,7 +152,7 @@ export class Migration {
     storage.onWritten((keys) => copy.touched(keys));
     try {
       await copy.catchUp(signal);
-      return await this.#switch(copy, { epoch, claimed, leaving }, signal);
+      return await this.#switch({ copy, epoch, claimed, leaving }, signal);
     } catch (reason) {
       if (this.#phase !== "in doubt") await this.#stay(epoch);
       throw reason;
@@ -162,74 +177,88 @@ export class Migration {
     return undefined;
   }
 
-  async #switch(
-    copy: StoreCopy,
-    known: { readonly epoch: number; readonly claimed: ClaimedStore; readonly leaving: StoredState },
-    signal: AbortSignal,
-  ): Promise<MigrationOutcome> {
-    const { clock } = this.#ports;
-    const { storage, from, id, vault } = this.#init;
-    const { guard } = vault;
-    const since = clock.monotonicMs();
-    const prepared = await withDeadline(
-      async (inner) => {
-        const pause = await storage.pause({ signal: inner });
-        try {
-          const total = await copy.finish(inner);
-          const all = await readSealEntries(this.#source);
-          // Who has the source open is not who has the target open.
-          const core = all.filter(({ key }) => !isOfMembers(key));
-          const counters = core.filter(({ key }) => writerOfCounter(key) !== undefined);
-          const about = this.#about(known.epoch);
-          const summed = { entries: total.entries, digest: formatSum(total) };
-          const active: StoreStateOf<"active"> = {
-            ...about,
-            state: "active",
-            migration: id,
-            from,
-            ...summed,
-          };
-          await this.#writeState(known.leaving, { ...about, state: "switching", ...this.#move(), ...summed });
-          // Whoever opens the store reads that after it is to be seen there itself: one of the two notices the other.
-          await assertAlone(this.#source, vault);
-          inner.throwIfAborted();
-          return { pause, total, core, active, counters };
-        } catch (reason) {
-          pause.resume();
-          throw reason;
-        }
-      },
-      { clock, timeoutMs: MAX_PAUSE_MS, attempt: "the last part could not be copied", signal },
-    );
-    const { pause, core, ...facts } = prepared;
+  async #switch(copied: Copied, signal: AbortSignal): Promise<MigrationOutcome> {
+    const commit = await this.#prepare(copied, signal);
+    const { claimed, writes } = commit;
     this.#phase = "switching";
-    const seal = core.map(({ key, value }): Write => ({ type: "put", key, value }));
-    const doubt: Doubt = { pause, since, claimed: known.claimed, ...facts };
     let result: TransactionResult;
     try {
-      const write = stateWrite(facts.active, guard);
-      result = await known.claimed.transaction([...seal, write]);
+      result = await claimed.transaction(writes);
     } catch (reason) {
       this.#ports.logger.warn("It is not known whether the store was switched", {
         error: RksError.from(reason),
       });
-      this.#doubt = doubt;
+      this.#doubt = commit;
       this.#phase = "in doubt";
       const outcome = await this.settle(signal);
       if (outcome !== undefined) return outcome;
       throw reason;
     }
-    if (result.succeeded) return this.#switched(doubt, result.revision);
+    if (result.succeeded) return this.#switched(commit, result.revision);
     this.#phase = "copying";
-    pause.resume();
+    commit.pause.resume();
     throw takenByOther(this.#init.to);
+  }
+
+  /** Everything but the last transaction, in time. When this throws nothing of it is under way any more. */
+  async #prepare(copied: Copied, signal: AbortSignal): Promise<Commit> {
+    const { clock } = this.#ports;
+    const attempt = "the last part could not be copied";
+    let work: Promise<Commit> | undefined;
+    try {
+      return await withDeadline((inner) => (work = this.#holdBack(copied, inner)), {
+        clock,
+        timeoutMs: MAX_PAUSE_MS,
+        attempt,
+        signal,
+      });
+    } finally {
+      // What the source says of itself must not change after it was looked at.
+      await Promise.allSettled([work]);
+    }
+  }
+
+  /** Hold writes back, copy the rest, and say in the source that the target knows. Aborted, writes go on at once. */
+  async #holdBack({ copy, epoch, claimed, leaving }: Copied, signal: AbortSignal): Promise<Commit> {
+    const { clock } = this.#ports;
+    const { storage, from, to, id, vault } = this.#init;
+    const since = clock.monotonicMs();
+    const held = await storage.pause({ signal });
+    const timeoutMs = MAX_PAUSE_MS - (clock.monotonicMs() - since);
+    const pause = boundedPause(held, { clock, timeoutMs, tooLong: () => inDoubt(to) });
+    const giveUp = (): void => pause.resume();
+    signal.addEventListener("abort", giveUp, { once: true });
+    try {
+      const total = await copy.finish(signal);
+      const all = await readSealEntries(this.#source);
+      // Who has the source open is not who has the target open.
+      const core = all.filter(({ key }) => !isOfMembers(key));
+      const counters = core.filter(({ key }) => writerOfCounter(key) !== undefined);
+      const about = this.#about(epoch);
+      const summed = { entries: total.entries, digest: formatSum(total) };
+      const active: StoreStateOf<"active"> = { ...about, state: "active", migration: id, from, ...summed };
+      const seal = core.map(({ key, value }): Write => ({ type: "put", key, value }));
+      const writes = [...seal, stateWrite(active, vault.guard)];
+      signal.throwIfAborted();
+      const state: StoreState = { ...about, state: "switching", ...this.#move(), ...summed };
+      const switching = await this.#writeState(leaving, state);
+      // Whoever opens the store reads that after it is to be seen there itself: one of the two notices the other.
+      await assertAlone(this.#source, vault);
+      signal.throwIfAborted();
+      return { pause, since, claimed, switching, active, writes, counters };
+    } catch (reason) {
+      pause.resume();
+      throw reason;
+    } finally {
+      signal.removeEventListener("abort", giveUp);
+    }
   }
 
   /** Say that the vault is still here. Where this fails the next start asks the target, which says the same. */
   async #stay(epoch: number): Promise<void> {
     try {
       const stored = await readState(this.#source);
-      if (stored?.state.state !== "switching") return;
+      if (stored?.state.state !== "switching" || stored.state.migration !== this.id) return;
       await this.#writeState(stored, this.#leaving(epoch));
     } catch (reason) {
       this.#ports.logger.warn("The old store could not be marked as staying", {
@@ -238,37 +267,42 @@ export class Migration {
     }
   }
 
-  /** The target is the vault now. Nothing may be awaited between the exchange and telling the barrier. */
-  async #switched({ pause, active, counters, since }: Doubt, revision: number): Promise<MigrationOutcome> {
-    const { storage, target, vault } = this.#init;
-    const { clock, logger } = this.#ports;
+  /** The target is the vault now: the exchange, and telling the barrier, are one turn of the event loop. */
+  #switched(commit: Commit, revision: number): MigrationOutcome {
+    const { storage, target, vault, id } = this.#init;
+    const { pause, active, counters, since } = commit;
     const { entries = 0, digest = "", at, epoch } = active;
-    // Where this fails the source says that the target knows, which is as good.
-    await readState(this.#source)
-      .then((stored) =>
-        this.#writeState(stored, { ...this.#about(epoch), state: "moved", ...this.#move(), entries, digest }),
-      )
-      .catch((error: unknown) => logger.warn("The old store could not be marked as left", { error }));
     const modRevision = pause.revision + revision;
-    const left = pause.switchTo(target, revision).then(() => this.#source);
+    const unused = pause.switchTo(target, revision);
     storage.onWritten(undefined);
     vault.guard.movedTo(
       counters.map((counter) => ({ ...counter, createRevision: modRevision, modRevision })),
       modRevision,
     );
     this.#phase = "done";
-    const pausedMs = Math.round(clock.monotonicMs() - since);
-    return { migration: this.#init.id, vault: vault.id, epoch, entries, digest, at, pausedMs, left };
+    const pausedMs = Math.round(this.#ports.clock.monotonicMs() - since);
+    const left = Promise.all([unused, this.#markLeft(commit)]).then(() => this.#source);
+    return { migration: id, vault: vault.id, epoch, entries, digest, at, pausedMs, left };
+  }
+
+  /** Nobody waits for it: where it fails the source says that the target knows, which is as good. */
+  async #markLeft({ switching, active: { epoch, entries = 0, digest = "" } }: Commit): Promise<void> {
+    try {
+      const about = this.#about(epoch);
+      await this.#writeState(switching, { ...about, state: "moved", ...this.#move(), entries, digest });
+    } catch (reason) {
+      const error = RksError.from(reason);
+      this.#ports.logger.warn("The old store could not be marked as left", { error });
+    }
   }
 
   /** Revision at which the target became the vault; undefined: it did not, and cannot any more by that transaction. */
   async #committedRevision(
-    { pause, claimed, active }: Doubt,
+    { pause, claimed, active }: Commit,
     signal: AbortSignal,
   ): Promise<number | undefined> {
     const { target, vault, id, to } = this.#init;
     const { clock } = this.#ports;
-    const since = clock.monotonicMs();
     for (let lookMs = FIRST_LOOK_MS; ; lookMs = Math.min(lookMs * 2, MAX_LOOK_MS)) {
       try {
         const write = stateWrite(this.#copying(active.epoch), vault.guard);
@@ -277,19 +311,17 @@ export class Migration {
         const now = await readState(target);
         return now?.state.state === "active" && now.state.migration === id ? now.modRevision : undefined;
       } catch (reason) {
-        if (clock.monotonicMs() - since > MAX_PAUSE_MS) pause.refuse(inDoubt(to, reason));
         await clock.sleep(lookMs, { signal }).catch(() => pause.refuse(inDoubt(to, reason)));
         signal.throwIfAborted();
       }
     }
   }
 
-  async #writeState(before: StoredState | undefined, state: StoreState): Promise<StoredState> {
+  async #writeState(before: Said | undefined, state: StoreState): Promise<Said> {
     const write = stateWrite(state, this.#init.vault.guard);
-    const { succeeded } = await this.#source.transaction([sameState(before)], [write]);
-    const stored = await readState(this.#source);
-    if (succeeded && stored !== undefined) return stored;
-    throw taken(this.#init.from);
+    const { succeeded, revision } = await this.#source.transaction([sameState(before)], [write]);
+    if (!succeeded) throw taken(this.#init.from);
+    return { state, modRevision: revision };
   }
 
   #about(epoch: number): Pick<StoreState, "version" | "vault" | "epoch" | "at"> {
@@ -324,7 +356,7 @@ function taken(name: string): RksError {
   });
 }
 
-function inDoubt(to: string, cause: unknown): RksError {
+function inDoubt(to: string, cause?: unknown): RksError {
   return new RksError(
     "UNAVAILABLE",
     `the store at ${to} stopped answering in the moment of the switch: nothing is written until it answers`,

@@ -1,5 +1,5 @@
 import { storageContract } from "@rk8s/storage/testing";
-import { memoryStorage, type Storage, type Write } from "@rk8s/storage";
+import { MAX_VALUE_BYTES, memoryStorage, type Storage, type Write } from "@rk8s/storage";
 import { RksError } from "@rk8s/protocol";
 import { expect, test } from "vitest";
 import { SwitchableStorage } from "./switchable-storage.js";
@@ -160,4 +160,26 @@ test("who wants to know is told of the keys of every transaction that may have w
   await storage.transaction([{ key: "a", modRevision: 0 }], [put("c", "1")]);
   await storage.transaction([], []);
   expect(told).toEqual([["a", "b"], ["c"]]);
+});
+
+test("no more than 64 MiB wait for an exchange, and what waits is what it was when it came", async () => {
+  const storage = new SwitchableStorage(memoryStorage());
+  const pause = await storage.pause({ signal });
+  const value = Buffer.alloc(MAX_VALUE_BYTES, 1);
+  const results = Array.from({ length: 60 }, (_, at) =>
+    storage.transaction([], [{ type: "put", key: `k/${at}`, value }]).then(
+      () => "done",
+      (reason: unknown) => RksError.from(reason).code,
+    ),
+  );
+  value.fill(2);
+  pause.resume();
+  const answers = await Promise.all(results);
+  expect(answers.filter((answer) => answer === "done")).toHaveLength(44);
+  expect(answers.filter((answer) => answer === "BUSY")).toHaveLength(16);
+  expect((await storage.get("k/0"))?.value[0]).toBe(1);
+  const again = await storage.pause({ signal });
+  const waiting = storage.transaction([], [{ type: "put", key: "later", value }]);
+  again.resume();
+  await waiting;
 });

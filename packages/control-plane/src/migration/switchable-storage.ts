@@ -2,17 +2,20 @@ import { LinkedAbort, RksError } from "@rk8s/protocol";
 import {
   type Change,
   type Comparison,
+  copyWrite,
   type Entry,
   type ListRange,
   type Page,
   revisionOf,
+  sizeOfWrite,
   type Storage,
   type TransactionResult,
   type Write,
 } from "@rk8s/storage";
 
-/** Transactions that wait for a switch to be over; as many as the embedded store lets wait for its disk. */
+/** Transactions that wait for a switch to be over; as many, and as large, as the embedded store lets wait for its disk. */
 const MAX_WAITING = 8192;
+const MAX_WAITING_BYTES = 64 * 1024 * 1024;
 
 /** A store that is used for a while, and how its revisions are given to callers. */
 interface Era {
@@ -54,6 +57,7 @@ export class SwitchableStorage implements Storage {
   #paused = false;
   #refusal: RksError | undefined;
   #waiting: (() => void)[] = [];
+  #waitingBytes = 0;
   #transactions = 0;
   #idle: (() => void)[] = [];
   #revision = 0;
@@ -87,11 +91,15 @@ export class SwitchableStorage implements Storage {
   transaction(comparisons: readonly Comparison[], writes: readonly Write[]): Promise<TransactionResult> {
     if (!this.#paused) return this.#transact(comparisons, writes);
     if (this.#refusal !== undefined) return Promise.reject(this.#refusal);
-    if (this.#waiting.length >= MAX_WAITING) return Promise.reject(tooManyWait());
+    const bytes = writes.reduce((sum, write) => sum + sizeOfWrite(write), 0);
+    const isFull = this.#waiting.length >= MAX_WAITING || this.#waitingBytes + bytes > MAX_WAITING_BYTES;
+    if (isFull) return Promise.reject(tooManyWait());
+    this.#waitingBytes += bytes;
+    const kept = writes.map(copyWrite);
     return new Promise((resolve) => {
       this.#waiting.push(() =>
         resolve(
-          this.#refusal === undefined ? this.#transact(comparisons, writes) : Promise.reject(this.#refusal),
+          this.#refusal === undefined ? this.#transact(comparisons, kept) : Promise.reject(this.#refusal),
         ),
       );
     });
@@ -171,6 +179,7 @@ export class SwitchableStorage implements Storage {
   }
 
   #release(): void {
+    this.#waitingBytes = 0;
     for (const go of this.#waiting.splice(0)) go();
   }
 

@@ -1,6 +1,7 @@
 import { RksError } from "@rk8s/protocol";
 import { pagesOf, type Storage, type TransactionResult, type Write } from "@rk8s/storage";
 import { sameState, type StoredState } from "../store/store-state.js";
+import { STORE_STATE_KEY } from "../vault/members/in-use.js";
 import { inTransactions, RANGE_ENTRIES } from "./key-range.js";
 
 export interface TakingInit {
@@ -56,9 +57,8 @@ export class ClaimedStore {
 
   /** Delete everything under a prefix, but for what the store says of itself. @throws {RksError} as `write`. */
   async clear(prefix: string): Promise<void> {
-    const { key: state } = sameState(undefined);
     for await (const entries of pagesOf(this.storage, prefix, { limit: RANGE_ENTRIES })) {
-      const keys = entries.map(({ key }) => key).filter((key) => key !== state);
+      const keys = entries.map(({ key }) => key).filter((key) => key !== STORE_STATE_KEY);
       await this.write(keys.map((key): Write => ({ type: "delete", key })));
     }
   }

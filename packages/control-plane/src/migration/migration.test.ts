@@ -1,3 +1,4 @@
+import { randomUUID } from "node:crypto";
 import { silentLogger } from "@rk8s/protocol";
 import { FakeClock } from "@rk8s/protocol/testing";
 import {
@@ -71,7 +72,10 @@ async function aRig(entries: number, target = new TestStore()): Promise<Rig> {
   const storage = new SwitchableStorage(source);
   const keys = Keyring.create(clock.now()).serialize();
   const keyring = (): Keyring => Keyring.parse(keys);
-  await source.transaction([], [put("core/seal-config", "seal"), put("core/keyring", "keys")]);
+  await source.transaction(
+    [],
+    [put("core/seal-config", `seal ${randomUUID()}`), put("core/keyring", "keys")],
+  );
   const barrier = Barrier.create(storage, keyring());
   for (let at = 0; at < entries; at += 100) {
     const count = Math.min(100, entries - at);
@@ -445,7 +449,14 @@ test("who takes a target takes it alone, also when another one takes it before t
       migration: "m2",
       from: "x",
     } as const;
-    await claimTarget(target.inner, { state, vault: "v1", guard: barrier, cameBy: undefined, to: "there" });
+    await claimTarget(target.inner, {
+      state,
+      vault: "v1",
+      guard: barrier,
+      source: target.inner,
+      cameBy: undefined,
+      to: "there",
+    });
     return result;
   };
   await expect(migration().run(never)).rejects.toMatchObject({ code: "CONFLICT" });
@@ -567,4 +578,50 @@ test("a source that cannot say that it was left can be closed all the same", asy
   expect(await left).toBe(source);
   expect(storage.current).toBe(target);
   expect((await stateOf(source))?.state).toBe("switching");
+});
+
+/** The same store, reached in another way. */
+function anotherWayTo(store: Storage): TestStore {
+  const way = new TestStore();
+  return Object.assign(way, {
+    get: store.get.bind(store),
+    list: store.list.bind(store),
+    transaction: store.transaction.bind(store),
+  });
+}
+
+test("the store that the vault is in, reached by other addresses, is no target, and nobody is told to empty it", async () => {
+  const { source, target, storage, migration } = await aRig(5);
+  for (const live of [source, target]) {
+    expect(storage.current).toBe(live);
+    const before = await contents(live);
+    await expect(migration("m-same", anotherWayTo(live)).run(never)).rejects.toMatchObject({
+      code: "ALREADY_EXISTS",
+      suggestion: expect.not.stringContaining("empty"),
+    });
+    expect(await contents(live)).toEqual(before);
+    if (live === source) await (await migration("m1").run(never)).left;
+  }
+  await migration("m2", source).run(never);
+  expect(storage.current).toBe(source);
+});
+
+test("of a store where this vault may be served nobody is told to empty it", async () => {
+  const rig = await aRig(5);
+  const twin = await aTwin(rig);
+  await twin.move();
+  const refused = await rig
+    .migration()
+    .run(never)
+    .catch((reason: unknown) => reason);
+  expect(refused).toMatchObject({
+    code: "STORAGE_FOREIGN",
+    suggestion: expect.not.stringContaining("empty"),
+  });
+  const other = await aRig(1);
+  const foreign = await rig
+    .migration("m2", other.source)
+    .run(never)
+    .catch((reason: unknown) => reason);
+  expect(foreign).toMatchObject({ code: "STORAGE_FOREIGN", suggestion: expect.stringContaining("empty") });
 });

@@ -121,9 +121,8 @@ export class Migration {
   /**
    * Move. When it throws, the source is the vault as before, unless `phase` is "in doubt": then nothing can be written until
    * `settle` has found out.
-   * @throws {RksError} STORAGE_FOREIGN when the target holds something else; CONFLICT when somebody else writes to it, or has
-   * the source open;
-   * TIMED_OUT when the last part takes too long; as the stores do; the signal's reason.
+   * @throws {RksError} ALREADY_EXISTS when the target is the source; STORAGE_FOREIGN when it holds something else; CONFLICT
+   * when somebody else writes to it, or has the source open; TIMED_OUT when the last part takes too long; as the stores do; the signal's reason.
    */
   async run(signal: AbortSignal): Promise<MigrationOutcome> {
     const { storage, target, vault } = this.#init;
@@ -134,6 +133,7 @@ export class Migration {
     // The target of the attempt before is no answer to a start any more once this one has claimed it.
     if (before?.state.state === "switching") before = await this.#writeState(before, this.#leaving(epoch));
     const claimed = await claimTarget(target, {
+      source: this.#source,
       state: this.#copying(epoch),
       vault: vault.id,
       guard,

@@ -150,7 +150,12 @@ export class StoreMover implements AsyncDisposable {
     try {
       await using target = await this.#ports.openTarget(to);
       const before = await readState(this.#storage);
-      const known = { vault: vault.id, guard: vault.guard, cameBy: cameBy(before?.state) };
+      const known = {
+        source: this.#storage,
+        vault: vault.id,
+        guard: vault.guard,
+        cameBy: cameBy(before?.state),
+      };
       await assertClaimable(target, { ...known, to: storeName(to) });
     } catch (reason) {
       if (!RksError.from(reason).retryable) throw reason;

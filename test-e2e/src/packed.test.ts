@@ -1,5 +1,5 @@
 import { execFile } from "node:child_process";
-import { mkdtemp, readdir, rm, writeFile } from "node:fs/promises";
+import { mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { promisify } from "node:util";
@@ -30,6 +30,54 @@ afterAll(async () => {
 function program(name: string, file: string): string {
   return join(folder, "node_modules", "@rk8s", name, "bin", file);
 }
+
+/** The example of a packed README, as a program of the project; what stands in it is what a reader copies. */
+async function example(name: string): Promise<string> {
+  const page = await readFile(join(folder, "node_modules", "@rk8s", name, "README.md"), "utf8");
+  const [, block] = /^```js\n(.*?)^```$/ms.exec(page) ?? [];
+  if (block === undefined) throw new Error(`the README of @rk8s/${name} has no example`);
+  const program = join(folder, `readme-of-${name}.js`);
+  await writeFile(program, block);
+  return program;
+}
+
+/** How the example ends, and what it says. */
+async function runExample(name: string, args: readonly string[] = []): Promise<string> {
+  const { status, stdout, stderr } = await runCommand(await example(name), args);
+  return `${status} ${stdout}${stderr}`;
+}
+
+test("each package has a README, and its example does what it says", async () => {
+  await using cluster = await Cluster.start();
+  const [host = "", port = ""] = cluster.address.split(":");
+  const files = { url: join(folder, "database.url"), token: join(folder, "join.token") };
+  await writeFile(files.url, "postgres://rks:secret@127.0.0.1:1/rks", { mode: 0o600 });
+  await writeFile(files.token, (await cluster.mintToken()).token, { mode: 0o600 });
+
+  const said = {
+    "control-plane": runExample("control-plane"),
+    host: runExample("host"),
+    protocol: runExample("protocol"),
+    quic: runExample("quic", [host, port, cluster.rootCertPath]),
+    storage: runExample("storage"),
+    "storage-sql": runExample("storage-sql", [files.url]),
+    x509: runExample("x509", [cluster.rootCertPath]),
+  };
+  expect(await readdir(join(ROOT, "packages"))).toEqual(["agent", ...Object.keys(said)].toSorted());
+  expect(await said["control-plane"]).toMatch(/^0 -----BEGIN CERTIFICATE-----\n/);
+  expect(await said.host).toMatch(/^0 \S+ info +Certificate issued node=worker-1 ttlSeconds=3600\n$/);
+  expect(await said.protocol).toBe("0 { type: 'ListPods', namespace: 'default' }\n");
+  expect(await said.quic).toBe("0 connected; the server showed 2 certificates\n");
+  expect(await said.storage).toBe("0 true false\n");
+  // Nothing listens there: the example has come as far as it can without a database.
+  expect(await said["storage-sql"]).toMatch(/^1 [^]*UNREACHABLE/);
+  expect(await said["storage-sql"]).not.toContain("secret");
+  expect(await said.x509).toMatch(/^0 CN=rk8s cluster root [0-9a-f]+ \d{4}-\S+Z\n$/);
+
+  await using agent = new Daemon(await example("agent"), [cluster.address, files.token, "readme"]);
+  expect(await agent.event("registered")).toMatchObject({ node: "readme" });
+  expect(await agent.stop()).toBe(0);
+});
 
 test("the packed agent joins a real control plane", async () => {
   await using cluster = await Cluster.start();

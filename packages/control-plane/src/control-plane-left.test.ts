@@ -134,3 +134,15 @@ test("a vault that left while this rks was not heard is not served from the stor
   });
   expect([one.sealed, one.isServing]).toEqual([false, true]);
 });
+
+test("two that advertise the same name are two: neither moves the store away from the other", async () => {
+  const [one, two] = await pair();
+  expect(two.agentAddress()).toBe(one.agentAddress());
+  for (const mover of [one, two]) {
+    await expect(mover.migrateStore(OTHER, actor)).rejects.toMatchObject({
+      code: "CONFLICT",
+      message: expect.stringContaining("rks.example") as unknown,
+    });
+  }
+  expect([one.sealed, two.sealed]).toEqual([false, false]);
+});

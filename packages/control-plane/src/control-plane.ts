@@ -409,7 +409,7 @@ export class ControlPlane implements OperatorApi, AsyncDisposable {
     const { vault } = this.#parts;
     return {
       id: vaultIdOf(clusterCaOf(vault)),
-      memberId: () => vault.sharing.members.id,
+      members: () => vault.sharing.members,
       guard: {
         movedTo: (counters, revision) => vault.storeGuard.movedTo(counters, revision),
         deriveKey: (purpose, term) => vault.storeGuard.deriveKey(purpose, term),

@@ -231,7 +231,7 @@ export class VaultStores implements AsyncDisposable {
         suggestion: "Nothing is to be done.",
       });
     }
-    const check = (): Promise<void> => assertAlone(this.storage, vault, { isAnnounced: true });
+    const check = (): Promise<void> => assertAlone(this.storage, vault, { isFirstLook: true });
     await this.#mover.start(to, vault, { signal: this.#stop.signal, check });
     return this.status;
   }

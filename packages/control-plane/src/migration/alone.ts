@@ -5,25 +5,25 @@ import type { MovedVault } from "./store-mover.js";
 
 /**
  * Check that no other rks has the store open: it would go on writing to what is left. One that was killed counts until its
- * place is free again, some 15 s; not the one before this at the same address. A store that is not shared is not looked at.
- * With `isAnnounced` only those count that serve; one that is starting, or was killed in that, is met by the migration itself.
+ * place is free again, some 15 s; nobody else's word, nor its address, says that it is dead. A store that is not shared is not
+ * looked at. With `isFirstLook` only those count that the migration will not deal with itself: it waits for one that is
+ * starting, or was killed in that, and expels the dead ones of this host.
  * @throws {RksError} CONFLICT naming them.
  */
 export async function assertAlone(
   source: Pick<Storage, "list">,
-  { memberId }: Pick<MovedVault, "memberId">,
-  { isAnnounced = false }: { readonly isAnnounced?: boolean } = {},
+  { members }: Pick<MovedVault, "members">,
+  { isFirstLook = false }: { readonly isFirstLook?: boolean } = {},
 ): Promise<void> {
-  const self = memberId?.() ?? "";
-  if (self === "") return;
-  const members = await readMembers(source);
-  const own = members.find(({ id }) => id === self)?.address ?? "";
-  const others = members.filter(
-    ({ id, address }) => id !== self && (address === "" ? !isAnnounced : address !== own),
-  );
-  if (others.length === 0) return;
+  const self = members?.();
+  if (self === undefined || self.id === "") return;
+  const others = (await readMembers(source)).filter(({ id }) => id !== self.id);
+  const met = isFirstLook
+    ? others.filter(({ id, address }) => address !== "" && !self.before.includes(id))
+    : others;
+  if (met.length === 0) return;
   throw storeInUse(
-    others,
+    met,
     "Stop it (one that was killed counts for 15 s more), move the store with the one that is left, then start it with the new config.",
   );
 }

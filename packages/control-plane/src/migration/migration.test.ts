@@ -332,7 +332,7 @@ test("while another rks has the source open nothing is moved, and it is named", 
   await using self = await Membership.join(ports);
   const other = await Membership.join(ports);
   await other.announce("192.0.2.2:50051");
-  const vault = { id: "v1", guard: barrier, memberId: () => self.id };
+  const vault = { id: "v1", guard: barrier, members: () => self };
   const migration = (id: string): Migration =>
     new Migration({ storage, target, from: "here", to: "there", vault, id }, { clock, logger: silentLogger });
   await expect(migration("m1").run(never)).rejects.toMatchObject({
@@ -349,7 +349,7 @@ test("an rks that opens the source in the moment of the switch keeps it from bei
   const { source, target, barrier, storage, clock } = await aRig(5);
   const ports = { storage: source, clock, logger: silentLogger };
   await using self = await Membership.join(ports);
-  const vault = { id: "v1", guard: barrier, memberId: () => self.id };
+  const vault = { id: "v1", guard: barrier, members: () => self };
   let late: Promise<Membership> | undefined;
   source.onTransaction = async (writes): Promise<"done"> => {
     const isSwitch = writes.some(
@@ -369,17 +369,49 @@ test("an rks that opens the source in the moment of the switch keeps it from bei
   await (await late)?.[Symbol.asyncDispose]();
 });
 
-test("the place of the one before at the same address, which was killed, does not keep the store from being moved", async () => {
+test("the place of the one before on this host, which was killed, is taken from it, and the store is moved", async () => {
   const { source, target, barrier, storage, clock } = await aRig(5);
-  const ports = { storage: source, clock, logger: silentLogger };
+  const ports = { storage: source, clock, logger: silentLogger, host: "host-1" };
   const killed = await Membership.join(ports);
   await killed.announce("192.0.2.1:50051");
   const self = await Membership.join(ports);
-  await self.announce("192.0.2.1:50051");
-  const vault = { id: "v1", guard: barrier, memberId: () => self.id };
+  clock.advance(4_000);
+  const vault = { id: "v1", guard: barrier, members: () => self };
   const init = { storage, target, from: "here", to: "there", vault, id: "m1" };
   await new Migration(init, { clock, logger: silentLogger }).run(never);
   expect(storage.current).toBe(target);
+});
+
+test("one that lives keeps the store where it is, also with the same address and from a copy of the same folder", async () => {
+  const { source, target, barrier, storage, clock } = await aRig(5);
+  const ports = { storage: source, clock, logger: silentLogger };
+  const others = await Promise.all(["host-1", "host-2"].map((host) => Membership.join({ ...ports, host })));
+  for (const other of others) await other.announce("rks.example:50051");
+  const self = await Membership.join({ ...ports, host: "host-1" });
+  await self.announce("rks.example:50051");
+  for (const other of others) other.run(() => Promise.resolve());
+  await expect
+    .poll(
+      async () => {
+        clock.advance(500);
+        return (await source.list("core/members/")).entries.filter(
+          ({ key, modRevision, createRevision }) => key.endsWith("/beat") && modRevision > createRevision,
+        ).length;
+      },
+      { timeout: 2_000, interval: 5 },
+    )
+    .toBe(2);
+  const late = await Membership.join({ ...ports, host: "host-1" });
+  const vault = { id: "v1", guard: barrier, members: () => self };
+  const init = { storage, target, from: "here", to: "there", vault, id: "m1" };
+  const moving = new Migration(init, { clock, logger: silentLogger }).run(never);
+  clock.advance(4_000);
+  await expect(moving).rejects.toMatchObject({ code: "CONFLICT" });
+  for (const other of [...others, late]) {
+    expect((await source.get(other.writer.fence!.key))?.modRevision).toBe(other.writer.fence?.modRevision);
+    await other[Symbol.asyncDispose]();
+  }
+  expect(storage.current).toBe(source);
 });
 
 /** Another process with the same vault, as from a copy of its folder. */

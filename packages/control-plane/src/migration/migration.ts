@@ -127,6 +127,7 @@ export class Migration {
   async run(signal: AbortSignal): Promise<MigrationOutcome> {
     const { storage, target, vault } = this.#init;
     const { guard } = vault;
+    await vault.members?.().expelBefore({ signal });
     await assertAlone(this.#source, vault);
     let before: Said | undefined = await readState(this.#source);
     const epoch = before?.state.epoch ?? 0;

@@ -4,6 +4,7 @@ import type { Storage } from "@rk8s/storage";
 import type { StoreConfig } from "../config/config.js";
 import { storeName, storePlace } from "../store/store-name.js";
 import { readState } from "../store/store-state.js";
+import type { Members } from "../vault/members/sharing.js";
 import type { StoreGuard } from "../vault/vault.js";
 import { assertClaimable } from "./claim.js";
 import type { CopyProgress } from "./store-copy.js";
@@ -45,8 +46,8 @@ export interface StoreMoverPorts {
 export interface MovedVault {
   readonly id: string;
   readonly guard: StoreGuard;
-  /** Which of those that share its store this process is; empty, or none: nobody shares it. */
-  readonly memberId?: (() => string) | undefined;
+  /** Who shares its store. None, and without an id: nobody does. */
+  readonly members?: (() => Pick<Members, "id" | "before" | "expelBefore">) | undefined;
 }
 
 /** Moves the store of a vault to another place, again and again until it works. One at a time. */

@@ -204,9 +204,10 @@ export class SealLifecycle {
   }
 
   async #open(stored: StoredSeal, keys: VaultKeys): Promise<Unsealed> {
-    const { storage, whyLeft } = this.#init;
+    const { storage, host, whyLeft } = this.#init;
     const sharing = new StoreSharing({
       storage,
+      host,
       whyLeft,
       onLeft: (why) => this.#left(why),
       clock: this.#ports.clock,

@@ -1,7 +1,7 @@
 import { randomUUID } from "node:crypto";
 
 import { aborted, type Clock, fromUtf8, LinkedAbort, type Logger, RksError, utf8 } from "@rk8s/protocol";
-import { Lease, type Storage, type Taking } from "@rk8s/storage";
+import { type Comparison, Lease, type Storage, type Taking } from "@rk8s/storage";
 
 import { MAX_WRITER, type Writer } from "../seal/barrier.js";
 import type { Stewardship } from "./stewardship.js";
@@ -25,6 +25,9 @@ const LOOK_MS = 3_000;
 const RETRY_MS = 1_000;
 /** After the time to live: a process that stood still itself finds its store again this soon. */
 const FIND_MS = 1_000;
+
+/** Whoever is alive has renewed its place in this time. */
+const RENEWED_MS = TTL_MS / 3 + 500;
 
 /** A process that has the store open. */
 export interface Member {
@@ -65,12 +68,21 @@ export async function expelSilent(
 
 export interface MembershipPorts {
   readonly storage: Storage;
+  /** As `VaultInit`; who has the same is a process before this one that has ended, or runs on a copy of the vault folder. */
+  readonly host?: string | undefined;
   /** Asked after another place was taken and before anything is written from there; see `VaultInit`. */
   readonly whyLeft?: (() => Promise<RksError | undefined>) | undefined;
   /** Called when that has an answer: this process can be a member no more. */
   readonly onLeft?: ((why: RksError) => void) | undefined;
   readonly clock: Clock;
   readonly logger: Logger;
+}
+
+/** A process that was there before this one, and what is compared to know that it has not stirred since. */
+interface Predecessor {
+  readonly id: string;
+  readonly key: string;
+  readonly asSeen: readonly Comparison[];
 }
 
 interface Place {
@@ -91,6 +103,9 @@ export class Membership implements Stewardship, AsyncDisposable {
   #place: Place;
   #steward: Lease;
   #others: readonly Member[] = [];
+  /** Of this host. */
+  #before: readonly Predecessor[] = [];
+  #cameMs = 0;
   #address = "";
   #waiting: (() => void)[] = [];
   #running: Promise<unknown> = Promise.resolve();
@@ -109,6 +124,8 @@ export class Membership implements Stewardship, AsyncDisposable {
    */
   static async join(ports: MembershipPorts): Promise<Membership> {
     const membership = new Membership(ports, await takePlace(ports));
+    membership.#before = await readPredecessors(ports, membership.id);
+    membership.#cameMs = ports.clock.monotonicMs();
     try {
       await membership.#readOthers();
       return membership;
@@ -150,8 +167,28 @@ export class Membership implements Stewardship, AsyncDisposable {
   async announce(address: string): Promise<void> {
     this.#address = address;
     const { lease, id } = this.#place;
-    const write = { type: "put", key: `${lease.key}/address`, value: utf8(`${id} ${address}`) } as const;
+    const { host = "" } = this.#ports;
+    const value = utf8([id, address, host].join(" "));
+    const write = { type: "put", key: `${lease.key}/address`, value } as const;
     await this.#ports.storage.transaction([lease.fence], [write]);
+  }
+
+  /** As `Members`. */
+  get before(): readonly string[] {
+    return this.#before.map(({ id }) => id);
+  }
+
+  /** As `Members`. */
+  async expelBefore({ signal }: { readonly signal: AbortSignal }): Promise<void> {
+    if (this.#before.length === 0) return;
+    const { clock, storage } = this.#ports;
+    const leftMs = this.#cameMs + RENEWED_MS - clock.monotonicMs();
+    if (leftMs > 0) await clock.sleep(leftMs, { signal });
+    for (const { key, asSeen } of this.#before) {
+      const compared = [this.#place.lease.fence, ...asSeen];
+      await storage.transaction(compared, [{ type: "put", key, value: utf8("") }]);
+    }
+    this.#before = [];
   }
 
   /** As `Members`. */
@@ -331,6 +368,25 @@ export class Membership implements Stewardship, AsyncDisposable {
     const { number, id } = this.#place;
     return new Lease({ ...this.#ports, key: STEWARD_KEY, holder: `${number} ${id}`, ttlMs: TTL_MS });
   }
+}
+
+/** Those of this host that have a number now. */
+async function readPredecessors(
+  { storage, host }: MembershipPorts,
+  self: string,
+): Promise<readonly Predecessor[]> {
+  if (host === undefined) return [];
+  const { entries } = await storage.list(MEMBERS_PREFIX);
+  const found = new Map(entries.map((entry) => [entry.key, entry]));
+  return entries.flatMap(({ key, value, modRevision }) => {
+    const id = fromUtf8(value);
+    const announced = found.get(`${key}/address`);
+    if (!PLACE.test(key) || id === self || announced === undefined) return [];
+    const [announcedBy, , announcedHost] = fromUtf8(announced.value).split(" ");
+    if (id === "" || announcedBy !== id || announcedHost !== host) return [];
+    const beat = { key: `${key}/beat`, modRevision: found.get(`${key}/beat`)?.modRevision ?? 0 };
+    return [{ id, key, asSeen: [{ key, modRevision }, beat] }];
+  });
 }
 
 /** The lowest number that nobody has; one that is not given back yet waits for the steward to free it. */

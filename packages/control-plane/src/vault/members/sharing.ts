@@ -19,6 +19,13 @@ export interface Members {
   find(id: string): Member | undefined;
   /** Those that serve agents, this process among them, as of the last look. */
   addresses(): readonly string[];
+  /** Those of this host that were there when this process came: as its vault folder was free they are dead, unless it is a copy. */
+  readonly before: readonly string[];
+  /**
+   * Take the number from those before that do not stir for as long as whoever lives does, so that they write nothing any more;
+   * who does stir keeps it. Waits some seconds when there are any. @throws {RksError} as the storage does; the signal's reason.
+   */
+  expelBefore(options: { readonly signal: AbortSignal }): Promise<void>;
   /** Tell the others where agents reach this process. @throws {RksError} as the storage does. */
   announce(address: string): Promise<void>;
   /** Call `listener` when some have gone or come, and when the store begins to be shared. */
@@ -53,6 +60,8 @@ export const UNSHARED: Sharing = {
     id: "",
     find: () => undefined,
     addresses: () => [],
+    before: [],
+    expelBefore: () => Promise.resolve(),
     announce: () => Promise.resolve(),
     onChange: () => undefined,
     onSilence: () => undefined,
@@ -63,6 +72,8 @@ export const UNSHARED: Sharing = {
 export interface StoreSharingPorts {
   /** Below the barrier. */
   readonly storage: Storage;
+  /** As `MembershipPorts`. */
+  readonly host?: string | undefined;
   /** As `VaultInit`. */
   readonly whyLeft?: (() => Promise<RksError | undefined>) | undefined;
   /** Called once, when this process has no business with the store any more, and why. */
@@ -127,6 +138,14 @@ export class StoreSharing implements Sharing, Stewardship, Members, AsyncDisposa
 
   addresses(): readonly string[] {
     return this.#membership?.addresses() ?? [];
+  }
+
+  get before(): readonly string[] {
+    return this.#membership?.before ?? [];
+  }
+
+  async expelBefore(options: { readonly signal: AbortSignal }): Promise<void> {
+    await this.#membership?.expelBefore(options);
   }
 
   async announce(address: string): Promise<void> {

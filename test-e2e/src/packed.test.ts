@@ -36,9 +36,9 @@ async function example(name: string): Promise<string> {
   const page = await readFile(join(folder, "node_modules", "@rk8s", name, "README.md"), "utf8");
   const [, block] = /^```js\n(.*?)^```$/ms.exec(page) ?? [];
   if (block === undefined) throw new Error(`the README of @rk8s/${name} has no example`);
-  const program = join(folder, `readme-of-${name}.js`);
-  await writeFile(program, block);
-  return program;
+  const file = join(folder, `readme-of-${name}.js`);
+  await writeFile(file, block);
+  return file;
 }
 
 /** How the example ends, and what it says. */

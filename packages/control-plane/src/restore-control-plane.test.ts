@@ -95,6 +95,26 @@ test("the same backup restored again is yet another epoch", async () => {
   expect((await restore(config)).epoch).toBe(2);
 });
 
+test("what came back whole from another store, and was not put into its place yet, is not taken for half a copy", async () => {
+  const store = join(first.vaultFolder, "store");
+  await rename(store, join(folder, "before"));
+  await restore(first);
+  await rename(store, join(first.vaultFolder, ".store-incoming"));
+  await expect(restore(first)).rejects.toMatchObject({ code: "ALREADY_EXISTS" });
+  await using controlPlane = await open(first);
+  expect(controlPlane.storeStatus().epoch).toBe(1);
+});
+
+test("the host remembers a restore from its end on, before the first start: the store of before is refused", async () => {
+  const store = join(first.vaultFolder, "store");
+  const before = join(folder, "before");
+  await rename(store, before);
+  await restore(first);
+  await rm(store, { recursive: true });
+  await rename(before, store);
+  await expect(open(first)).rejects.toMatchObject({ code: "STORAGE_CORRUPT" });
+});
+
 test("nothing is restored over a store, and nothing over a backup", async () => {
   await expect(restore(first)).rejects.toMatchObject({ code: "ALREADY_EXISTS" });
   await using controlPlane = await open(first);

@@ -9,8 +9,8 @@ import { exists } from "./lifecycle/durable-file.js";
 import { lockFolder } from "./lifecycle/folder-lock.js";
 import { type VaultFolder, vaultFolderAt } from "./lifecycle/vault-folder.js";
 import type { StoreOpeners } from "./store/choose-store.js";
-import { readHome } from "./store/home-file.js";
-import { putInPlace } from "./store/local-store.js";
+import { homeAt, readHome, writeHome } from "./store/home-file.js";
+import { finishIncoming, putInPlace } from "./store/local-store.js";
 import { storeOpeners } from "./store/open-store.js";
 import { storeName } from "./store/store-name.js";
 
@@ -46,6 +46,7 @@ export async function restoreControlPlane(
   await using owned = new Disposables({ logger });
   owned.use(await lockFolder(folder.lock, { answers: () => socketAnswers(folder.socket) }));
   const openers = ports.stores ?? storeOpeners(folder, { clock, logger });
+  if (config.store.type === "local") await assertNoStore(folder, openers, clock.now());
   const target = owned.use(await openTarget(config, folder, openers));
   const home = await readHome(folder.home);
   const to = storeName(config.store);
@@ -53,7 +54,18 @@ export async function restoreControlPlane(
   const restored = await restoreBackup({ ...request, target, to, seenEpoch }, { clock });
   await target[Symbol.asyncDispose]();
   if (config.store.type === "local") await putInPlace(folder, clock.now());
+  // Before the first start, which may be one that names an older store.
+  await writeHome(folder.home, homeAt(config.store, restored, clock.now()));
   return restored;
+}
+
+/** Where the vault came back whole from another store and the process died, it is the vault, and is put into its place. */
+async function assertNoStore(folder: VaultFolder, { openFolder }: StoreOpeners, now: number): Promise<void> {
+  await finishIncoming(folder, openFolder, now);
+  if (!(await exists(folder.store))) return;
+  throw new RksError("ALREADY_EXISTS", `there is a store in "${folder.folder}" already`, {
+    suggestion: `Move ${folder.store} away first; a restore never replaces anything.`,
+  });
 }
 
 async function openTarget(
@@ -62,11 +74,6 @@ async function openTarget(
   openers: StoreOpeners,
 ): Promise<Storage> {
   if (store.type !== "local") return openers.openExternal(store);
-  if (await exists(folder.store)) {
-    throw new RksError("ALREADY_EXISTS", `there is a store in "${folder.folder}" already`, {
-      suggestion: `Move ${folder.store} away first; a restore never replaces anything.`,
-    });
-  }
   // Half of a copy or of a restore is no vault; it is made anew.
   await rm(folder.incomingStore, { recursive: true, force: true });
   return openers.openFolder(folder.incomingStore);

@@ -1,10 +1,10 @@
-import { mkdtemp, readFile, rm } from "node:fs/promises";
+import { mkdtemp, readFile, rename, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { systemClock } from "@rk8s/host";
 import { type Clock, RksError, Secret, silentLogger } from "@rk8s/protocol";
 import { createMemoryTransport } from "@rk8s/protocol/testing";
-import { memoryStorage, type Storage } from "@rk8s/storage";
+import { memoryStorage, pagesOf, type Storage } from "@rk8s/storage";
 import { openLmdbStorage } from "@rk8s/storage/lmdb";
 import { afterEach, beforeEach, expect, test } from "vitest";
 import { keySourceOf, openVaultKeys } from "./backup/open-vault-keys.js";
@@ -113,6 +113,27 @@ test("a lost one is given up: a new epoch, open tokens void, an audit record; do
   await cutOff();
   await expect(open()).rejects.toMatchObject({ code: "UNAVAILABLE" });
   expect((await stay(true)).gaveUp?.epoch).toBe(2);
+});
+
+test("the host remembers from then on that the other store was given up: where that turns up again it is not served", async () => {
+  await cutOff();
+  await stay(true);
+  const local = vaultFolderAt(config.vaultFolder).store;
+  other = memoryStorage();
+  {
+    // As it was before: the same vault, and it says that it is.
+    await using kept = await openLmdbStorage({ folder: local });
+    for await (const entries of pagesOf(kept, "")) {
+      await other.transaction(
+        [],
+        entries.map(({ key, value }) => put(key, value)),
+      );
+    }
+  }
+  await say(other, { state: "active", from: "the vault folder" });
+  await rename(local, join(folder, "away"));
+  config = { ...config, store: { type: "etcd", endpoints: ["https://other:2379"], prefix: "/rk8s" } };
+  await expect(open()).rejects.toMatchObject({ code: "STORAGE_CORRUPT" });
 });
 
 test("where the other store answers, that decides, whatever is said of it", async () => {

@@ -8,7 +8,7 @@ import { exists } from "./lifecycle/durable-file.js";
 import { lockFolder } from "./lifecycle/folder-lock.js";
 import { type VaultFolder, vaultFolderAt } from "./lifecycle/vault-folder.js";
 import { chooseStore, type StoreOpeners } from "./store/choose-store.js";
-import { readHome } from "./store/home-file.js";
+import { homeAt, readHome, writeHome } from "./store/home-file.js";
 import { storeOpeners } from "./store/open-store.js";
 import { storeName } from "./store/store-name.js";
 import {
@@ -92,6 +92,8 @@ export async function stayControlPlane(
   const epoch = Math.max(state.epoch, seen?.vault === state.vault ? seen.epoch : 0) + 1;
   const at = new Date(clock.now()).toISOString();
   await giveUp(undecided, shares, { epoch, at, adoptsNodes: adoptNodes });
+  // Before the first start, which may be one that names the other store.
+  await writeHome(folder.home, homeAt(config.store, { vault: state.vault, epoch }, clock.now()));
   return { store, gaveUp: { store: state.to, since: state.at, epoch } };
 }
 

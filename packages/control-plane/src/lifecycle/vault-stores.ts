@@ -8,7 +8,7 @@ import type { MigrationOutcome } from "../migration/migration.js";
 import { type MovedVault, StoreMover, type MoveStatus } from "../migration/store-mover.js";
 import { SwitchableStorage } from "../migration/switchable-storage.js";
 import { chooseStore, moved, type StoreOpeners, type StoreTrial } from "../store/choose-store.js";
-import { readHome, writeHome } from "../store/home-file.js";
+import { homeAt, readHome, writeHome } from "../store/home-file.js";
 import { archiveStore, putInPlace } from "../store/local-store.js";
 import type { Stayed } from "../store/settle-switch.js";
 import type { StoreCredentials } from "../store/store-credentials.js";
@@ -327,9 +327,8 @@ export class VaultStores implements AsyncDisposable {
   }
 
   async #writeHome(at: StoreConfig, vault: string): Promise<void> {
-    const since = new Date(this.#ports.clock.now()).toISOString();
-    const place = { type: at.type, store: storeName(at), since };
-    await writeHome(this.#folder.home, { version: 1, vault, epoch: this.#epoch, ...place });
+    const home = homeAt(at, { vault, epoch: this.#epoch }, this.#ports.clock.now());
+    await writeHome(this.#folder.home, home);
   }
 }
 

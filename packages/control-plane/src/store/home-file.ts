@@ -1,7 +1,9 @@
 import { readFile } from "node:fs/promises";
 import { RksError } from "@rk8s/protocol";
 import { z } from "zod";
+import type { StoreConfig } from "../config/config.js";
 import { exists, writeDurably } from "../lifecycle/durable-file.js";
+import { storeName } from "./store-name.js";
 
 const homeRecord = z.object({
   version: z.literal(1),
@@ -29,6 +31,19 @@ export async function readHome(file: string): Promise<StoreHome | undefined> {
       suggestion: "Restore it from a backup, or move it away when the config names the store of this vault.",
     });
   }
+}
+
+/** What a vault folder is to know from `now` on: that the vault is at a store, in an epoch. */
+export function homeAt(at: StoreConfig, seen: Pick<StoreHome, "vault" | "epoch">, now: number): StoreHome {
+  const { vault, epoch } = seen;
+  return {
+    version: 1,
+    vault,
+    epoch,
+    type: at.type,
+    store: storeName(at),
+    since: new Date(now).toISOString(),
+  };
 }
 
 /** @throws {RksError} STORAGE_FULL, STORAGE_UNWRITABLE. */

@@ -2,7 +2,7 @@ import { mkdir, mkdtemp, readdir, readFile, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { systemClock } from "@rk8s/host";
-import { type Clock, RksError } from "@rk8s/protocol";
+import { type Clock, RksError, type Transport } from "@rk8s/protocol";
 import { createMemoryTransport } from "@rk8s/protocol/testing";
 import { memoryStorage, type Storage, type Write } from "@rk8s/storage";
 import { openLmdbStorage } from "@rk8s/storage/lmdb";
@@ -84,8 +84,8 @@ afterEach(async () => {
   await rm(folder, { recursive: true, force: true });
 });
 
-const open = (): Promise<ControlPlane> =>
-  createControlPlane(config, { transport: createMemoryTransport(), stores, clock });
+const open = (transport: Transport = createMemoryTransport()): Promise<ControlPlane> =>
+  createControlPlane(config, { transport, stores, clock });
 const remoteAt = (at: StoreConfig): Remote => remotes.get(storeName(at))!;
 const makesVault = (writes: readonly Write[]): boolean =>
   writes.some(
@@ -202,4 +202,79 @@ test("the store that was left is closed when the folder cannot be told of it", a
   await mkdir(join(home, "in-the-way"), { recursive: true });
   await move(controlPlane, OTHER);
   expect(remoteAt(ETCD).isClosed).toBe(true);
+});
+
+/** Of what listens: how to break it, and whether it was closed. */
+interface Listening {
+  readonly transport: Transport;
+  break: (reason: Error) => void;
+  isClosed: boolean;
+}
+
+function aListening(): Listening {
+  const inner = createMemoryTransport();
+  const listening: Listening = {
+    transport: {
+      dial: (options) => inner.dial(options),
+      probe: (options) => inner.probe(options),
+      listen: async (options) => {
+        const listener = await inner.listen(options);
+        let end = (): void => undefined;
+        const over = new Promise<IteratorReturnResult<undefined>>((resolve, reject) => {
+          listening.break = reject;
+          end = () => resolve({ done: true, value: undefined });
+        });
+        return {
+          address: listener.address,
+          updateConfig: (given) => listener.updateConfig(given),
+          connections: () => ({ [Symbol.asyncIterator]: () => ({ next: () => over }) }),
+          close: async (given) => {
+            listening.isClosed = true;
+            end();
+            await listener.close(given);
+          },
+          [Symbol.asyncDispose]: () => listener[Symbol.asyncDispose](),
+        };
+      },
+    },
+    break: () => undefined,
+    isClosed: false,
+  };
+  return listening;
+}
+
+test("what breaks while it is looked whether the vault can be moved ends the control plane with the reason", async () => {
+  const { signal } = new AbortController();
+  const listening = aListening();
+  const openExternal = stores.openExternal.bind(stores);
+  let isFirst = true;
+  stores = {
+    ...stores,
+    openExternal: async (at) => {
+      if (isFirst) listening.break(new RksError("INTERNAL", "the socket is gone"));
+      isFirst = false;
+      // Whoever rejects and is not listened to by then is told of as unhandled.
+      await new Promise((resolve) => setImmediate(resolve));
+      return openExternal(at);
+    },
+  };
+  config = { ...config, store: ETCD };
+  await using controlPlane = await open(listening.transport);
+  await expect(controlPlane.run(signal)).rejects.toMatchObject({ message: "the socket is gone" });
+});
+
+test("a start that cannot tell the others where it serves listens no more", async () => {
+  {
+    await using controlPlane = await open();
+    await move(controlPlane, ETCD);
+    await untilMember(controlPlane);
+  }
+  config = { ...config, store: ETCD };
+  remoteAt(ETCD).before = (writes) =>
+    writes.some(({ key }) => key.endsWith("/address"))
+      ? Promise.reject(new RksError("UNAVAILABLE", "no leader"))
+      : Promise.resolve();
+  const listening = aListening();
+  await expect(open(listening.transport)).rejects.toMatchObject({ code: "UNAVAILABLE" });
+  expect(listening.isClosed).toBe(true);
 });

@@ -128,15 +128,21 @@ export async function startServing(
     });
     await ports.beforeServing({ cluster, audit });
     const stop = new AbortController();
+    const end = (): void => stop.abort(new RksError("UNAVAILABLE", "rks is stopping"));
     const renewing = storeClient.keepFresh(stop.signal);
-    const where = { ...config.quicAddress, ...namesOf(config), onCertificate };
-    const { address, ended } = await cluster.serve(transport, where, stop.signal).catch(notBound);
-    await vault.sharing.members.announce(agentAddress(config, address));
     owned.defer(async () => {
-      stop.abort(new RksError("UNAVAILABLE", "rks is stopping"));
-      await settledWithin(ended, { clock, timeoutMs: DRAIN_MS });
+      end();
       await renewing;
     });
+    const where = { ...config.quicAddress, ...namesOf(config), onCertificate };
+    const { address, ended } = await cluster.serve(transport, where, stop.signal).catch(notBound);
+    // Whoever looks later is told all the same; until then it may be that nobody does.
+    ended.catch(() => undefined);
+    owned.defer(async () => {
+      end();
+      await settledWithin(ended, { clock, timeoutMs: DRAIN_MS });
+    });
+    await vault.sharing.members.announce(agentAddress(config, address));
     return {
       cluster,
       address,

@@ -1,8 +1,8 @@
-import { mkdir, mkdtemp, readdir, readFile, rm } from "node:fs/promises";
+import { mkdir, mkdtemp, readdir, readFile, rename, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { systemClock } from "@rk8s/host";
-import { type Clock, RksError, type Transport } from "@rk8s/protocol";
+import { type Clock, RksError, Secret, type Transport } from "@rk8s/protocol";
 import { createMemoryTransport } from "@rk8s/protocol/testing";
 import { memoryStorage, type Storage, type Write } from "@rk8s/storage";
 import { openLmdbStorage } from "@rk8s/storage/lmdb";
@@ -12,6 +12,7 @@ import { parseConfig } from "./config/parse-config.js";
 import { type ControlPlane, createControlPlane } from "./control-plane.js";
 import { initializeControlPlane } from "./initialize-control-plane.js";
 import { vaultFolderAt } from "./lifecycle/vault-folder.js";
+import { restoreControlPlane } from "./restore-control-plane.js";
 import { NO_MEMBERS, type StoreOpeners } from "./store/choose-store.js";
 import { readHome } from "./store/home-file.js";
 import { storeName } from "./store/store-name.js";
@@ -277,4 +278,26 @@ test("a start that cannot tell the others where it serves listens no more", asyn
   const listening = aListening();
   await expect(open(listening.transport)).rejects.toMatchObject({ code: "UNAVAILABLE" });
   expect(listening.isClosed).toBe(true);
+});
+
+test("what is said of the store says from the start on what the store says, sealed or not, and nothing of a restore once it was moved", async () => {
+  await using controlPlane = await open();
+  const file = join(folder, "backup");
+  await controlPlane.backupStore(file, { ...actor, signal: new AbortController().signal });
+  await controlPlane[Symbol.asyncDispose]();
+  await rm(vaultFolderAt(config.vaultFolder).store, { recursive: true });
+  const shares = [new Secret(share)];
+  const { createdAt: restoredFrom } = await restoreControlPlane(
+    config,
+    { file, shares, adoptNodes: false },
+    { stores },
+  );
+  await rename(join(config.vaultFolder, "keys.json"), join(folder, "keys.json"));
+  await using sealed = await open();
+  expect(sealed.sealed).toBe(true);
+  expect(sealed.storeStatus()).toMatchObject({ epoch: 1, restoredFrom });
+  await sealed.vault.unseal(share);
+  expect(sealed.storeStatus()).toMatchObject({ epoch: 1, restoredFrom });
+  await move(sealed, ETCD);
+  expect(sealed.storeStatus()).toMatchObject({ epoch: 1, restoredFrom: null });
 });

@@ -83,12 +83,14 @@ export class VaultStores implements AsyncDisposable {
   private constructor(
     folder: VaultFolder,
     chosen: Awaited<ReturnType<typeof chooseStore>>,
+    state: StoreState | undefined,
     ports: VaultStoresPorts,
   ) {
     this.#folder = folder;
     this.#ports = ports;
     this.#moveTo = chosen.moveTo;
     this.#stayed = chosen.stayed;
+    this.#learn(state);
     this.storage = new SwitchableStorage(chosen.storage);
     const { clock, logger, openFolder, openExternal } = ports;
     this.#mover = new StoreMover(this.storage, chosen.at, {
@@ -101,7 +103,13 @@ export class VaultStores implements AsyncDisposable {
 
   /** @throws {RksError} as `chooseStore`. */
   static async open(wanted: StoreConfig, folder: VaultFolder, ports: VaultStoresPorts): Promise<VaultStores> {
-    return new VaultStores(folder, await chooseStore(wanted, folder, ports, ports.clock.now()), ports);
+    const chosen = await chooseStore(wanted, folder, ports, ports.clock.now());
+    try {
+      return new VaultStores(folder, chosen, (await readState(chosen.storage))?.state, ports);
+    } catch (reason) {
+      await chosen.storage[Symbol.asyncDispose]();
+      throw reason;
+    }
   }
 
   /** Where the store is now. */
@@ -262,8 +270,7 @@ export class VaultStores implements AsyncDisposable {
       throw untrueState();
     }
     await this.#assertHere(stored, vault);
-    this.#epoch = stored?.state.epoch ?? 0;
-    this.#restored = restoredOf(stored?.state);
+    this.#learn(stored?.state);
     const home = await readHome(this.#folder.home);
     if (home !== undefined && home.vault === vault.id && this.#epoch < home.epoch) {
       throw new RksError(
@@ -305,6 +312,7 @@ export class VaultStores implements AsyncDisposable {
     const { logger, clock } = this.#ports;
     if (this.#moveTo === to || to.type === "local") this.#moveTo = undefined;
     this.#epoch = outcome.epoch;
+    this.#restored = undefined;
     if (this.isShared) this.#ports.onShared?.();
     try {
       try {
@@ -324,6 +332,12 @@ export class VaultStores implements AsyncDisposable {
         reason: message,
       });
     }
+  }
+
+  /** What the store says of itself; before the vault is unsealed nobody has verified it. */
+  #learn(state: StoreState | undefined): void {
+    this.#epoch = state?.epoch ?? 0;
+    this.#restored = restoredOf(state);
   }
 
   async #writeHome(at: StoreConfig, vault: string): Promise<void> {

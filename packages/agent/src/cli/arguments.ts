@@ -152,7 +152,7 @@ function podCommands(group: Argv, choose: Choose): Argv {
     .command(
       "state <name>",
       "Show one pod",
-      (command) => viewOptions(localOptions(namedPod(peerOptions(command)))),
+      (command) => outputOption(localOptions(namedPod(peerOptions(command)))),
       (args) =>
         choose(async (io) =>
           (await import("./get-command.js")).get({ ...args, kind: "pods", isLocal: true }, io),
@@ -275,11 +275,11 @@ function getOptions<T>(
 }
 
 function viewOptions<T>(command: Argv<T>): Argv<T & ViewArguments> {
-  return namespaceOption(command).option("output", {
-    alias: "o",
-    choices: OUTPUTS,
-    describe: "How to show it",
-  }) as Argv<T & ViewArguments>;
+  return outputOption(namespaceOption(command));
+}
+
+function outputOption<T>(command: Argv<T>): Argv<T & Pick<ViewArguments, "output">> {
+  return command.option("output", { alias: "o", choices: OUTPUTS, describe: "How to show it" });
 }
 
 function deleteOptions<T>(command: Argv<T>): Argv<T & PeerArguments & DeletionArguments & { name: string }> {

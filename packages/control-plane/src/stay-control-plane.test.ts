@@ -32,13 +32,19 @@ let vault: string;
 let openToken: string;
 let other: Storage | undefined;
 let stores: StoreOpeners;
+let waits: number;
 /** Waiting for the silent is quick. */
 const clock: Clock = {
   ...systemClock,
-  sleep: (ms, options) => systemClock.sleep(ms === 9_000 ? 20 : ms, options),
+  sleep: (ms, options) => {
+    if (ms !== 9_000) return systemClock.sleep(ms, options);
+    waits += 1;
+    return systemClock.sleep(20, options);
+  },
 };
 
 beforeEach(async () => {
+  waits = 0;
   folder = await mkdtemp(join(tmpdir(), "rks-stay-"));
   const yaml = 'addr: "127.0.0.1:0"\nhttp_addr: ""\n';
   ({ config } = parseConfig(yaml, join(folder, "config.yaml")));
@@ -183,6 +189,22 @@ test("it is refused while an rks runs on the folder, or another one has the stor
     message: expect.stringContaining("192.0.2.2:50051"),
   });
   clearInterval(beat);
+  await local[Symbol.asyncDispose]();
+});
+
+test("whoever has not the unseal keys waits for nobody, and takes no number from anybody", async () => {
+  await cutOff();
+  const local = await openLmdbStorage({ folder: vaultFolderAt(config.vaultFolder).store });
+  const shared: Storage = { ...bound(local), [Symbol.asyncDispose]: () => Promise.resolve() };
+  stores = { ...stores, openFolder: () => Promise.resolve(shared) };
+  const silent = await Membership.join({ storage: local, clock, logger: silentLogger });
+  const wrong = shares.map(() => new Secret(Buffer.alloc(33, 7).toString("base64")));
+  await expect(stay(true, wrong)).rejects.toMatchObject({ code: "UNSEAL_KEY_INVALID" });
+  const { key, modRevision } = silent.writer.fence!;
+  expect((await local.get(key))?.modRevision).toBe(modRevision);
+  expect(waits).toBe(0);
+  await silent[Symbol.asyncDispose]();
+  expect((await stay(true)).gaveUp?.epoch).toBe(1);
   await local[Symbol.asyncDispose]();
 });
 

@@ -86,12 +86,11 @@ export async function stayControlPlane(
     owned.use(found.storage);
     undecided = found;
   }
-  const { storage, state } = undecided;
-  await assertNobodyElse(storage, clock);
+  const { state } = undecided;
   const seen = await readHome(folder.home);
   const epoch = Math.max(state.epoch, seen?.vault === state.vault ? seen.epoch : 0) + 1;
   const at = new Date(clock.now()).toISOString();
-  await giveUp(undecided, shares, { epoch, at, adoptsNodes: adoptNodes });
+  await giveUp(undecided, { shares, clock }, { epoch, at, adoptsNodes: adoptNodes });
   // Before the first start, which may be one that names the other store.
   await writeHome(folder.home, homeAt(config.store, { vault: state.vault, epoch }, clock.now()));
   return { store, gaveUp: { store: state.to, since: state.at, epoch } };
@@ -119,13 +118,15 @@ async function assertNobodyElse(storage: Storage, clock: Clock): Promise<void> {
 
 async function giveUp(
   { storage, stored, state }: Undecided,
-  shares: readonly Secret<string>[],
+  { shares, clock }: { readonly shares: readonly Secret<string>[]; readonly clock: Clock },
   on: Pick<StoreStateOf<"active">, "epoch" | "at" | "adoptsNodes">,
 ): Promise<void> {
   const keys = await openVaultKeys(storage, shares);
   try {
     const source = keySourceOf(keys);
     if (!isAuthentic(stored, source)) throw untrueState();
+    // Only who has the keys may take a number from anybody.
+    await assertNobodyElse(storage, clock);
     const counter = await storage.get(SEQUENCE_PREFIX);
     if (counter === undefined) throw untrueState();
     const { vault, at: restoredFrom, to: gaveUp } = state;

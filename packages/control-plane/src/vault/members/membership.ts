@@ -52,16 +52,12 @@ export async function readMembers(storage: Pick<Storage, "list">): Promise<reado
  * Take the number from everybody who is silent for the whole time to live, which is waited for: whatever they send later is
  * not done. Gives those that are alive.
  */
-export async function expelSilent(
-  storage: Storage,
-  clock: Clock,
-  signal?: AbortSignal,
-): Promise<readonly Member[]> {
+export async function expelSilent(storage: Storage, clock: Clock): Promise<readonly Member[]> {
   const { entries } = await storage.list(MEMBERS_PREFIX);
   const held = entries.filter(({ key, value }) => PLACE.test(key) && value.byteLength > 0);
   const leases = held.map(({ key }) => new Lease({ storage, clock, key, holder: "nobody", ttlMs: TTL_MS }));
   for (const lease of leases) await lease.tryFree();
-  if (leases.length > 0) await clock.sleep(TTL_MS, signal === undefined ? {} : { signal });
+  if (leases.length > 0) await clock.sleep(TTL_MS);
   for (const lease of leases) await lease.tryFree();
   return readMembers(storage);
 }

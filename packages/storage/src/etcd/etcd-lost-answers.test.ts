@@ -218,26 +218,5 @@ describe.skipIf(!hasEtcd())(
         Array.from({ length: count }, (_, index) => String(index)),
       );
     });
-
-    test("endpoints come and go without one failed request, and the watch goes on", async () => {
-      let relay = await openRelay();
-      await using storage = await openVia([relay]);
-      const { revision } = await storage.list("");
-      const count = 60;
-      const seen = collect(storage, "", revision + 1, count);
-      for (let index = 0; index < count; index += 1) {
-        if (index % 15 === 0) {
-          const left = relay;
-          relay = await openRelay();
-          storage.useEndpoints([`https://${relay.address}`]);
-          await left[Symbol.asyncDispose]();
-        }
-        expect((await storage.transaction([], [put("a", String(index))])).succeeded).toBe(true);
-      }
-      expect((await seen).map(({ value }) => Buffer.from(value ?? []).toString())).toEqual(
-        Array.from({ length: count }, (_, index) => String(index)),
-      );
-      await relay[Symbol.asyncDispose]();
-    });
   },
 );

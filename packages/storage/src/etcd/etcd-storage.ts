@@ -52,11 +52,6 @@ export interface EtcdStorage extends Storage {
   /** The client addresses that are used now: those that were given, then those that the cluster itself has named. */
   readonly endpoints: readonly string[];
   /**
-   * Use these members from now on; what is under way at others ends in peace.
-   * @throws {RksError} CONFIG_INVALID, and then nothing has changed.
-   */
-  useEndpoints(endpoints: readonly string[]): void;
-  /**
    * Connect with these credentials from now on; what is under way ends in peace. A member that does not take them keeps the
    * connection that it has, and is tried again; once that connection is lost there is no other with former credentials.
    * @throws {RksError} CONFIG_INVALID or CERTIFICATE_EXPIRED, and then nothing has changed.
@@ -165,11 +160,6 @@ class OpenEtcdStorage implements EtcdStorage {
 
   get endpoints(): readonly string[] {
     return this.#members.urls;
-  }
-
-  useEndpoints(endpoints: readonly string[]): void {
-    this.#assertOpen();
-    this.#members.useEndpoints(endpoints);
   }
 
   async useCredentials(credentials: EtcdCredentials): Promise<void> {

@@ -57,7 +57,7 @@ export class Members {
   readonly #ports: MembersPorts;
   #identity: Identity | undefined;
   /** What was configured; members that the cluster itself names come after them. */
-  #configured: readonly Endpoint[];
+  readonly #configured: readonly Endpoint[];
   #members: readonly Member[];
   /** The id of the cluster, and who has said it. */
   #cluster: { readonly id: string; readonly url: string } | undefined;
@@ -80,12 +80,6 @@ export class Members {
   /** Of those that are used now. */
   get urls(): readonly string[] {
     return this.#members.map(({ endpoint }) => endpoint.url);
-  }
-
-  /** Use these addresses from now on; what is under way at others ends in peace. @throws {RksError} CONFIG_INVALID */
-  useEndpoints(urls: readonly string[]): void {
-    this.#configured = parseEndpoints(urls);
-    this.#use(this.#configured);
   }
 
   /**

@@ -183,3 +183,34 @@ test("no more than 64 MiB wait for an exchange, and what waits is what it was wh
   again.resume();
   await waiting;
 });
+
+test("whoever lists a store that others keep busy while writes are held back misses nothing after the exchange", async () => {
+  const busy = memoryStorage();
+  const storage = new SwitchableStorage(busy);
+  await storage.transaction([], [put("w", "0")]);
+  const pause = await storage.pause({ signal });
+  for (let count = 0; count < 50; count += 1) await busy.transaction([], [put("theirs", `${count}`)]);
+  const listed = await storage.list("w");
+  const theirs = await storage.get("theirs");
+  // This one is answered when the exchange is over.
+  const late = storage.list("w");
+  const next = memoryStorage();
+  const copied = await next.transaction([], [put("w", "0")]);
+  const told = pause.revision + copied.revision;
+  const left = pause.switchTo(next, copied.revision);
+  expect((await storage.get("w"))?.modRevision).toBe(told);
+  const { revision } = await storage.transaction([], [put("w", "1")]);
+  expect(revision).toBeGreaterThan(listed.revision);
+  for (const from of [listed.revision, (await late).revision]) {
+    const stop = new AbortController();
+    const seen: string[] = [];
+    for await (const { value } of storage.watch("w", from + 1, { signal: stop.signal })) {
+      seen.push(Buffer.from(value ?? []).toString());
+      stop.abort();
+    }
+    expect(seen).toEqual(["1"]);
+  }
+  const old = { key: "theirs", modRevision: theirs!.modRevision };
+  expect((await storage.transaction([old], [put("w", "2")])).succeeded).toBe(false);
+  await left;
+});

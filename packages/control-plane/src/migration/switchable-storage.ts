@@ -27,13 +27,15 @@ interface Era {
   /** Of the store itself: changes up to it are the copying. */
   readonly floor: number;
   readonly left: AbortController;
+  /** What callers get is at most this, as what another era says is above it. */
+  last: number;
   /** Calls under way. */
   busy: number;
 }
 
 /** What is held back while a store is exchanged. End it with `switchTo` or `resume`, once. */
 export interface WritePause {
-  /** Revision of the store, as callers know it, now that nothing is under way. */
+  /** The highest that callers were given: what is read meanwhile may raise it, where others write to the same server. */
   readonly revision: number;
   /**
    * Go on with another store that holds the same, whose own revision is `revision` at this moment. What waits is done there.
@@ -65,7 +67,15 @@ export class SwitchableStorage implements Storage {
 
   /** It owns the store. */
   constructor(storage: Storage) {
-    this.#era = { storage, offset: 0, first: 0, floor: 0, left: new AbortController(), busy: 0 };
+    this.#era = {
+      storage,
+      offset: 0,
+      first: 0,
+      floor: 0,
+      left: new AbortController(),
+      last: Infinity,
+      busy: 0,
+    };
   }
 
   /** The store that is used now, with revisions of its own. */
@@ -76,15 +86,15 @@ export class SwitchableStorage implements Storage {
   get(key: string): Promise<Entry | undefined> {
     return this.#during(async (era) => {
       const entry = await era.storage.get(key);
-      return entry === undefined ? undefined : shifted(entry, era);
+      return entry === undefined ? undefined : this.#shifted(entry, era);
     });
   }
 
   list(prefix: string, options?: ListRange): Promise<Page> {
     return this.#during(async (era) => {
       const page = await era.storage.list(prefix, options);
-      const revision = page.revision + era.offset;
-      return { ...page, revision, entries: page.entries.map((entry) => shifted(entry, era)) };
+      const revision = this.#give(page.revision, era);
+      return { ...page, revision, entries: page.entries.map((entry) => this.#shifted(entry, era)) };
     });
   }
 
@@ -115,7 +125,7 @@ export class SwitchableStorage implements Storage {
     const from = Math.max(fromRevision - era.offset, era.floor + (era.first === 0 ? 0 : 1));
     using life = new LinkedAbort(options.signal, era.left.signal);
     for await (const change of era.storage.watch(prefix, from, { signal: life.signal })) {
-      yield { ...change, revision: change.revision + era.offset };
+      yield { ...change, revision: this.#give(change.revision, era) };
     }
     if (era.left.signal.aborted && !options.signal.aborted) throw exchanged(fromRevision);
   }
@@ -136,9 +146,9 @@ export class SwitchableStorage implements Storage {
     this.#paused = true;
     try {
       await this.#whenIdle(signal);
-      const revision = await revisionOf(this);
+      await revisionOf(this);
       signal.throwIfAborted();
-      return this.#pauseAt(revision);
+      return this.#pauseHere();
     } catch (reason) {
       this.#resume();
       throw reason;
@@ -149,14 +159,27 @@ export class SwitchableStorage implements Storage {
     await this.#era.storage[Symbol.asyncDispose]();
   }
 
-  #pauseAt(revision: number): WritePause {
+  #pauseHere(): WritePause {
+    const highest = (): number => this.#revision;
     return {
-      revision,
+      get revision() {
+        return highest();
+      },
       resume: () => this.#resume(),
       switchTo: (next, floor) => {
         const old = this.#era;
+        const revision = highest();
         const left = new AbortController();
-        this.#era = { storage: next, offset: revision, first: revision + 1, floor, left, busy: 0 };
+        old.last = revision;
+        this.#era = {
+          storage: next,
+          offset: revision,
+          first: revision + 1,
+          floor,
+          left,
+          last: Infinity,
+          busy: 0,
+        };
         this.#revision = revision + floor;
         old.left.abort(exchanged(revision));
         this.#resume();
@@ -195,15 +218,25 @@ export class SwitchableStorage implements Storage {
     this.#transactions += 1;
     const done = this.#during(async (era) => {
       const result = await era.storage.transaction(own, writes);
-      const revision = result.revision + era.offset;
-      this.#revision = Math.max(this.#revision, revision);
-      return { ...result, revision };
+      return { ...result, revision: this.#give(result.revision, era) };
     });
     return done.finally(() => {
       this.#transactions -= 1;
       if (writes.length > 0) this.#listener?.(writes.map(({ key }) => key));
       this.#wakeIdle();
     });
+  }
+
+  /** A revision of the store as callers get it. What comes when the store was left counts as of the exchange. */
+  #give(revision: number, era: Era): number {
+    const given = Math.min(revision + era.offset, era.last);
+    this.#revision = Math.max(this.#revision, given);
+    return given;
+  }
+
+  #shifted(entry: Entry, era: Era): Entry {
+    const modRevision = this.#give(entry.modRevision, era);
+    return { ...entry, createRevision: this.#give(entry.createRevision, era), modRevision };
   }
 
   async #during<T>(work: (era: Era) => Promise<T>): Promise<T> {
@@ -236,14 +269,6 @@ export class SwitchableStorage implements Storage {
   #wakeIdle(): void {
     for (const look of this.#idle.splice(0)) look();
   }
-}
-
-function shifted(entry: Entry, { offset }: Era): Entry {
-  return {
-    ...entry,
-    createRevision: entry.createRevision + offset,
-    modRevision: entry.modRevision + offset,
-  };
 }
 
 function exchanged(revision: number): RksError {

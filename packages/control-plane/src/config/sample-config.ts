@@ -39,7 +39,7 @@ seal:
   # key_file: /run/rks/unseal.key
 
 certificates:
-  # Lifetimes; certificates are renewed at two thirds of it.
+  # Lifetimes, to 30d and 90d; certificates are renewed at two thirds of it.
   node_ttl: 1h
   server_ttl: 24h
   # Takes effect when a root is made: by "rks gen certs", and by each rotation.
@@ -52,7 +52,7 @@ certificates:
   root_key: vault
 
 heartbeat:
-  # How often a node reports, and after how long a silence it is NotReady.
+  # How often a node reports, to 1h, and after how long a silence it is NotReady, to 24h.
   interval: 10s
   grace: 40s
 
@@ -60,7 +60,7 @@ xline_config:
   # Empty: the embedded store in vault_folder. Or the members of an etcd or Xline, as https://store-1:2379: the next
   # "rks start" moves the store there while it serves. "rks gen certs" makes their certificates; see docs/operations.md.
   endpoints: []
-  # Before every key in that store.
+  # Before every key in that store: 1 to 64 bytes, no slash at the end.
   prefix: /rk8s
 
 # Or a database, with the package @rk8s/storage-sql: a file that holds its URL, as

@@ -105,6 +105,8 @@ export async function survivesKills(kills: number, random: () => number): Promis
 
 /** A second is several moves of a vault as small as this. */
 const MOVE_MS = 400;
+/** So long after its start a move waits for a sign of life of the rks that was killed before it; the kill is for the move. */
+const SIGN_OF_LIFE_MS = 3_500;
 
 /** Ends with rks running and the vault in one place. */
 async function moveAndKill(story: MigrationStory, moment: number): Promise<void> {
@@ -115,6 +117,7 @@ async function moveAndKill(story: MigrationStory, moment: number): Promise<void>
     await cluster.controlPlane.stop();
     await cluster.startControlPlane();
   } else {
+    await sleep(SIGN_OF_LIFE_MS);
     await askRks(cluster, "POST", "/v1/rk8s/storage/migrate", { type: "local" });
     await story.want("local");
   }

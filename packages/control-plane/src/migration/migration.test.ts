@@ -12,6 +12,7 @@ import {
 import { expect, test } from "vitest";
 import { readState, type StoreState, stateWrite } from "../store/store-state.js";
 import { Membership } from "../vault/members/membership.js";
+import { UNSHARED } from "../vault/members/sharing.js";
 import { Barrier } from "../vault/seal/barrier.js";
 import { Keyring } from "../vault/seal/keyring.js";
 import { claimTarget } from "./claim.js";
@@ -340,6 +341,19 @@ test("while another rks has the source open nothing is moved, and it is named", 
     message: expect.stringContaining("192.0.2.2:50051"),
   });
   expect([await stateOf(source), await stateOf(target)]).toEqual([undefined, undefined]);
+  await other[Symbol.asyncDispose]();
+  await migration("m2").run(never);
+  expect(storage.current).toBe(target);
+});
+
+test("a process that has no place yet in the store that it has just moved to does not move it from under another one", async () => {
+  const { source, target, barrier, storage, clock } = await aRig(5);
+  const ports = { clock, logger: silentLogger };
+  const other = await Membership.join({ ...ports, storage: source });
+  const vault = { id: "v1", guard: barrier, members: () => UNSHARED.members };
+  const migration = (id: string): Migration =>
+    new Migration({ storage, target, from: "here", to: "there", vault, id }, ports);
+  await expect(migration("m1").run(never)).rejects.toMatchObject({ code: "CONFLICT" });
   await other[Symbol.asyncDispose]();
   await migration("m2").run(never);
   expect(storage.current).toBe(target);

@@ -46,7 +46,7 @@ export interface StoreMoverPorts {
 export interface MovedVault {
   readonly id: string;
   readonly guard: StoreGuard;
-  /** Who shares its store. None, and without an id: nobody does. */
+  /** Who shares its store; none: nobody can. */
   readonly members?: (() => Pick<Members, "id" | "before" | "expelBefore">) | undefined;
 }
 

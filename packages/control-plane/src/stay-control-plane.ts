@@ -21,7 +21,7 @@ import {
   untrueState,
 } from "./store/store-state.js";
 import { storeInUse } from "./vault/members/in-use.js";
-import { expelSilent } from "./vault/members/membership.js";
+import { expelSilent } from "./vault/members/places.js";
 import { advancedCounter, SEQUENCE_PREFIX } from "./vault/seal/barrier.js";
 
 export interface StayPorts {

@@ -9,7 +9,7 @@ import {
   StoreDigest,
 } from "../store/store-digest.js";
 import { isContent, SEAL_PREFIX } from "../store/store-state.js";
-import { isOfMembers } from "../vault/members/membership.js";
+import { isOfMembers } from "../vault/members/places.js";
 import type { StoreGuard } from "../vault/vault.js";
 import { type BackupHeader, writeBackup } from "./backup-file.js";
 import { takeBackupPlace } from "./backup-place.js";

@@ -1,6 +1,6 @@
 import type { Storage } from "@rk8s/storage";
 import { storeInUse } from "../vault/members/in-use.js";
-import { readMembers } from "../vault/members/membership.js";
+import { readMembers } from "../vault/members/places.js";
 import type { MovedVault } from "./store-mover.js";
 
 /**

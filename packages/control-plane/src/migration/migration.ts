@@ -11,7 +11,7 @@ import {
   type StoreStateOf,
   stateWrite,
 } from "../store/store-state.js";
-import { isOfMembers } from "../vault/members/membership.js";
+import { isOfMembers } from "../vault/members/places.js";
 import { writerOfCounter } from "../vault/seal/barrier.js";
 import { assertAlone } from "./alone.js";
 import { boundedPause } from "./bounded-pause.js";

@@ -1,6 +1,6 @@
 import { RksError } from "@rk8s/protocol";
 import { type RecordCollection, type Storage, type Stored, untilCommitted } from "@rk8s/storage";
-import type { Member } from "../vault/members/membership.js";
+import type { Member } from "../vault/members/places.js";
 import type { Members } from "../vault/members/sharing.js";
 import { nodeEvicted, nodeIsChanging } from "./node-certificates.js";
 import { type NodeRecord, nodeRecords } from "./node-record.js";

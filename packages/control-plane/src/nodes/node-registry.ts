@@ -10,7 +10,7 @@ import { connectedElsewhere, NodeOwners } from "./node-owners.js";
 import { addressOf, type NodeState, nodeStates } from "./node-state.js";
 import { OrphanedNodes } from "./orphaned-nodes.js";
 import { type Sharing, UNSHARED } from "../vault/members/sharing.js";
-import type { Member } from "../vault/members/membership.js";
+import type { Member } from "../vault/members/places.js";
 import { type RenewalAnswer, renewalAnswers } from "./renewal-answer.js";
 import { followNodes } from "./follow-nodes.js";
 import { identityCloned, nodeIsChanging, serialNumbersOf } from "./node-certificates.js";

@@ -1,5 +1,5 @@
 import { RksError } from "@rk8s/protocol";
-import type { Member } from "./membership.js";
+import type { Member } from "./places.js";
 
 /** What a store says of itself, below the barrier: with it changes whether the vault is there. */
 export const STORE_STATE_KEY = "storage/state";

@@ -1,66 +1,19 @@
 import { randomUUID } from "node:crypto";
 
 import { aborted, type Clock, fromUtf8, LinkedAbort, type Logger, RksError, utf8 } from "@rk8s/protocol";
-import { type Comparison, Lease, type Storage, type Taking } from "@rk8s/storage";
+import { Lease, type Storage, type Taking } from "@rk8s/storage";
 
 import { MAX_WRITER, type Writer } from "../seal/barrier.js";
+import { isPlace, type Member, MEMBER_TTL_MS, MEMBERS_PREFIX, readMembers, STEWARD_KEY } from "./places.js";
+import { Predecessors } from "./predecessors.js";
 import type { Stewardship } from "./stewardship.js";
 
-/** Below the barrier, because a process needs its number before it opens that. */
-export const MEMBERS_PREFIX = "core/members/";
-/** The record of who has a number; what is below it is about that one. */
-const PLACE = /^core\/members\/\d+$/;
-const STEWARD_KEY = "core/steward";
-
-/** Whether a key of the store tells of those who have it open, which holds for this store alone. */
-export function isOfMembers(key: string): boolean {
-  return key.startsWith(MEMBERS_PREFIX) || key === STEWARD_KEY || key.startsWith(`${STEWARD_KEY}/`);
-}
-
-/** Long enough for a collection of garbage and an election of the store's leader, short enough to wait for. */
-const TTL_MS = 9_000;
 /** How often the steward looks for members that are gone. */
 const LOOK_MS = 3_000;
 /** Pause between two tries to take a number while the store does not answer. */
 const RETRY_MS = 1_000;
 /** After the time to live: a process that stood still itself finds its store again this soon. */
 const FIND_MS = 1_000;
-
-/** Whoever is alive has renewed its place in this time. */
-const RENEWED_MS = TTL_MS / 3 + 500;
-
-/** A process that has the store open. */
-export interface Member {
-  /** Of this opening; never the same twice. */
-  readonly id: string;
-  /** Where agents reach it; empty until it serves them. */
-  readonly address: string;
-}
-
-/** Everybody who has a number at a store, also one that is gone without a word for the time to live. */
-export async function readMembers(storage: Pick<Storage, "list">): Promise<readonly Member[]> {
-  const { entries } = await storage.list(MEMBERS_PREFIX);
-  const texts = new Map(entries.map(({ key, value }) => [key, fromUtf8(value)]));
-  return [...texts].flatMap(([key, id]) => {
-    if (!PLACE.test(key) || id === "") return [];
-    const [announcedBy, address = ""] = (texts.get(`${key}/address`) ?? "").split(" ");
-    return [{ id, address: announcedBy === id ? address : "" }];
-  });
-}
-
-/**
- * Take the number from everybody who is silent for the whole time to live, which is waited for: whatever they send later is
- * not done. Gives those that are alive.
- */
-export async function expelSilent(storage: Storage, clock: Clock): Promise<readonly Member[]> {
-  const { entries } = await storage.list(MEMBERS_PREFIX);
-  const held = entries.filter(({ key, value }) => PLACE.test(key) && value.byteLength > 0);
-  const leases = held.map(({ key }) => new Lease({ storage, clock, key, holder: "nobody", ttlMs: TTL_MS }));
-  for (const lease of leases) await lease.tryFree();
-  if (leases.length > 0) await clock.sleep(TTL_MS);
-  for (const lease of leases) await lease.tryFree();
-  return readMembers(storage);
-}
 
 export interface MembershipPorts {
   readonly storage: Storage;
@@ -72,13 +25,6 @@ export interface MembershipPorts {
   readonly onLeft?: ((why: RksError) => void) | undefined;
   readonly clock: Clock;
   readonly logger: Logger;
-}
-
-/** A process that was there before this one, and what is compared to know that it has not stirred since. */
-interface Predecessor {
-  readonly id: string;
-  readonly key: string;
-  readonly asSeen: readonly Comparison[];
 }
 
 interface Place {
@@ -99,9 +45,7 @@ export class Membership implements Stewardship, AsyncDisposable {
   #place: Place;
   #steward: Lease;
   #others: readonly Member[] = [];
-  /** Of this host. */
-  #before: readonly Predecessor[] = [];
-  #cameMs = 0;
+  #before: Predecessors | undefined;
   #address = "";
   #waiting: (() => void)[] = [];
   #running: Promise<unknown> = Promise.resolve();
@@ -120,9 +64,8 @@ export class Membership implements Stewardship, AsyncDisposable {
    */
   static async join(ports: MembershipPorts): Promise<Membership> {
     const membership = new Membership(ports, await takePlace(ports));
-    membership.#before = await readPredecessors(ports, membership.id);
-    membership.#cameMs = ports.clock.monotonicMs();
     try {
+      membership.#before = await Predecessors.read({ host: ports.host, self: membership.id }, ports);
       await membership.#readOthers();
       return membership;
     } catch (reason) {
@@ -171,20 +114,12 @@ export class Membership implements Stewardship, AsyncDisposable {
 
   /** As `Members`. */
   get before(): readonly string[] {
-    return this.#before.map(({ id }) => id);
+    return this.#before?.ids ?? [];
   }
 
   /** As `Members`. */
   async expelBefore({ signal }: { readonly signal: AbortSignal }): Promise<void> {
-    if (this.#before.length === 0) return;
-    const { clock, storage } = this.#ports;
-    const leftMs = this.#cameMs + RENEWED_MS - clock.monotonicMs();
-    if (leftMs > 0) await clock.sleep(leftMs, { signal });
-    for (const { key, asSeen } of this.#before) {
-      const compared = [this.#place.lease.fence, ...asSeen];
-      await storage.transaction(compared, [{ type: "put", key, value: utf8("") }]);
-    }
-    this.#before = [];
+    await this.#before?.expel(this.#place.lease.fence, { signal });
   }
 
   /** As `Members`. */
@@ -334,9 +269,10 @@ export class Membership implements Stewardship, AsyncDisposable {
     while (!signal.aborted) {
       const { entries } = await storage.list(MEMBERS_PREFIX).catch(() => ({ entries: [] }));
       for (const { key, value } of entries) {
-        if (!PLACE.test(key) || value.byteLength === 0) leases.delete(key);
+        if (!isPlace(key) || value.byteLength === 0) leases.delete(key);
         else if (key !== this.#place.lease.key) {
-          const lease = leases.get(key) ?? new Lease({ ...this.#ports, key, holder: this.id, ttlMs: TTL_MS });
+          const lease =
+            leases.get(key) ?? new Lease({ ...this.#ports, key, holder: this.id, ttlMs: MEMBER_TTL_MS });
           leases.set(key, lease);
           await lease.tryFree().catch(() => false);
         }
@@ -362,34 +298,20 @@ export class Membership implements Stewardship, AsyncDisposable {
 
   #stewardLease(): Lease {
     const { number, id } = this.#place;
-    return new Lease({ ...this.#ports, key: STEWARD_KEY, holder: `${number} ${id}`, ttlMs: TTL_MS });
+    return new Lease({ ...this.#ports, key: STEWARD_KEY, holder: `${number} ${id}`, ttlMs: MEMBER_TTL_MS });
   }
-}
-
-/** Those of this host that have a number now. */
-async function readPredecessors(
-  { storage, host }: MembershipPorts,
-  self: string,
-): Promise<readonly Predecessor[]> {
-  if (host === undefined) return [];
-  const { entries } = await storage.list(MEMBERS_PREFIX);
-  const found = new Map(entries.map((entry) => [entry.key, entry]));
-  return entries.flatMap(({ key, value, modRevision }) => {
-    const id = fromUtf8(value);
-    const announced = found.get(`${key}/address`);
-    if (!PLACE.test(key) || id === self || announced === undefined) return [];
-    const [announcedBy, , announcedHost] = fromUtf8(announced.value).split(" ");
-    if (id === "" || announcedBy !== id || announcedHost !== host) return [];
-    const beat = { key: `${key}/beat`, modRevision: found.get(`${key}/beat`)?.modRevision ?? 0 };
-    return [{ id, key, asSeen: [{ key, modRevision }, beat] }];
-  });
 }
 
 /** The lowest number that nobody has; one that is not given back yet waits for the steward to free it. */
 async function takePlace(ports: MembershipPorts): Promise<Place> {
   const id = randomUUID();
   for (let number = 1; number <= MAX_WRITER; number += 1) {
-    const lease = new Lease({ ...ports, key: `${MEMBERS_PREFIX}${number}`, holder: id, ttlMs: TTL_MS });
+    const lease = new Lease({
+      ...ports,
+      key: `${MEMBERS_PREFIX}${number}`,
+      holder: id,
+      ttlMs: MEMBER_TTL_MS,
+    });
     if (await lease.tryTake()) return { number, id, lease };
   }
   throw new RksError("BUSY", `${MAX_WRITER} processes share this store already`, {

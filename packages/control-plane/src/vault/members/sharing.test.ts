@@ -4,7 +4,7 @@ import { memoryStorage, type Storage } from "@rk8s/storage";
 import { afterEach, beforeEach, expect, test } from "vitest";
 import { Barrier } from "../seal/barrier.js";
 import { Keyring } from "../seal/keyring.js";
-import { readMembers } from "./membership.js";
+import { readMembers } from "./places.js";
 import { StoreSharing } from "./sharing.js";
 
 const SOON = { timeout: 2_000, interval: 5 };

@@ -6,7 +6,8 @@ import { SEAL_CONFIG_KEY } from "../seal/seal.js";
 import { type Changes, Listeners, NO_CHANGES } from "./changes.js";
 import { Hearing } from "./hearing.js";
 import { STORE_STATE_KEY } from "./in-use.js";
-import { type Member, Membership, MEMBERS_PREFIX } from "./membership.js";
+import { Membership } from "./membership.js";
+import { type Member, MEMBERS_PREFIX } from "./places.js";
 import { ALONE, type Stewardship } from "./stewardship.js";
 
 /** The processes that have the store open. */

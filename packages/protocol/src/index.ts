@@ -16,6 +16,7 @@ export type { Frame, FrameKind } from "./frame.js";
 export { formatJoinToken, parseJoinToken } from "./join-token.js";
 export type { JoinToken } from "./join-token.js";
 export { LIMITS } from "./limits.js";
+export { ListPage } from "./list-page.js";
 export { LinkedAbort } from "./linked-abort.js";
 export { silentLogger } from "./logger.js";
 export type { LogFields, Logger } from "./logger.js";

@@ -1,6 +1,6 @@
 import { randomUUID } from "node:crypto";
 import { isDeepStrictEqual } from "node:util";
-import { RksError, type Clock, type Pod, type PodManifest } from "@rk8s/protocol";
+import { ListPage, RksError, type Clock, type Pod, type PodManifest } from "@rk8s/protocol";
 import type { PodKey } from "../pods/pod-host.js";
 import type { PodManager } from "../pods/pod-manager.js";
 import type { Handlers } from "../session/handlers.js";
@@ -24,14 +24,20 @@ export function createLocalHandlers(manager: PodManager, ports: { readonly clock
     async GetPod(key) {
       return { type: "Pod", pod: await read(manager, key) };
     },
-    async ListPods({ namespace }) {
-      const reports = await manager.list();
-      const pods = reports.flatMap((report) => {
+    async ListPods({ namespace, after = "" }) {
+      const reports = (await manager.list())
+        .filter((report) => namespace === undefined || namespace === report.namespace)
+        .filter((report) => keyOf(report) > after)
+        .toSorted((a, b) => (keyOf(a) < keyOf(b) ? -1 : 1));
+      const page = new ListPage<Pod>();
+      for (const report of reports) {
         const pod = manager.find(report);
-        const isWanted = namespace === undefined || namespace === report.namespace;
-        return pod !== undefined && isWanted ? [{ ...pod, status: report.status }] : [];
-      });
-      return { type: "PodList", pods };
+        if (pod === undefined) continue;
+        if (!page.add({ ...pod, status: report.status })) {
+          return { type: "PodList", pods: page.items, next: keyOf(page.items.at(-1)!.metadata) };
+        }
+      }
+      return { type: "PodList", pods: page.items };
     },
     DeletePod({ namespace, name, uid, gracePeriodSeconds }) {
       const here = manager.find({ namespace, name });
@@ -45,6 +51,11 @@ export function createLocalHandlers(manager: PodManager, ports: { readonly clock
       return undefined;
     },
   };
+}
+
+/** What pods are listed in the order of. */
+function keyOf({ namespace, name }: PodKey): string {
+  return `${namespace}/${name}`;
 }
 
 async function read(manager: PodManager, key: PodKey): Promise<Pod> {

@@ -1,13 +1,11 @@
 import { isDeepStrictEqual } from "node:util";
-import { type Clock, LIMITS, type Pod, type PodManifest, type PodStatus, RksError } from "@rk8s/protocol";
+import { type Clock, ListPage, type Pod, type PodManifest, type PodStatus, RksError } from "@rk8s/protocol";
 import { type RecordCollection, revisionOf, type Storage, type Stored } from "@rk8s/storage";
 import { PodIndex } from "./pod-index.js";
 import { manifestOf, type PodKey, type PodRecord, podRecordName, podRecords } from "./pod-record.js";
 
 /** Times that a change is tried again when the pod changes at the same moment. */
 const MAX_ATTEMPTS = 16;
-/** Of one page of pods as JSON, which must fit into one message. */
-const MAX_PAGE_BYTES = LIMITS.maxMessageBytes - 65_536;
 
 export interface PodStorePorts {
   readonly barrier: Storage;
@@ -62,20 +60,16 @@ export class PodStore {
     namespace: string | undefined,
     after: string | undefined,
   ): Promise<{ readonly pods: Pod[]; readonly next: string | undefined }> {
-    const pods: Pod[] = [];
-    let bytes = 0;
+    const page = new ListPage<Pod>();
     let last: string | undefined;
     for await (const { name, record } of this.#records.list(
       namespace === undefined ? "" : `${namespace}/`,
       after,
     )) {
-      bytes += Buffer.byteLength(JSON.stringify(record.pod)) + 1;
-      const isFull = pods.length === LIMITS.maxListItems || bytes > MAX_PAGE_BYTES;
-      if (isFull && last !== undefined) return { pods, next: last };
-      pods.push(record.pod);
+      if (!page.add(record.pod)) return { pods: page.items, next: last };
       last = name;
     }
-    return { pods, next: undefined };
+    return { pods: page.items, next: undefined };
   }
 
   /**

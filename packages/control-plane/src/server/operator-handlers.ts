@@ -1,10 +1,7 @@
-import { LIMITS, type Node } from "@rk8s/protocol";
+import { ListPage, type Node } from "@rk8s/protocol";
 import { audited } from "../audit/audited.js";
 import { nodeObject } from "../nodes/node-view.js";
 import type { Handler } from "./exchange.js";
-
-/** Of one page of nodes as JSON, which must fit into one message. */
-const MAX_PAGE_BYTES = LIMITS.maxMessageBytes - 65_536;
 
 /** Keep a pod and place it. */
 export const answerApplyPod: Handler<"ApplyPod"> = async ({ pods, audit }, { message, conversation }) => {
@@ -45,18 +42,14 @@ export const answerGetNode: Handler<"GetNode"> = async ({ nodes }, { message }) 
 
 /** A page of nodes. */
 export const answerListNodes: Handler<"ListNodes"> = async ({ nodes }, { message }) => {
-  const page: Node[] = [];
-  let bytes = 0;
+  const page = new ListPage<Node>();
   for await (const known of nodes.known(message.after)) {
     const node = nodeObject(known);
-    bytes += Buffer.byteLength(JSON.stringify(node)) + 1;
-    const last = page.at(-1);
-    if (last !== undefined && (page.length === LIMITS.maxListItems || bytes > MAX_PAGE_BYTES)) {
-      return { type: "NodeList", nodes: page, next: last.metadata.name };
+    if (!page.add(node)) {
+      return { type: "NodeList", nodes: page.items, next: page.items.at(-1)!.metadata.name };
     }
-    page.push(node);
   }
-  return { type: "NodeList", nodes: page };
+  return { type: "NodeList", nodes: page.items };
 };
 
 /** A pod's logs, relayed from its node. */

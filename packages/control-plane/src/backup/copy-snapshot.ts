@@ -45,11 +45,12 @@ export async function copySnapshot(
   clock: Clock,
   signal: AbortSignal,
 ): Promise<Date> {
+  const from = (await revisionOf(source)) + 1;
   const over = new LinkedAbort(signal);
   const { signal: inner } = over;
   const follower = new Follower(copy, isKept);
   const mark = randomUUID();
-  const changes = source.watch("", (await revisionOf(source)) + 1, { signal: inner });
+  const changes = source.watch("", from, { signal: inner });
   const followed = follower.until(mark, changes).catch((reason: unknown) => {
     throw RksError.from(reason).code === "CONFLICT" ? forgotten(reason) : reason;
   });

@@ -16,6 +16,7 @@ import type { StoreConfig } from "../config/config.js";
 import { NO_MEMBERS } from "../store/choose-store.js";
 import { readHome } from "../store/home-file.js";
 import { storeName } from "../store/store-name.js";
+import { stateWrite } from "../store/store-state.js";
 import { Barrier } from "../vault/seal/barrier.js";
 import { Keyring } from "../vault/seal/keyring.js";
 import { type VaultFolder, vaultFolderAt } from "./vault-folder.js";
@@ -564,6 +565,30 @@ test("an answer of the other store that this vault has not written is not believ
   await other.transaction([], [put("storage/state", JSON.stringify({ ...record, mac: "00".repeat(32) }))]);
   await expect(start(ETCD)).rejects.toMatchObject({ code: "STORAGE_CORRUPT" });
 });
+
+test.each(["copying", "restoring"] as const)(
+  "a store that another process fills anew since it was chosen is not served (%s)",
+  async (state) => {
+    {
+      await using first = await start(ETCD);
+      await untilMoved(first, "etcd");
+    }
+    await using running = await start(ETCD);
+    expect(await running.stores.whyLeft()).toBeUndefined();
+    const about = { version: 1, vault: "v1", epoch: 0, at: new Date(0).toISOString() } as const;
+    const write = stateWrite(
+      state === "copying"
+        ? { ...about, state, migration: "another one", from: "elsewhere" }
+        : { ...about, state, restoredFrom: about.at },
+      running.barrier,
+    );
+    await world.remote.get(storeName(ETCD))!.transaction([], [write]);
+    expect(await running.stores.whyLeft()).toMatchObject({ code: "UNAVAILABLE" });
+    await expect(running.stores.begin({ id: "v1", guard: running.barrier })).rejects.toMatchObject({
+      code: "UNAVAILABLE",
+    });
+  },
+);
 
 test("a store that another process has left since it was chosen is not served", async () => {
   {

@@ -202,9 +202,9 @@ export class VaultStores implements AsyncDisposable {
   /** As `VaultInit`: STORAGE_MOVED, UNAVAILABLE. What this process does to the store itself is none. */
   async whyLeft(): Promise<RksError | undefined> {
     const state = (await readState(this.storage.current))?.state;
-    if (state?.state !== "moved" && state?.state !== "switching") return undefined;
-    if (state.migration === this.#mover.migration) return undefined;
-    return state.state === "moved" ? this.#left(state) : switchingNow(state.to, state.at);
+    if (state === undefined) return undefined;
+    if ("migration" in state && state.migration === this.#mover.migration) return undefined;
+    return this.#whyNoVault(state) ?? (state.state === "switching" ? switchingNow(state) : undefined);
   }
 
   /** What rks shows to its store has changed: show the new one. What does not work is logged. */
@@ -286,24 +286,28 @@ export class VaultStores implements AsyncDisposable {
     }
   }
 
-  #left({ to, at }: StoreStateOf<"moved">): RksError {
-    this.#movedTo = to;
-    return moved(to, at);
+  /** Of a store that is left for good, or is being filled anew. */
+  #whyNoVault(state: StoreState): RksError | undefined {
+    if (state.state === "copying" || state.state === "restoring") return filledAnew(state);
+    if (state.state !== "moved") return undefined;
+    this.#movedTo = state.to;
+    return moved(state.to, state.at);
   }
 
   /** The store may have been left since it was chosen, by another process; where it was nearly left, it says so no more. */
   async #assertHere(stored: StoredState | undefined, { guard }: MovedVault): Promise<void> {
     const state = stored?.state;
-    if (state?.state === "moved") throw this.#left(state);
+    const why = state && this.#whyNoVault(state);
+    if (why !== undefined) throw why;
     if (state?.state !== "switching") return;
     const { migration, to, at, digest: _, entries: __, ...rest } = state;
     if (migration !== this.#mover.settledMigration) {
-      if (migration !== this.#stayed?.migration) throw switchingNow(to, at);
+      if (migration !== this.#stayed?.migration) throw switchingNow(state);
       if (!isAuthentic(this.#stayed.evidence, guard)) throw untrueState();
     }
     const write = stateWrite({ ...rest, state: "leaving", migration, to, at }, guard);
     const { succeeded } = await this.storage.current.transaction([sameState(stored)], [write]);
-    if (!succeeded) throw switchingNow(to, at);
+    if (!succeeded) throw switchingNow(state);
     this.#ports.logger.warn("A migration was cut off; the vault is where it was", { to, migration });
   }
 
@@ -352,9 +356,16 @@ function restoredOf(state: StoreState | undefined): Restored | undefined {
   return { from, gaveUp, epoch, isUnsettled, adoptsNodes };
 }
 
-function switchingNow(to: string, at: string): RksError {
+function switchingNow({ to, at }: StoreStateOf<"switching">): RksError {
   return new RksError("UNAVAILABLE", `another rks is moving the vault to ${to} since ${at}`, {
-    suggestion: "Wait for it, then start with a config that names that store.",
+    suggestion:
+      "Wait for it, then start with a config that names that store; if it is gone, start this rks anew: that asks the other store.",
+  });
+}
+
+function filledAnew({ at }: StoreStateOf<"copying" | "restoring">): RksError {
+  return new RksError("UNAVAILABLE", `another rks is filling this store anew since ${at}`, {
+    suggestion: "Wait for it, then start with a config that names the store in which the vault is then.",
   });
 }
 

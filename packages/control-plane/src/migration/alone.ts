@@ -5,10 +5,10 @@ import type { MovedVault } from "./store-mover.js";
 
 /**
  * Check that no other rks has the store open: it would go on writing to what is left. One that was killed counts until its
- * place is free again, some 15 s; nobody else's word, nor its address, says that it is dead. A process that has no number yet, in
- * a store that it has just moved to, is told of others all the same; in a vault folder there are none. With `isFirstLook` only
- * those count that the migration will not deal with itself: it waits for one that is starting, or was killed in that, and
- * expels the dead ones of this host.
+ * place is free again, some 15 s; nobody else's word, nor its address, says that it is dead. A store that is not shared is not
+ * looked at: in a vault folder a number may be left of a process that was killed after it had moved the vault there. With
+ * `isFirstLook` only those count that the migration will not deal with itself: it waits for one that is starting, or was killed
+ * in that, and expels the dead ones of this host.
  * @throws {RksError} CONFLICT naming them.
  */
 export async function assertAlone(
@@ -17,7 +17,7 @@ export async function assertAlone(
   { isFirstLook = false }: { readonly isFirstLook?: boolean } = {},
 ): Promise<void> {
   const self = members?.();
-  if (self === undefined) return;
+  if (self === undefined || self.id === "") return;
   const others = (await readMembers(source)).filter(({ id }) => id !== self.id);
   const met = isFirstLook
     ? others.filter(({ id, address }) => address !== "" && !self.before.includes(id))

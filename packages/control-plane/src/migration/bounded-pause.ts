@@ -18,7 +18,9 @@ export function boundedPause(pause: WritePause, { clock, timeoutMs, tooLong }: P
     () => undefined,
   );
   return {
-    revision: pause.revision,
+    get revision() {
+      return pause.revision;
+    },
     switchTo: (next, revision) => {
       over.abort();
       return pause.switchTo(next, revision);

@@ -22,11 +22,12 @@ import { SwitchableStorage } from "./switchable-storage.js";
 const never = new AbortController().signal;
 const put = (key: string, value: string): Write => ({ type: "put", key, value: Buffer.from(value) });
 
+type Fate = "lose answer" | "refuse" | "done";
+
 /** A store whose transactions can be made to fail, before or after they were done, and that others can watch. */
 class TestStore implements Storage {
   readonly inner = memoryStorage();
-  onTransaction:
-    ((writes: readonly Write[]) => "lose answer" | "refuse" | "done" | Promise<"done">) | undefined;
+  onTransaction: ((writes: readonly Write[]) => Fate | Promise<Fate>) | undefined;
 
   get(key: string): ReturnType<Storage["get"]> {
     return this.inner.get(key);
@@ -312,6 +313,37 @@ test("while it is not known where the vault is nothing is written; then it goes 
   expect(await target.get("barrier/a")).toBeDefined();
 });
 
+test("what was copied can be read although the source counted on while writes were held back", async () => {
+  const { source, target, storage, barrier, migration } = await aRig(200);
+  target.onTransaction = async (writes): Promise<Fate> => {
+    if (!writes.some(({ key }) => key === "core/keyring")) return "done";
+    for (let count = 0; count < 500; count += 1) await source.transaction([], [put("theirs", `${count}`)]);
+    await storage.list("theirs");
+    return "done";
+  };
+  await migration().run(never);
+  expect(storage.current).toBe(target);
+  for (const key of ["k/000000", "k/000199"]) expect(await barrier.get(key)).toBeDefined();
+});
+
+test("a commit whose answer was lost, and from which another process has gone on, is not taken back", async () => {
+  const { source, target, storage, barrier, migration } = await aRig(5);
+  const at = new Date(0).toISOString();
+  const moved = { version: 1, vault: "v1", epoch: 0, at, migration: "m9", to: "elsewhere" } as const;
+  let isCommitted = false;
+  target.onTransaction = async (writes) => {
+    if (isCommitted)
+      await target.inner.transaction([], [stateWrite({ ...moved, state: "leaving" }, barrier)]);
+    isCommitted ||= writes.some(({ key }) => key === "core/keyring");
+    return isCommitted && writes.length > 1 ? "lose answer" : "done";
+  };
+  const moving = migration();
+  await expect(moving.run(never)).rejects.toMatchObject({ code: "STORAGE_MOVED" });
+  expect(moving.phase).toBe("in doubt");
+  expect(storage.current).toBe(source);
+  await expect(barrier.transaction([], [put("a", "1")])).rejects.toMatchObject({ code: "STORAGE_MOVED" });
+});
+
 test("a migration that is stopped leaves everything as it was", async () => {
   const { source, target, barrier, storage, migration } = await aRig(1000);
   const stop = new AbortController();
@@ -350,12 +382,22 @@ test("a process that has no place yet in the store that it has just moved to doe
   const { source, target, barrier, storage, clock } = await aRig(5);
   const ports = { clock, logger: silentLogger };
   const other = await Membership.join({ ...ports, storage: source });
-  const vault = { id: "v1", guard: barrier, members: () => UNSHARED.members };
+  const members = { ...UNSHARED.members, id: "not yet" };
+  const vault = { id: "v1", guard: barrier, members: () => members };
   const migration = (id: string): Migration =>
     new Migration({ storage, target, from: "here", to: "there", vault, id }, ports);
   await expect(migration("m1").run(never)).rejects.toMatchObject({ code: "CONFLICT" });
   await other[Symbol.asyncDispose]();
   await migration("m2").run(never);
+  expect(storage.current).toBe(target);
+});
+
+test("a number that a killed process has left in a vault folder keeps nobody from moving on", async () => {
+  const { source, target, barrier, storage, clock } = await aRig(5);
+  const ports = { clock, logger: silentLogger };
+  await (await Membership.join({ ...ports, storage: source })).announce("10.0.0.1:50051");
+  const vault = { id: "v1", guard: barrier, members: () => UNSHARED.members };
+  await new Migration({ storage, target, from: "here", to: "there", vault, id: "m1" }, ports).run(never);
   expect(storage.current).toBe(target);
 });
 

@@ -1,5 +1,6 @@
 import { type Clock, type Logger, RksError, withDeadline } from "@rk8s/protocol";
 import type { Entry, Storage, TransactionResult, Write } from "@rk8s/storage";
+import { moved } from "../store/choose-store.js";
 import { DIGEST_PURPOSE, formatSum, StoreDigest } from "../store/store-digest.js";
 import {
   readSealEntries,
@@ -165,7 +166,8 @@ export class Migration {
 
   /**
    * Find out whether the target has become the vault after all, and go on with the one or the other.
-   * @throws the signal's reason, and then it is still not known.
+   * @throws {RksError} STORAGE_MOVED when it has, and another process goes on from there; the signal's reason, and then it is
+   * still not known.
    */
   async settle(signal: AbortSignal): Promise<MigrationOutcome | undefined> {
     const doubt = this.#doubt;
@@ -225,9 +227,11 @@ export class Migration {
     const { storage, from, to, id, vault } = this.#init;
     const since = clock.monotonicMs();
     const held = await storage.pause({ signal });
-    const timeoutMs = MAX_PAUSE_MS - (clock.monotonicMs() - since);
-    const pause = boundedPause(held, { clock, timeoutMs, tooLong: () => inDoubt(to) });
-    const giveUp = (): void => pause.resume();
+    let isOver = false;
+    const giveUp = (): void => {
+      if (!isOver) held.resume();
+      isOver = true;
+    };
     signal.addEventListener("abort", giveUp, { once: true });
     try {
       const total = await copy.finish(signal);
@@ -246,9 +250,12 @@ export class Migration {
       // Whoever opens the store reads that after it is to be seen there itself: one of the two notices the other.
       await assertAlone(this.#source, vault);
       signal.throwIfAborted();
+      // From here on nobody knows before the target has answered; until here the deadline lets writes go on.
+      const timeoutMs = MAX_PAUSE_MS - (clock.monotonicMs() - since);
+      const pause = boundedPause(held, { clock, timeoutMs, tooLong: () => inDoubt(to) });
       return { pause, since, claimed, switching, active, writes, counters };
     } catch (reason) {
-      pause.resume();
+      giveUp();
       throw reason;
     } finally {
       signal.removeEventListener("abort", giveUp);
@@ -305,16 +312,24 @@ export class Migration {
     const { target, vault, id, to } = this.#init;
     const { clock } = this.#ports;
     for (let lookMs = FIRST_LOOK_MS; ; lookMs = Math.min(lookMs * 2, MAX_LOOK_MS)) {
+      let now: StoredState | undefined;
       try {
         const write = stateWrite(this.#copying(active.epoch), vault.guard);
         // Done before the lost one it keeps that from ever being done; after it, it finds another state.
         if ((await claimed.transaction([write])).succeeded) return undefined;
-        const now = await readState(target);
-        return now?.state.state === "active" && now.state.migration === id ? now.modRevision : undefined;
+        now = await readState(target);
       } catch (reason) {
         await clock.sleep(lookMs, { signal }).catch(() => pause.refuse(inDoubt(to, reason)));
         signal.throwIfAborted();
+        continue;
       }
+      const state = now?.state;
+      if (now !== undefined && state?.state === "active" && state.migration === id) return now.modRevision;
+      if (state?.vault !== vault.id || state.state === "copying") return undefined;
+      // It was the vault meanwhile, and somebody else has had it there since.
+      const goneOn = moved(to, state.at);
+      pause.refuse(goneOn);
+      throw goneOn;
     }
   }
 

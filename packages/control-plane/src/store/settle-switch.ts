@@ -40,7 +40,7 @@ export async function settleSwitch(
 
 async function ask(
   target: Storage,
-  { vault, migration, to, at }: Switching,
+  { vault, migration, to, at, epoch }: Switching,
 ): Promise<Stayed | "is the vault" | "does not know"> {
   return untilCommitted(`the store at ${to} is changing at this moment`, async () => {
     const found = await readState(target);
@@ -48,7 +48,9 @@ async function ask(
     const { state } = found;
     if (state.state === "restoring") return "does not know";
     // Older than the switch, it tells of a time before; the transaction that decides has the switch's own time.
-    if (state.state !== "copying") return state.at >= at ? "is the vault" : "does not know";
+    if (state.state !== "copying") {
+      return state.epoch > epoch || state.at >= at ? "is the vault" : "does not know";
+    }
     // Filled by a later migration it may have been the vault in between.
     if (state.migration !== migration) return "does not know";
     return (await writeAgain(target, found)) ? { migration, evidence: found } : undefined;

@@ -1,7 +1,7 @@
 import { randomUUID } from "node:crypto";
 
 import { aborted, type Clock, fromUtf8, LinkedAbort, type Logger, RksError, utf8 } from "@rk8s/protocol";
-import { Lease, type Storage, type Taking } from "@rk8s/storage";
+import { type Comparison, Lease, type Storage, type Taking } from "@rk8s/storage";
 
 import { MAX_WRITER, type Writer } from "../seal/barrier.js";
 import { isPlace, type Member, MEMBER_TTL_MS, MEMBERS_PREFIX, readMembers, STEWARD_KEY } from "./places.js";
@@ -47,7 +47,7 @@ export class Membership implements Stewardship, AsyncDisposable {
   #others: readonly Member[] = [];
   #before: Predecessors | undefined;
   #address = "";
-  #waiting: (() => void)[] = [];
+  readonly #waiting = new Set<LinkedAbort>();
   #running: Promise<unknown> = Promise.resolve();
   readonly #listeners: (() => void)[] = [];
   readonly #silenceListeners: (() => void)[] = [];
@@ -119,7 +119,7 @@ export class Membership implements Stewardship, AsyncDisposable {
 
   /** As `Members`. */
   async expelBefore({ signal }: { readonly signal: AbortSignal }): Promise<void> {
-    await this.#before?.expel(this.#place.lease.fence, { signal });
+    await this.#before?.expel(() => this.#fence(), { signal });
   }
 
   /** As `Members`. */
@@ -135,8 +135,9 @@ export class Membership implements Stewardship, AsyncDisposable {
   async whenHeld(signal: AbortSignal): Promise<void> {
     while (!this.isHeld && !signal.aborted && !this.#closing.signal.aborted) {
       const woken = new LinkedAbort(signal, this.#closing.signal);
-      this.#waiting.push(() => woken.abort());
+      this.#waiting.add(woken);
       await aborted(woken.signal);
+      this.#waiting.delete(woken);
     }
   }
 
@@ -236,7 +237,7 @@ export class Membership implements Stewardship, AsyncDisposable {
       const led = steward.run(
         async (held) => {
           logger.info("This rks is the steward of those that share the store");
-          for (const wake of this.#waiting.splice(0)) wake();
+          for (const woken of this.#waiting) woken.abort();
           await this.#freePlaces(held);
         },
         { signal: moved.signal, taking },
@@ -294,6 +295,15 @@ export class Membership implements Stewardship, AsyncDisposable {
     this.#others = members;
     if (before === this.#others.map(({ id }) => id).join()) return;
     for (const listener of this.#listeners) listener();
+  }
+
+  /** @throws {RksError} UNAVAILABLE while this process has no number. */
+  #fence(): Comparison {
+    const { lease } = this.#place;
+    if (lease.isHeld) return lease.fence;
+    throw new RksError("UNAVAILABLE", "this rks has no place in its store at this moment", {
+      suggestion: "Wait until the store answers, then try again.",
+    });
   }
 
   #stewardLease(): Lease {

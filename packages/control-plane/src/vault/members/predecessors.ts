@@ -54,16 +54,16 @@ export class Predecessors {
   }
 
   /**
-   * Take the number from those that do not stir for as long as whoever lives does; who does stir keeps it. `fence` is compared
-   * with it. @throws {RksError} as the storage does; the signal's reason.
+   * Take the number from those that do not stir for as long as whoever lives does; who does stir keeps it. `fence` is asked for
+   * when that time is over, and compared. @throws {RksError} as the storage does; what `fence` throws; the signal's reason.
    */
-  async expel(fence: Comparison, { signal }: { readonly signal: AbortSignal }): Promise<void> {
+  async expel(fence: () => Comparison, { signal }: { readonly signal: AbortSignal }): Promise<void> {
     if (this.#all.length === 0) return;
     const { clock, storage } = this.#ports;
     const leftMs = this.#seenMs + RENEWED_MS - clock.monotonicMs();
     if (leftMs > 0) await clock.sleep(leftMs, { signal });
     for (const { key, asSeen } of this.#all)
-      await storage.transaction([fence, ...asSeen], [{ type: "put", key, value: utf8("") }]);
+      await storage.transaction([fence(), ...asSeen], [{ type: "put", key, value: utf8("") }]);
     this.#all = [];
   }
 }

@@ -48,9 +48,13 @@ export async function killAgainAndAgain(victim: Victim, kills: number): Promise<
     await sleep(Math.random() * (isRenewing ? RENEWAL_MS : 1500));
     const pid = victim === "agent" ? await runningWorker(agent) : undefined;
     const [from, startedMs] = [agent.lines.length, performance.now()];
-    if (pid === undefined) await restart(cluster);
-    else process.kill(pid, "SIGKILL");
-    await agent.event("registered", from);
+    if (pid === undefined) {
+      await restart(cluster);
+      await whenReady(cluster);
+    } else {
+      process.kill(pid, "SIGKILL");
+      await agent.event("registered", from);
+    }
     backMs.push(performance.now() - startedMs);
   }
 
@@ -88,6 +92,14 @@ async function restart(cluster: Cluster): Promise<void> {
   cluster.controlPlane.kill("SIGKILL");
   await cluster.controlPlane.exited;
   await cluster.startControlPlane();
+}
+
+/** As rks says, which knows no node as Ready before it has registered anew, be it with the renewed certificate at once. */
+async function whenReady(cluster: Cluster): Promise<void> {
+  await eventually(
+    async () => (await askRks(cluster, "GET", `/v1/rk8s/nodes/${NODE}`)) as { status: string },
+    ({ status }) => status === "Ready",
+  );
 }
 
 /** Start a pod that runs for long; returns since when it does. */

@@ -4,7 +4,15 @@ import { aborted, type Clock, fromUtf8, LinkedAbort, type Logger, RksError, utf8
 import { type Comparison, Lease, type Storage, type Taking } from "@rk8s/storage";
 
 import { MAX_WRITER, type Writer } from "../seal/barrier.js";
-import { isPlace, type Member, MEMBER_TTL_MS, MEMBERS_PREFIX, readMembers, STEWARD_KEY } from "./places.js";
+import {
+  announcement,
+  isPlace,
+  type Member,
+  MEMBER_TTL_MS,
+  MEMBERS_PREFIX,
+  readMembers,
+  STEWARD_KEY,
+} from "./places.js";
 import { Predecessors } from "./predecessors.js";
 import type { Stewardship } from "./stewardship.js";
 
@@ -106,10 +114,8 @@ export class Membership implements Stewardship, AsyncDisposable {
   async announce(address: string): Promise<void> {
     this.#address = address;
     const { lease, id } = this.#place;
-    const { host = "" } = this.#ports;
-    const value = utf8([id, address, host].join(" "));
-    const write = { type: "put", key: `${lease.key}/address`, value } as const;
-    await this.#ports.storage.transaction([lease.fence], [write]);
+    const { storage, host } = this.#ports;
+    await storage.transaction([lease.fence], [announcement(lease.key, { id, address, host })]);
   }
 
   /** As `Members`. */

@@ -1,5 +1,5 @@
-import { type Clock, fromUtf8 } from "@rk8s/protocol";
-import { Lease, type Storage } from "@rk8s/storage";
+import { type Clock, fromUtf8, utf8 } from "@rk8s/protocol";
+import { type Comparison, Lease, type Storage, type Write } from "@rk8s/storage";
 
 /** Below the barrier, because a process needs its number before it opens that. */
 export const MEMBERS_PREFIX = "core/members/";
@@ -18,6 +18,22 @@ export interface Member {
   readonly address: string;
 }
 
+/** What a process tells of itself. */
+interface Announced extends Member {
+  /** As `VaultInit`. */
+  readonly host?: string | undefined;
+}
+
+/** A number that somebody has. */
+export interface TakenPlace extends Member {
+  /** Of its record. */
+  readonly key: string;
+  /** Empty until it serves agents, and of a process without one. */
+  readonly host: string;
+  /** What is compared to know that its holder has not stirred since. */
+  readonly asSeen: readonly Comparison[];
+}
+
 /** Whether a key of the store tells of those who have it open, which holds for this store alone. */
 export function isOfMembers(key: string): boolean {
   return key.startsWith(MEMBERS_PREFIX) || key === STEWARD_KEY || key.startsWith(`${STEWARD_KEY}/`);
@@ -28,15 +44,29 @@ export function isPlace(key: string): boolean {
   return PLACE.test(key);
 }
 
-/** Everybody who has a number at a store, also one that is gone without a word for the time to live. */
-export async function readMembers(storage: Pick<Storage, "list">): Promise<readonly Member[]> {
+/** The write with which who has the number of that record tells the others of itself. */
+export function announcement(place: string, { id, address, host = "" }: Announced): Write {
+  return { type: "put", key: `${place}/address`, value: utf8([id, address, host].join(" ")) };
+}
+
+/** All numbers that somebody has, also one that is gone without a word for the time to live. */
+export async function readPlaces(storage: Pick<Storage, "list">): Promise<readonly TakenPlace[]> {
   const { entries } = await storage.list(MEMBERS_PREFIX);
-  const texts = new Map(entries.map(({ key, value }) => [key, fromUtf8(value)]));
-  return [...texts].flatMap(([key, id]) => {
+  const all = new Map(entries.map((entry) => [entry.key, entry]));
+  return entries.flatMap(({ key, value, modRevision }) => {
+    const id = fromUtf8(value);
     if (!isPlace(key) || id === "") return [];
-    const [announcedBy, address = ""] = (texts.get(`${key}/address`) ?? "").split(" ");
-    return [{ id, address: announcedBy === id ? address : "" }];
+    const announced = all.get(`${key}/address`);
+    const [by, address = "", host = ""] = announced === undefined ? [] : fromUtf8(announced.value).split(" ");
+    const beat = { key: `${key}/beat`, modRevision: all.get(`${key}/beat`)?.modRevision ?? 0 };
+    const told = by === id ? { address, host } : { address: "", host: "" };
+    return [{ id, key, ...told, asSeen: [{ key, modRevision }, beat] }];
   });
+}
+
+/** Everybody who has a number at a store, as `readPlaces`. */
+export async function readMembers(storage: Pick<Storage, "list">): Promise<readonly Member[]> {
+  return (await readPlaces(storage)).map(({ id, address }) => ({ id, address }));
 }
 
 /**
@@ -44,9 +74,8 @@ export async function readMembers(storage: Pick<Storage, "list">): Promise<reado
  * not done. Gives those that are alive.
  */
 export async function expelSilent(storage: Storage, clock: Clock): Promise<readonly Member[]> {
-  const { entries } = await storage.list(MEMBERS_PREFIX);
-  const held = entries.filter(({ key, value }) => isPlace(key) && value.byteLength > 0);
-  const leases = held.map(
+  const places = await readPlaces(storage);
+  const leases = places.map(
     ({ key }) => new Lease({ storage, clock, key, holder: "nobody", ttlMs: MEMBER_TTL_MS }),
   );
   for (const lease of leases) await lease.tryFree();

@@ -1,6 +1,6 @@
-import { type Clock, fromUtf8, utf8 } from "@rk8s/protocol";
+import { type Clock, utf8 } from "@rk8s/protocol";
 import type { Comparison, Storage } from "@rk8s/storage";
-import { isPlace, MEMBER_TTL_MS, MEMBERS_PREFIX } from "./places.js";
+import { MEMBER_TTL_MS, readPlaces, type TakenPlace } from "./places.js";
 
 /** Whoever is alive has renewed its place in this time. */
 const RENEWED_MS = MEMBER_TTL_MS / 3 + 500;
@@ -10,20 +10,13 @@ export interface PredecessorsPorts {
   readonly clock: Clock;
 }
 
-interface Predecessor {
-  readonly id: string;
-  readonly key: string;
-  /** What is compared to know that it has not stirred since. */
-  readonly asSeen: readonly Comparison[];
-}
-
 /** Processes of the same host that had the store open when this one came: dead ones, or a copy of the vault folder. */
 export class Predecessors {
   readonly #ports: PredecessorsPorts;
   readonly #seenMs: number;
-  #all: readonly Predecessor[];
+  #all: readonly TakenPlace[];
 
-  private constructor(all: readonly Predecessor[], ports: PredecessorsPorts) {
+  private constructor(all: readonly TakenPlace[], ports: PredecessorsPorts) {
     this.#all = all;
     this.#ports = ports;
     this.#seenMs = ports.clock.monotonicMs();
@@ -35,17 +28,8 @@ export class Predecessors {
     ports: PredecessorsPorts,
   ): Promise<Predecessors> {
     if (host === undefined) return new Predecessors([], ports);
-    const { entries } = await ports.storage.list(MEMBERS_PREFIX);
-    const found = new Map(entries.map((entry) => [entry.key, entry]));
-    const all = entries.flatMap(({ key, value, modRevision }) => {
-      const id = fromUtf8(value);
-      const announced = found.get(`${key}/address`);
-      if (!isPlace(key) || id === self || announced === undefined) return [];
-      const [announcedBy, , announcedHost] = fromUtf8(announced.value).split(" ");
-      if (id === "" || announcedBy !== id || announcedHost !== host) return [];
-      const beat = { key: `${key}/beat`, modRevision: found.get(`${key}/beat`)?.modRevision ?? 0 };
-      return [{ id, key, asSeen: [{ key, modRevision }, beat] }];
-    });
+    const places = await readPlaces(ports.storage);
+    const all = places.filter((place) => place.id !== self && place.host === host);
     return new Predecessors(all, ports);
   }
 

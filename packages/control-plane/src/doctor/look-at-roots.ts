@@ -2,6 +2,7 @@ import { readFile } from "node:fs/promises";
 import type { Found } from "@rk8s/host/diagnosis";
 import { RksError } from "@rk8s/protocol";
 import { type Certificate, decodePemCertificates, parseCertificate } from "@rk8s/x509";
+import { errnoOf } from "../lifecycle/durable-file.js";
 import { expiredRootRemedy, isOwnRoot } from "../pki/cluster-root.js";
 
 /** Part of the root's life after which somebody should think of the next one. */
@@ -50,7 +51,7 @@ async function readRoots(file: string): Promise<readonly Certificate[]> {
   try {
     pem = await readFile(file, "utf8");
   } catch (cause) {
-    if (cause instanceof Error && "code" in cause && cause.code === "ENOENT") return [];
+    if (errnoOf(cause) === "ENOENT") return [];
     throw new RksError("CONFIG_INVALID", `cannot read "${file}"`, {
       cause,
       suggestion: "Let the user of rks read it.",

@@ -4,6 +4,7 @@ import { dirname } from "node:path";
 import { RksError, Secret } from "@rk8s/protocol";
 import { z } from "zod";
 import type { SealConfig } from "../config/config.js";
+import { letsOthersIn } from "../config/secret-file.js";
 import { createKeyFile, readKeyFile } from "../vault/seal/key-file.js";
 import { errnoOf, exists, fileError, makeFolder, syncFolder } from "./durable-file.js";
 import type { VaultFolder } from "./vault-folder.js";
@@ -84,7 +85,7 @@ async function readKeys(file: string): Promise<readonly Secret<string>[]> {
       suggestion: "Make the file readable for the user that runs rks, or move it away and unseal by hand.",
     });
   }
-  if ((mode & 0o077) !== 0) {
+  if (letsOthersIn(mode)) {
     throw new RksError("CONFIG_INVALID", `"${file}" is open to other users`, {
       suggestion: `Run: chmod 600 ${file}`,
     });

@@ -2,9 +2,7 @@ import { RksError } from "@rk8s/protocol";
 import type { RotationStep } from "../pki/cluster-rotation.js";
 import type { RotationPhase } from "../pki/cluster-roots.js";
 import type { StoreMemberBehind } from "../store/choose-store.js";
-
-/** Names in one error. */
-const MAX_NAMES_IN_TEXT = 8;
+import { listed, MAX_LISTED } from "./listed.js";
 
 /** What lets members of the store follow, as the beginning of a sentence. */
 export const STORE_REMEDY =
@@ -34,7 +32,7 @@ export function assertNamed(step: RotationStep, behind: Behind, force: readonly 
     ...(nodes.length > 0 ? [`${nodes.length} nodes`] : []),
     ...(members.length > 0 ? [`${members.length} members of the store`] : []),
   ];
-  const names = [...nodes, ...members.map(({ endpoint }) => endpoint)].slice(0, MAX_NAMES_IN_TEXT).join(" ");
+  const names = [...nodes, ...members.map(({ endpoint }) => endpoint)].slice(0, MAX_LISTED).join(" ");
   const remedies = [
     ...(members.length > 0 ? [STORE_REMEDY] : []),
     ...(nodes.length > 0 ? ["Wait for the nodes with `rks ca status`"] : []),
@@ -57,9 +55,4 @@ export function storeWarnings(phase: RotationPhase, behind: readonly StoreMember
 
 function described({ endpoint, code }: StoreMemberBehind): string {
   return `${endpoint} (${code})`;
-}
-
-function listed(names: readonly string[]): string {
-  const more = names.length > MAX_NAMES_IN_TEXT ? ` and ${names.length - MAX_NAMES_IN_TEXT} more` : "";
-  return names.slice(0, MAX_NAMES_IN_TEXT).join(" ") + more;
 }

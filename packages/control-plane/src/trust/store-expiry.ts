@@ -1,12 +1,11 @@
 import { type Clock, type Logger, RksError } from "@rk8s/protocol";
 import type { StoreMemberCertificate, StoreTrial } from "../store/choose-store.js";
+import { listed } from "./listed.js";
 import { isNearEnd } from "./near-end.js";
 
 /** Members get certificates from people, who have weeks for it. */
 const LOOK_MS = 3_600_000;
 const SAY_AGAIN_MS = 24 * 3_600_000;
-/** Names in one text. */
-const MAX_NAMES = 8;
 const REMEDY =
   "run `rks gen xline-certs` and copy each folder to its member of the store, which reads certificates anew by itself";
 
@@ -66,11 +65,10 @@ export function expiryWarnings(
 ): readonly string[] {
   const ending = certificates.filter((certificate) => isNearEnd(certificate, now));
   if (ending.length === 0) return [];
-  const names = ending.slice(0, MAX_NAMES).map(({ endpoint }) => endpoint);
-  const more = ending.length > names.length ? ` and ${ending.length - names.length} more` : "";
+  const names = listed(ending.map(({ endpoint }) => endpoint));
   const end = new Date(firstOf(ending)).toISOString();
   return [
-    `the certificates of ${names.join(" ")}${more} end, the first of them at ${end}, and then rks cannot read its store any more: ${REMEDY}`,
+    `the certificates of ${names} end, the first of them at ${end}, and then rks cannot read its store any more: ${REMEDY}`,
   ];
 }
 

@@ -2,6 +2,7 @@ import { open, stat } from "node:fs/promises";
 
 import { RksError } from "@rk8s/protocol";
 
+import { letsOthersIn } from "../../config/secret-file.js";
 import { randomKey } from "./keyring.js";
 import { KEY_BYTES } from "./sealed-record.js";
 
@@ -33,7 +34,7 @@ export async function createKeyFile(path: string): Promise<Uint8Array> {
 export async function readKeyFile(path: string): Promise<Uint8Array> {
   try {
     const { mode, size } = await stat(path);
-    if ((mode & 0o077) !== 0) {
+    if (letsOthersIn(mode)) {
       throw new RksError("CONFIG_INVALID", `key file "${path}" is open to other users`, {
         suggestion: `Run: chmod 600 ${path}`,
       });

@@ -1,33 +1,10 @@
 import { readFileSync } from "node:fs";
+import { flagsOfHelp, spansOf, tablesOf } from "@rk8s/protocol/testing";
 import { expect, test } from "vitest";
 import { parseArguments } from "./arguments.js";
 
 const read = (path: string): string => readFileSync(new URL(path, import.meta.url), "utf8");
 const PAGE = read("../../../../docs/reference.md");
-
-/** The tables of a chapter as rows of cells, without their heads. */
-function tablesOf(chapter: string): readonly (readonly (readonly string[])[])[] {
-  const [, rest = ""] = PAGE.split(`\n${chapter}\n`);
-  const [own = ""] = rest.split(/^##+ /m);
-  const tables = own.split("\n\n").filter((block) => block.trim().startsWith("|"));
-  return tables.map((table) =>
-    table
-      .trim()
-      .split("\n")
-      .slice(2)
-      .map((line) =>
-        line
-          .split(/(?<!\\)\|/)
-          .slice(1, -1)
-          .map((cell) => cell.trim()),
-      ),
-  );
-}
-
-/** What stands in backquotes in a cell. */
-function spansOf(cell = ""): readonly string[] {
-  return [...cell.matchAll(/`([^`]+)`/g)].map(([, span = ""]) => span);
-}
 
 function flagsIn(cell = ""): readonly string[] {
   return [...cell.matchAll(/`(--?[a-z][a-z-]*)/g)].map(([, flag = ""]) => flag);
@@ -42,17 +19,10 @@ async function helpOf(command: string): Promise<string> {
 async function commandsBelow(command: string): Promise<[string, readonly string[]][]> {
   const help = await helpOf(command);
   const [, listed] = help.split("\nCommands:\n");
-  if (listed === undefined) return [[command, flagsOf(help)]];
+  if (listed === undefined) return [[command, flagsOfHelp(help)]];
   const [own = ""] = listed.split("\n\n");
   const names = own.split(/^ {2}(?=rkl )/m).flatMap((entry) => /^rkl(?: [a-z-]+)*/.exec(entry)?.[0] ?? []);
   return (await Promise.all(names.map((name) => commandsBelow(name)))).flat();
-}
-
-function flagsOf(help: string): readonly string[] {
-  const flags = [...help.matchAll(/^ +((?:-\w, )*--[a-z-]+) /gm)].flatMap(([, names = ""]) =>
-    names.split(", "),
-  );
-  return [...new Set(flags)].filter((flag) => flag !== "--help" && flag !== "--version").toSorted();
 }
 
 /** The command that a row is about: its words up to what stands for something else. */
@@ -61,7 +31,7 @@ function commandIn(cell = ""): string {
 }
 
 test("docs/reference.md has every command of rkl with its flags, as --help tells them, and no other", async () => {
-  const [rows = [], shared = []] = tablesOf("## rkl");
+  const [rows = [], shared = []] = tablesOf(PAGE, "## rkl");
   const common = shared
     .filter(([, , what = ""]) => !what.startsWith("of `rkl"))
     .flatMap(([flag]) => flagsIn(flag));
@@ -85,7 +55,7 @@ test("docs/reference.md has every event of an agent with what it carries, and no
     ([, name = "", rest = ""]) =>
       [name, [...rest.matchAll(/readonly (\w+)\??:/g)].map(([, field]) => field)] as const,
   );
-  const [rows = []] = tablesOf("### Events");
+  const [rows = []] = tablesOf(PAGE, "### Events");
   const fieldsOf = (cell = ""): readonly string[] => {
     const [, other] = /^as `(\w+)`$/.exec(cell) ?? [];
     return spansOf(other === undefined ? cell : rows.find(([name]) => name === `\`${other}\``)?.[1]);

@@ -1,4 +1,5 @@
 import { readFileSync } from "node:fs";
+import { flagsOfHelp, spansOf, tablesOf } from "@rk8s/protocol/testing";
 import { expect, test } from "vitest";
 import { KNOWN_KEYS } from "../config/config-schema.js";
 import { parseArguments } from "./arguments.js";
@@ -7,24 +8,6 @@ import { isVaultVerb } from "./vault/vault-commands.js";
 const PAGE = readFileSync(new URL("../../../../docs/reference.md", import.meta.url), "utf8");
 /** Of the vault's verb `audit`, what is about the cluster's own log; the other verbs have docs/vault-cli.md. */
 const OWN_AUDIT = ["rks audit tail", "rks audit verify"];
-
-/** The rows of a chapter's table, as cells, without its head. */
-function tableOf(chapter: string): readonly (readonly string[])[] {
-  const [, rest = ""] = PAGE.split(`\n## ${chapter}\n`);
-  const [own = ""] = rest.split(/^##+ /m);
-  const lines = own.split("\n").filter((line) => line.startsWith("|"));
-  return lines.slice(2).map((line) =>
-    line
-      .split(/(?<!\\)\|/)
-      .slice(1, -1)
-      .map((cell) => cell.trim()),
-  );
-}
-
-/** What stands in backquotes in a cell. */
-function spansOf(cell = ""): readonly string[] {
-  return [...cell.matchAll(/`([^`]+)`/g)].map(([, span = ""]) => span);
-}
 
 /** `rks a b X`, `c` are `rks a b` and `rks a c`; `d e` behind them is `rks d e`. */
 function commandsIn(cell = ""): readonly string[] {
@@ -60,7 +43,7 @@ async function helpOf(command: string): Promise<string> {
 async function commandsBelow(command: string): Promise<[string, readonly string[]][]> {
   const help = await helpOf(command);
   const [, listed] = help.split("\nCommands:\n");
-  if (listed === undefined) return [[command, flagsOf(help)]];
+  if (listed === undefined) return [[command, flagsOfHelp(help)]];
   const [own = ""] = listed.split("\n\n");
   const found: [string, readonly string[]][] = [];
   for (const entry of own.split(/^ {2}(?=rks )/m).slice(1)) {
@@ -76,15 +59,10 @@ async function commandsBelow(command: string): Promise<[string, readonly string[
   return found;
 }
 
-function flagsOf(help: string): readonly string[] {
-  const flags = [...help.matchAll(/^ +((?:-\w, )*--[a-z-]+)  /gm)].flatMap(([, names = ""]) =>
-    names.split(", "),
-  );
-  return [...new Set(flags)].filter((flag) => flag !== "--help" && flag !== "--version").toSorted();
-}
-
 test("docs/reference.md has every command of rks with its flags, as --help tells them, and no other", async () => {
-  const documented = tableOf("rks").flatMap((row) => commandsIn(row[0]).map((name) => [name, flagsIn(row)]));
+  const documented = tablesOf(PAGE, "## rks")
+    .flat()
+    .flatMap((row) => commandsIn(row[0]).map((name) => [name, flagsIn(row)]));
 
   const commands = await commandsBelow("rks");
 
@@ -94,7 +72,9 @@ test("docs/reference.md has every command of rks with its flags, as --help tells
 });
 
 test("docs/reference.md has every key of the config, and no other", () => {
-  const documented = tableOf("The config of rks").flatMap(([keys]) => spansOf(keys));
+  const documented = tablesOf(PAGE, "## The config of rks")
+    .flat()
+    .flatMap(([keys]) => spansOf(keys));
 
   const { "": top = [], ...sections } = KNOWN_KEYS;
   const scalars = top.filter((key) => sections[key] === undefined);

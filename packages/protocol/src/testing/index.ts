@@ -15,6 +15,7 @@ export { FakeClock } from "./fake-clock.js";
 export type { MemoryFault } from "./memory-fault.js";
 export { createMemoryTransport } from "./memory-transport.js";
 export type { MemoryTransport, MemoryTransportOptions } from "./memory-transport.js";
+export { flagsOfHelp, spansOf, tablesOf } from "./reference-page.js";
 export { seededRandom } from "./seeded-random.js";
 export { signalLoad } from "./signal-load.js";
 export { transportContract } from "./transport-contract.js";

@@ -82,6 +82,7 @@ interface Parts {
   readonly folder: VaultFolder;
   readonly vault: Vault;
   readonly stores: VaultStores;
+  readonly host: string;
   readonly clock: Clock;
   readonly logger: Logger;
   readonly transport: Transport;
@@ -141,8 +142,9 @@ export class ControlPlane implements OperatorApi, AsyncDisposable {
         figures: () => late.controlPlane?.figures(),
         now: () => clock.now(),
       });
+      const host = await hostId(folder.hostId);
       const hooks = {
-        host: config.store.type === "local" ? undefined : await hostId(folder.hostId),
+        host,
         sysPaths: [metricsPath(metrics)],
         afterUnseal: async () => {
           if (late.controlPlane !== undefined) await late.controlPlane.#startServing();
@@ -160,6 +162,7 @@ export class ControlPlane implements OperatorApi, AsyncDisposable {
         folder,
         vault,
         stores,
+        host,
         clock,
         logger,
         transport,
@@ -347,7 +350,7 @@ export class ControlPlane implements OperatorApi, AsyncDisposable {
   /** Called by the vault, which seals itself again when it fails: an open one that cannot serve helps nobody. */
   async #startServing(): Promise<void> {
     if (this.#serving !== undefined) return;
-    const { config, vault, stores, clock, logger, transport, joinChecks, metrics } = this.#parts;
+    const { config, vault, stores, host, clock, logger, transport, joinChecks, metrics } = this.#parts;
     await stores.begin(this.#movedVault());
     const serving = await startServing({ ...config, quicAddress: this.#address }, vault, {
       clock,
@@ -355,6 +358,7 @@ export class ControlPlane implements OperatorApi, AsyncDisposable {
       transport,
       joinChecks,
       meter: metrics.meter,
+      logOwner: { host, isShared: () => stores.isShared },
       onCertificate: (credentials) => this.#https?.offer(credentials),
       beforeServing: (parts) => this.#settleRestore(parts),
       onStoreCredentials: () => stores.useCredentials(),

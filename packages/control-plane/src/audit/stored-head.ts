@@ -5,38 +5,77 @@ import type { ChainHead } from "./chain-link.js";
 
 const headRecord = z.object({ sequence: z.int().min(0), sha256: z.string().regex(/^[0-9a-f]{64}$/) });
 
-/** Where a head is in the store. */
+/** Heads of the cluster's own log. */
+const CLUSTER_HEADS = "cluster/audit-head/";
+
+/** Whose log it is. */
+export interface LogOwner {
+  /** Tells this host's logs from those of others that have the same store. */
+  readonly host: string;
+  /** Whether others may have the store now: it can be moved while it is used. */
+  readonly isShared: () => boolean;
+}
+
 interface HeadPlace {
   /** With trailing slash. */
   readonly prefix: string;
-  readonly name: string;
+  /** Of whichever host has the store alone. */
+  readonly alone: string;
+  /** Of this host; default: there is no other one ever. */
+  readonly ofHost?: string | undefined;
+  /** As `LogOwner`. Default: no. */
+  readonly isShared?: (() => boolean) | undefined;
 }
 
-/** Heads of the cluster's own log: of a control plane that is alone under `cluster`, of several each under its host's id. */
-export const CLUSTER_HEADS = "cluster/audit-head/";
-const CLUSTER: HeadPlace = { prefix: CLUSTER_HEADS, name: "cluster" };
+/** Of the cluster's own log. */
+export function clusterHead(barrier: Storage, { host, isShared }: LogOwner): StoredHead {
+  return new StoredHead(barrier, { prefix: CLUSTER_HEADS, alone: "cluster", ofHost: host, isShared });
+}
 
-/** The head of an audit log behind the barrier: who can write the log cannot forge or roll back this. */
+/**
+ * The head of an audit log behind the barrier: who can write the log cannot forge or roll back this. A host keeps its own under
+ * a name of its own, and while it has the store alone under a second one as well: the vault may go to another host, or the host
+ * lose its name.
+ */
 export class StoredHead implements HeadStore {
   readonly #records: RecordCollection<ChainHead>;
-  readonly #name: string;
+  readonly #place: HeadPlace;
 
-  /** Default: of the cluster's own log. */
-  constructor(barrier: Storage, { prefix, name }: HeadPlace = CLUSTER) {
-    this.#records = new RecordCollection(barrier, prefix, headRecord);
-    this.#name = name;
+  constructor(barrier: Storage, place: HeadPlace) {
+    this.#records = new RecordCollection(barrier, place.prefix, headRecord);
+    this.#place = place;
   }
 
   async load(): Promise<ChainHead | undefined> {
-    return (await this.#records.read(this.#name))?.record;
+    const { alone, ofHost = alone } = this.#place;
+    const own = await this.#records.read(ofHost);
+    if (own !== undefined || this.#isShared) return own?.record;
+    return (await this.#records.read(alone))?.record;
   }
 
   async save(head: ChainHead): Promise<void> {
-    await this.#records.storage.transaction([], [this.#records.put(this.#name, head)]);
+    const names = this.#isShared ? this.#names.slice(0, 1) : this.#names;
+    await this.#records.storage.transaction(
+      [],
+      names.map((name) => this.#records.put(name, head)),
+    );
   }
 
   /** There is no such log any more. */
   async forget(): Promise<void> {
-    await this.#records.storage.transaction([], [this.#records.delete(this.#name)]);
+    await this.#records.storage.transaction(
+      [],
+      this.#names.map((name) => this.#records.delete(name)),
+    );
+  }
+
+  /** The host's own first. */
+  get #names(): readonly string[] {
+    const { alone, ofHost = alone } = this.#place;
+    return [...new Set([ofHost, alone])];
+  }
+
+  get #isShared(): boolean {
+    return this.#place.isShared?.() === true;
   }
 }

@@ -13,7 +13,7 @@ import type { AuditEvent, AuditLog } from "../audit/audit-log.js";
 import { type AuditStamp, assertNotPutBack } from "../audit/audit-stamp.js";
 import type { ChainHead } from "../audit/chain-link.js";
 import { type FileAudit, openFileAudit } from "../audit/file-audit.js";
-import { CLUSTER_HEADS, StoredHead } from "../audit/stored-head.js";
+import { clusterHead, type LogOwner } from "../audit/stored-head.js";
 import { isWildcard } from "../config/address.js";
 import type { ControlPlaneConfig } from "../config/config.js";
 import type { JoinCheck } from "../join/join-check.js";
@@ -26,7 +26,6 @@ import { agentAddress } from "./agent-address.js";
 import { clusterCaOf } from "./cluster-vault.js";
 import { Disposables } from "./disposables.js";
 import { futureCredentials } from "./future-credentials.js";
-import { hostId } from "./host-id.js";
 import { intermediateFilesIn } from "./offline-initialization.js";
 import { publishRoots } from "./root-file.js";
 import { makeHostFolder, makeMemberFolder } from "./store-certificates.js";
@@ -43,6 +42,8 @@ export interface ServingPorts {
   readonly transport: Transport;
   readonly joinChecks: readonly JoinCheck[];
   readonly meter: ClusterMeter;
+  /** Whose the audit log is. */
+  readonly logOwner: LogOwner;
   /** Called with each server certificate, the first one included; the key is wiped afterwards. */
   readonly onCertificate: (credentials: Credentials) => void;
   /** Called when everything is put together and nobody is served yet. */
@@ -92,7 +93,7 @@ export async function startServing(
   try {
     const clusterCa = clusterCaOf(vault);
     warnOfTrustDomain(config, clusterCa.trustDomain, logger);
-    const audit = owned.use(await openAudit(config, { vault, clusterCa }, { clock, logger }));
+    const audit = owned.use(await openAudit(config, { vault, clusterCa }, ports));
     await noteSealChange(audit, "vault.unseal", logger);
     owned.defer(() => noteSealChange(audit, "vault.seal", logger));
     const files = vaultFolderAt(config.vaultFolder);
@@ -172,16 +173,13 @@ export async function startServing(
 async function openAudit(
   config: ControlPlaneConfig,
   { vault, clusterCa }: { readonly vault: Vault; readonly clusterCa: ClusterCa },
-  ports: Pick<ServingPorts, "clock" | "logger">,
+  { clock, logger, logOwner }: Pick<ServingPorts, "clock" | "logger" | "logOwner">,
 ): Promise<FileAudit> {
-  const { audit, hostId: file } = vaultFolderAt(config.vaultFolder);
+  const { audit } = vaultFolderAt(config.vaultFolder);
   const id = vaultIdOf(clusterCa);
   await assertNotPutBack(audit, { vault: id, sequence: vault.sequence });
   const stamp = (): AuditStamp => (vault.status().sealed ? {} : { vault: id, sequence: vault.sequence });
-  const heads = vault.sharing.members.isShared
-    ? new StoredHead(vault.barrier, { prefix: CLUSTER_HEADS, name: await hostId(file) })
-    : new StoredHead(vault.barrier);
-  return openFileAudit(audit, { ...ports, stamp, heads });
+  return openFileAudit(audit, { clock, logger, stamp, heads: clusterHead(vault.barrier, logOwner) });
 }
 
 /** Nothing is issued by it: a full disk keeps nobody from opening or closing the vault. */

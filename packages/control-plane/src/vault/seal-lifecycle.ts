@@ -247,6 +247,7 @@ export class SealLifecycle {
       barrier,
       sharing,
       host: this.#init.host,
+      isShared: () => this.#isShared,
       engines: backends,
       loginMethods,
       reservedMounts,

@@ -46,6 +46,8 @@ export interface UnsealedVaultInit {
   readonly sharing: Sharing;
   /** As `VaultInit`. */
   readonly host: string | undefined;
+  /** As `VaultInit.shared`, asked anew whenever it matters. */
+  readonly isShared: () => boolean;
   readonly engines: Readonly<Record<string, BackendFactory>>;
   readonly loginMethods: Readonly<Record<string, BackendFactory>>;
   readonly reservedMounts: readonly string[];
@@ -134,6 +136,7 @@ export class UnsealedVault implements AsyncDisposable {
       clock,
       logger,
       host: init.host,
+      isShared: init.isShared,
       ...(init.stdout === undefined ? {} : { stdout: init.stdout }),
     });
     const aclOf = (token: LiveToken): Promise<Acl> => aclOfToken({ policies, entities }, token);

@@ -10,7 +10,7 @@ import type { Vault } from "./vault.js";
 export interface VaultInit {
   /** The caller's to close. Belongs to the vault alone, or with `shared` to the vaults of several processes. */
   readonly storage: Storage;
-  /** Whether other processes may have the same vault open over the same store, asked with each unsealing. Default: no. */
+  /** Whether other processes may have the same vault open over the same store, asked anew whenever it matters. Default: no. */
   readonly shared?: (() => boolean) | undefined;
   /**
    * Why the store is not this process's to use: another one has moved the vault away (STORAGE_MOVED, which seals it whenever it

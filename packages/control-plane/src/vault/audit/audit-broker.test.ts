@@ -520,6 +520,27 @@ describe("the chain of a device's file", () => {
     expect(await verify(broker)).toMatchObject({ isGood: true, isConfirmed: true, head: { sequence: 7 } });
   });
 
+  test("goes on over a store that others have too and back", async () => {
+    let isShared = false;
+    const logged: string[] = [];
+    const logger: Logger = { ...silentLogger, error: (message) => logged.push(message) };
+    const live = (): Promise<AuditBroker> => openBroker({ host: "a", isShared: () => isShared, logger });
+    {
+      await using broker = await live();
+      await enableFile(broker);
+      await record(broker);
+      isShared = true;
+      await record(broker);
+    }
+    await rename(path, `${path}.1`);
+    for (isShared of [true, false]) {
+      await using broker = await live();
+      await record(broker);
+      expect(await verify(broker, path, `${path}.1`)).toMatchObject({ isGood: true, isConfirmed: true });
+    }
+    expect(logged).toEqual([]);
+  });
+
   test("of a device that is enabled again begins anew, behind the lines that are there", async () => {
     await using broker = await openBroker();
     await enableFile(broker);

@@ -34,8 +34,10 @@ export interface DevicePorts {
   readonly stdout?: LineWriter | undefined;
   /** The unsealed barrier. */
   readonly storage: Storage;
-  /** Of several processes that share the store, whose files these are; default: there is one process. */
+  /** Whose files these are, should others have the store as well; default: they never do. */
   readonly host?: string | undefined;
+  /** Whether others may have the store now. Default: no. */
+  readonly isShared?: (() => boolean) | undefined;
 }
 
 /** What is common to files and the standard output. */
@@ -62,11 +64,13 @@ export class AuditDevice implements AsyncDisposable {
     const salt = Buffer.from(entry.salt, "base64");
     this.entries = new AuditEntries({ salt, isRaw, hashAccessors, clock: ports.clock });
     // A device that is enabled anew at the same path has another salt, and a chain of its own.
-    const name = createHash("sha256")
-      .update(salt)
-      .update(ports.host ?? "")
-      .digest("hex");
-    this.#storedHead = new StoredHead(ports.storage, { prefix: HEADS, name });
+    const nameOf = (host = ""): string => createHash("sha256").update(salt).update(host).digest("hex");
+    this.#storedHead = new StoredHead(ports.storage, {
+      prefix: HEADS,
+      alone: nameOf(),
+      ofHost: ports.host && nameOf(ports.host),
+      isShared: ports.isShared,
+    });
     const { filePath } = this.options;
     if (filePath !== undefined) {
       this.#chain = chainOf(this.#storedHead, ports);

@@ -17,6 +17,7 @@ import { vaultIdOf } from "./lifecycle/vault-id.js";
 import { clusterCaOf } from "./lifecycle/cluster-vault.js";
 import { stayControlPlane } from "./stay-control-plane.js";
 import { NO_MEMBERS, type StoreOpeners } from "./store/choose-store.js";
+import { readHome, writeHome } from "./store/home-file.js";
 import { type StorePlace, type StoreState, stateWrite } from "./store/store-state.js";
 import { Membership } from "./vault/members/membership.js";
 
@@ -119,6 +120,39 @@ test("a lost one is given up: a new epoch, open tokens void, an audit record; do
   await cutOff();
   await expect(open()).rejects.toMatchObject({ code: "UNAVAILABLE" });
   expect((await stay(true)).gaveUp?.epoch).toBe(2);
+});
+
+test("killed before the host knew of it, the next call makes up for that and says the same", async () => {
+  await cutOff();
+  const stayed = await stay(true);
+  const { home } = vaultFolderAt(config.vaultFolder);
+  await rm(home);
+  await expect(stay(false, [])).rejects.toMatchObject({ code: "UNSEAL_KEY_INVALID" });
+  expect(await readHome(home)).toBeUndefined();
+  expect(await stay(false)).toEqual(stayed);
+  expect(await readHome(home)).toMatchObject({ vault, epoch: 1 });
+  await (await open())[Symbol.asyncDispose]();
+  expect(await stay(false)).toEqual({ store: "the vault folder", gaveUp: null });
+});
+
+test("an earlier call's answer is that of the store that was kept, whatever the config names by now", async () => {
+  await cutOff();
+  const stayed = await stay(true);
+  const { home } = vaultFolderAt(config.vaultFolder);
+  await rm(home);
+  config = { ...config, store: { type: "etcd", endpoints: ["https://other:2379"], prefix: "/rk8s" } };
+  expect(await stay(false)).toEqual(stayed);
+  expect(await readHome(home)).toMatchObject({ type: "local", epoch: 1 });
+});
+
+test("what an earlier call has done does not take back a later epoch that this host has seen", async () => {
+  await cutOff();
+  await stay(true);
+  const { home } = vaultFolderAt(config.vaultFolder);
+  await writeHome(home, { ...(await readHome(home))!, epoch: 2 });
+  expect(await stay(false)).toEqual({ store: "the vault folder", gaveUp: null });
+  expect(await readHome(home)).toMatchObject({ epoch: 2 });
+  await expect(open()).rejects.toMatchObject({ code: "STORAGE_CORRUPT" });
 });
 
 test("the host remembers from then on that the other store was given up: where that turns up again it is not served", async () => {

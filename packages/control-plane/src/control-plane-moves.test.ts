@@ -7,6 +7,7 @@ import { createMemoryTransport } from "@rk8s/protocol/testing";
 import { memoryStorage, type Storage, type Write } from "@rk8s/storage";
 import { openLmdbStorage } from "@rk8s/storage/lmdb";
 import { afterEach, beforeEach, expect, test } from "vitest";
+import { type Verification, verifyFiles } from "./audit/verify-files.js";
 import type { ControlPlaneConfig, StoreConfig } from "./config/config.js";
 import { parseConfig } from "./config/parse-config.js";
 import { type ControlPlane, createControlPlane } from "./control-plane.js";
@@ -158,6 +159,31 @@ test("a vault that turns out to have stayed in a store that is shared is a membe
   await untilMember(controlPlane);
 });
 
+test("a mark that an attempt could not take back is known as this process's own, whatever it has tried since", async () => {
+  await using controlPlane = await open();
+  await move(controlPlane, ETCD);
+  await untilMember(controlPlane);
+  const [source, target] = [remoteAt(ETCD), remoteAt(OTHER)];
+  let refused = 0;
+  target.before = (writes) => {
+    if (!makesVault(writes)) return Promise.resolve();
+    source.before = (marks) => {
+      if (!marks.some((write) => write.type === "put" && write.key === "storage/state"))
+        return Promise.resolve();
+      refused += 1;
+      return Promise.reject(new RksError("UNAVAILABLE", "no leader"));
+    };
+    return Promise.reject(new RksError("CONNECTION_LOST", "no answer"));
+  };
+  await controlPlane.migrateStore(OTHER, actor);
+  // Once by the attempt that failed, once by the next one.
+  await expect.poll(() => refused, SOON).toBeGreaterThan(1);
+  await controlPlane.vault.seal();
+  source.before = () => Promise.resolve();
+  expect(await controlPlane.vault.unseal(share)).toMatchObject({ sealed: false });
+  expect(controlPlane.storeStatus().store).toBe(storeName(ETCD));
+});
+
 test("sealed in the moment of the switch, the vault is sealed, and opens in the store that it went to", async () => {
   await using controlPlane = await open();
   const remote = remoteAt(ETCD);
@@ -203,6 +229,32 @@ test("the store that was left is closed when the folder cannot be told of it", a
   await mkdir(join(home, "in-the-way"), { recursive: true });
   await move(controlPlane, OTHER);
   expect(remoteAt(ETCD).isClosed).toBe(true);
+});
+
+test("the audit log is one chain over stores that others have too and back, and over files that were moved away", async () => {
+  const { audit } = vaultFolderAt(config.vaultFolder);
+  const files: string[] = [];
+  /** A life of rks with the store `from`, which goes to `to` meanwhile. */
+  const live = async (from: StoreConfig, to?: StoreConfig): Promise<Verification> => {
+    config = { ...config, store: from };
+    await using controlPlane = await open();
+    const write = (): Promise<unknown> => controlPlane.cluster().joinTokens.create({}, actor);
+    await write();
+    if (to !== undefined) await move(controlPlane, to);
+    await write();
+    const old = `${audit}.${files.length}`;
+    await rename(audit, old);
+    files.unshift(old);
+    await controlPlane.reload();
+    await write();
+    return await verifyFiles([audit, ...files], controlPlane.auditHead());
+  };
+  const LOCAL: StoreConfig = { type: "local" };
+  expect(await live(LOCAL, ETCD)).toMatchObject({ isGood: true, isConfirmed: true });
+  expect(await live(ETCD)).toMatchObject({ isGood: true, isConfirmed: true });
+  expect(await live(ETCD, LOCAL)).toMatchObject({ isGood: true, isConfirmed: true });
+  expect(await live(LOCAL)).toMatchObject({ isGood: true, isConfirmed: true, problemCount: 0 });
+  for (const file of [audit, ...files]) expect(await readFile(file, "utf8")).not.toContain("audit.broken");
 });
 
 /** Of what listens: how to break it, and whether it was closed. */

@@ -203,7 +203,7 @@ export class VaultStores implements AsyncDisposable {
   async whyLeft(): Promise<RksError | undefined> {
     const state = (await readState(this.storage.current))?.state;
     if (state === undefined) return undefined;
-    if ("migration" in state && state.migration === this.#mover.migration) return undefined;
+    if ("migration" in state && this.#mover.hasTried(state.migration ?? "")) return undefined;
     return this.#whyNoVault(state) ?? (state.state === "switching" ? switchingNow(state) : undefined);
   }
 
@@ -301,7 +301,7 @@ export class VaultStores implements AsyncDisposable {
     if (why !== undefined) throw why;
     if (state?.state !== "switching") return;
     const { migration, to, at, digest: _, entries: __, ...rest } = state;
-    if (migration !== this.#mover.settledMigration) {
+    if (!this.#mover.hasSettled(migration)) {
       if (migration !== this.#stayed?.migration) throw switchingNow(state);
       if (!isAuthentic(this.#stayed.evidence, guard)) throw untrueState();
     }

@@ -6,6 +6,8 @@ import {
   readSealEntries,
   readState,
   sameState,
+  type Standing,
+  standingOf,
   type StoredState,
   type StorePlace,
   type StoreState,
@@ -82,7 +84,7 @@ type Said = Pick<StoredState, "state" | "modRevision">;
 /** What a switch begins with. */
 interface Copied {
   readonly copy: StoreCopy;
-  readonly epoch: number;
+  readonly standing: Standing;
   readonly claimed: ClaimedStore;
   readonly leaving: Said;
 }
@@ -97,6 +99,7 @@ export class Migration {
   readonly #ports: MigrationPorts;
   readonly #source: Storage;
   #phase: MigrationPhase = "copying";
+  #hasMarked = false;
   #copy: StoreCopy | undefined;
   /** Its answer was lost. */
   #doubt: Commit | undefined;
@@ -115,6 +118,11 @@ export class Migration {
     return this.#phase;
   }
 
+  /** Whether the source may say that the target knows; another attempt overwrites that before it says it anew. */
+  get hasMarked(): boolean {
+    return this.#hasMarked;
+  }
+
   get progress(): CopyProgress | undefined {
     return this.#copy?.progress;
   }
@@ -131,18 +139,18 @@ export class Migration {
     await vault.members?.().expelBefore({ signal });
     await assertAlone(this.#source, vault);
     let before: Said | undefined = await readState(this.#source);
-    const epoch = before?.state.epoch ?? 0;
+    const standing = standingOf(before?.state);
     // The target of the attempt before is no answer to a start any more once this one has claimed it.
-    if (before?.state.state === "switching") before = await this.#writeState(before, this.#leaving(epoch));
+    if (before?.state.state === "switching") before = await this.#writeState(before, this.#leaving(standing));
     const claimed = await claimTarget(target, {
       source: this.#source,
-      state: this.#copying(epoch),
+      state: this.#copying(standing),
       vault: vault.id,
       guard,
       cameBy: cameBy(before?.state),
       to: this.#init.to,
     });
-    const leaving = await this.#writeState(before, this.#leaving(epoch));
+    const leaving = await this.#writeState(before, this.#leaving(standing));
     const derived = guard.deriveKey(DIGEST_PURPOSE);
     if (derived === undefined) throw RksError.from(new Error("the active term has no key"));
     const copy = new StoreCopy({
@@ -154,9 +162,9 @@ export class Migration {
     storage.onWritten((keys) => copy.touched(keys));
     try {
       await copy.catchUp(signal);
-      return await this.#switch({ copy, epoch, claimed, leaving }, signal);
+      return await this.#switch({ copy, standing, claimed, leaving }, signal);
     } catch (reason) {
-      if (this.#phase !== "in doubt") await this.#stay(epoch);
+      if (this.#phase !== "in doubt") await this.#stay(standing);
       throw reason;
     } finally {
       storage.onWritten(undefined);
@@ -222,7 +230,7 @@ export class Migration {
   }
 
   /** Hold writes back, copy the rest, and say in the source that the target knows. Aborted, writes go on at once. */
-  async #holdBack({ copy, epoch, claimed, leaving }: Copied, signal: AbortSignal): Promise<Commit> {
+  async #holdBack({ copy, standing, claimed, leaving }: Copied, signal: AbortSignal): Promise<Commit> {
     const { clock } = this.#ports;
     const { storage, from, to, id, vault } = this.#init;
     const since = clock.monotonicMs();
@@ -239,13 +247,21 @@ export class Migration {
       // Who has the source open is not who has the target open.
       const core = all.filter(({ key }) => !isOfMembers(key));
       const counters = core.filter(({ key }) => writerOfCounter(key) !== undefined);
-      const about = this.#about(epoch);
+      const about = this.#about(standing);
       const summed = { entries: total.entries, digest: formatSum(total) };
-      const active: StoreStateOf<"active"> = { ...about, state: "active", migration: id, from, ...summed };
+      const active: StoreStateOf<"active"> = {
+        ...about,
+        moves: standing.moves + 1,
+        state: "active",
+        migration: id,
+        from,
+        ...summed,
+      };
       const seal = core.map(({ key, value }): Write => ({ type: "put", key, value }));
       const writes = [...seal, stateWrite(active, vault.guard)];
       signal.throwIfAborted();
       const state: StoreState = { ...about, state: "switching", ...this.#move(), ...summed };
+      this.#hasMarked = true;
       const switching = await this.#writeState(leaving, state);
       // Whoever opens the store reads that after it is to be seen there itself: one of the two notices the other.
       await assertAlone(this.#source, vault);
@@ -263,11 +279,11 @@ export class Migration {
   }
 
   /** Say that the vault is still here. Where this fails the next start asks the target, which says the same. */
-  async #stay(epoch: number): Promise<void> {
+  async #stay(standing: Standing): Promise<void> {
     try {
       const stored = await readState(this.#source);
       if (stored?.state.state !== "switching" || stored.state.migration !== this.id) return;
-      await this.#writeState(stored, this.#leaving(epoch));
+      await this.#writeState(stored, this.#leaving(standing));
     } catch (reason) {
       this.#ports.logger.warn("The old store could not be marked as staying", {
         error: RksError.from(reason),
@@ -294,9 +310,9 @@ export class Migration {
   }
 
   /** Nobody waits for it: where it fails the source says that the target knows, which is as good. */
-  async #markLeft({ switching, active: { epoch, entries = 0, digest = "" } }: Commit): Promise<void> {
+  async #markLeft({ switching, active: { entries = 0, digest = "" } }: Commit): Promise<void> {
     try {
-      const about = this.#about(epoch);
+      const about = this.#about(standingOf(switching.state));
       await this.#writeState(switching, { ...about, state: "moved", ...this.#move(), entries, digest });
     } catch (reason) {
       const error = RksError.from(reason);
@@ -306,7 +322,7 @@ export class Migration {
 
   /** Revision at which the target became the vault; undefined: it did not, and cannot any more by that transaction. */
   async #committedRevision(
-    { pause, claimed, active }: Commit,
+    { pause, claimed, switching }: Commit,
     signal: AbortSignal,
   ): Promise<number | undefined> {
     const { target, vault, id, to } = this.#init;
@@ -314,7 +330,7 @@ export class Migration {
     for (let lookMs = FIRST_LOOK_MS; ; lookMs = Math.min(lookMs * 2, MAX_LOOK_MS)) {
       let now: StoredState | undefined;
       try {
-        const write = stateWrite(this.#copying(active.epoch), vault.guard);
+        const write = stateWrite(this.#copying(standingOf(switching.state)), vault.guard);
         // Done before the lost one it keeps that from ever being done; after it, it finds another state.
         if ((await claimed.transaction([write])).succeeded) return undefined;
         now = await readState(target);
@@ -340,19 +356,19 @@ export class Migration {
     return { state, modRevision: revision };
   }
 
-  #about(epoch: number): Pick<StoreState, "version" | "vault" | "epoch" | "at"> {
+  #about(standing: Standing): Standing & Pick<StoreState, "version" | "vault" | "at"> {
     const at = new Date(this.#ports.clock.now()).toISOString();
-    return { version: 1, vault: this.#init.vault.id, epoch, at };
+    return { version: 1, vault: this.#init.vault.id, ...standing, at };
   }
 
   /** The target, before it is the vault. */
-  #copying(epoch: number): StoreStateOf<"copying"> {
+  #copying(standing: Standing): StoreStateOf<"copying"> {
     const { id: migration, from } = this.#init;
-    return { ...this.#about(epoch), state: "copying", migration, from };
+    return { ...this.#about(standing), state: "copying", migration, from };
   }
 
-  #leaving(epoch: number): StoreStateOf<"leaving"> {
-    return { ...this.#about(epoch), state: "leaving", ...this.#move() };
+  #leaving(standing: Standing): StoreStateOf<"leaving"> {
+    return { ...this.#about(standing), state: "leaving", ...this.#move() };
   }
 
   #move(): Pick<StoreStateOf<"leaving">, "migration" | "to" | "place"> {

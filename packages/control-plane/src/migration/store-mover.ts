@@ -57,6 +57,8 @@ export class StoreMover implements AsyncDisposable {
   #at: StoreConfig;
   #status: Omit<MoveStatus, keyof CopyProgress> | undefined;
   #migration: Migration | undefined;
+  /** The last migration that marked the store, which it is to leave: the mark may have stayed, whatever was tried since. */
+  #marked: string | undefined;
   #target: { readonly to: StoreConfig; readonly storage: Storage } | undefined;
   /** What is done to the store alone. */
   #work: Promise<unknown> | undefined;
@@ -85,14 +87,14 @@ export class StoreMover implements AsyncDisposable {
     return this.#migration?.phase === "in doubt";
   }
 
-  /** The migration that this process has tried last. */
-  get migration(): string | undefined {
-    return this.#migration?.id;
+  /** Whether this process has tried a migration away from where the store is. */
+  hasTried(migration: string): boolean {
+    return migration === this.#migration?.id || migration === this.#marked;
   }
 
-  /** `migration`, when its end is known. */
-  get settledMigration(): string | undefined {
-    return this.isInDoubt ? undefined : this.migration;
+  /** Whether it has, and knows that the store stayed. */
+  hasSettled(migration: string): boolean {
+    return this.hasTried(migration) && !(this.isInDoubt && this.#migration?.id === migration);
   }
 
   /**
@@ -216,6 +218,7 @@ export class StoreMover implements AsyncDisposable {
       this.#setPhase("copying");
       await this.#moved(to, await this.#migration.run(signal));
     } catch (reason) {
+      if (this.#migration?.hasMarked === true) this.#marked = this.#migration.id;
       if (this.#migration?.phase !== "in doubt") await this.#closeTarget();
       throw reason;
     }
@@ -225,6 +228,7 @@ export class StoreMover implements AsyncDisposable {
     const { entries, digest, pausedMs, migration } = outcome;
     const from = this.#at;
     this.#target = undefined;
+    this.#marked = undefined;
     this.#at = to;
     this.#ports.logger.info("Store was moved", { to: storeName(to), migration, entries, pausedMs });
     await this.#ports.onMoved(from, to, outcome);

@@ -2,7 +2,14 @@ import { RksError } from "@rk8s/protocol";
 import { type Storage, untilCommitted } from "@rk8s/storage";
 import type { ExternalStoreConfig } from "../config/config.js";
 import type { StoreOpeners } from "./choose-store.js";
-import { readState, type StoredState, type StoreStateOf, writeAgain } from "./store-state.js";
+import {
+  readState,
+  standingOf,
+  type StoredState,
+  type StoreState,
+  type StoreStateOf,
+  writeAgain,
+} from "./store-state.js";
 
 /** What a store that says `switching` asks the other one, which decides. */
 type Switching = StoreStateOf<"switching">;
@@ -40,21 +47,27 @@ export async function settleSwitch(
 
 async function ask(
   target: Storage,
-  { vault, migration, to, at, epoch }: Switching,
+  switching: Switching,
 ): Promise<Stayed | "is the vault" | "does not know"> {
+  const { vault, migration, to } = switching;
   return untilCommitted(`the store at ${to} is changing at this moment`, async () => {
     const found = await readState(target);
     if (found?.state.vault !== vault) return "does not know";
     const { state } = found;
     if (state.state === "restoring") return "does not know";
-    // Older than the switch, it tells of a time before; the transaction that decides has the switch's own time.
-    if (state.state !== "copying") {
-      return state.epoch > epoch || state.at >= at ? "is the vault" : "does not know";
-    }
+    // Otherwise it tells of a time before the switch.
+    if (state.state !== "copying") return hasGoneOn(state, switching) ? "is the vault" : "does not know";
     // Filled by a later migration it may have been the vault in between.
     if (state.migration !== migration) return "does not know";
     return (await writeAgain(target, found)) ? { migration, evidence: found } : undefined;
   });
+}
+
+/** Whether the vault was in that store after it had been where the switch began. */
+function hasGoneOn(there: StoreState, here: Switching): boolean {
+  if (there.state === "active" && there.migration === here.migration) return true;
+  const [to, from] = [standingOf(there), standingOf(here)];
+  return to.epoch === from.epoch ? to.moves > from.moves : to.epoch > from.epoch;
 }
 
 function undecided({ to, at }: Switching, cause: unknown): RksError {

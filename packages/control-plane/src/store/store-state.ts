@@ -19,6 +19,9 @@ const common = {
   vault: z.string(),
   /** Grows when the vault goes back to an older state on purpose, by a restore. */
   epoch: z.int().min(0),
+  /** How many moves of this epoch had brought the vault here when it was here last; hosts' clocks need not agree. Default: none. */
+  moves: z.int().min(0).optional(),
+  /** For people. */
   at: z.string(),
 };
 const summed = {
@@ -74,6 +77,17 @@ const stateRecord = z.discriminatedUnion("state", [
 export type StoreState = z.output<typeof stateRecord>;
 export type StorePlace = z.output<typeof storePlace>;
 export type StoreStateOf<S extends StoreState["state"]> = Extract<StoreState, { readonly state: S }>;
+
+/** How far a vault's history is in a store. */
+export interface Standing {
+  readonly epoch: number;
+  readonly moves: number;
+}
+
+/** None is said: the store has been the vault from the beginning. */
+export function standingOf(state: StoreState | undefined): Standing {
+  return { epoch: state?.epoch ?? 0, moves: state?.moves ?? 0 };
+}
 
 const sealedState = z.object({ state: stateRecord, term: z.int(), mac: z.string() });
 

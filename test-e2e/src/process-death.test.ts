@@ -4,6 +4,7 @@ import { expect, test } from "vitest";
 import { assertDone, Cluster } from "./harness/cluster.js";
 import { killAgainAndAgain } from "./harness/death-story.js";
 import { eventually } from "./harness/eventually.js";
+import type { Daemon } from "./harness/process.js";
 import { suiteThatNeeds } from "./harness/needs.js";
 import { workerPid } from "./harness/worker.js";
 
@@ -17,6 +18,14 @@ interface Status {
 async function statusOf(cluster: Cluster, name: string): Promise<Status> {
   const result = await cluster.rkl(["status", "--data-dir", join(cluster.folder, name), "--json"]);
   return JSON.parse(assertDone(result).stdout) as Status;
+}
+
+/** From the moment on in which there is one; the supervisor starts other programs before it. */
+async function startedWorker(agent: Daemon): Promise<number | undefined> {
+  const pid = await workerPid(agent);
+  if (pid === undefined) return undefined;
+  const words = await readFile(`/proc/${pid}/cmdline`, "utf8").catch(() => "");
+  return words.includes("rkl-worker") ? pid : undefined;
 }
 
 async function isGone(pid: number): Promise<boolean> {
@@ -68,6 +77,23 @@ suiteThatNeeds(["linux"], "the death of an agent's process", () => {
 
     expect(await agent.event("joined")).toMatchObject({ node: "worker-1" });
     await agent.event("registered");
+  });
+
+  test("again and again before it has asked for anything does not lose a token from stdin", async () => {
+    await using cluster = await Cluster.start();
+    const { token } = await cluster.mintToken(["--node", "worker-1"]);
+    const agent = cluster.startAgent("worker-1", token);
+    let killed: number | undefined;
+    for (let deaths = 0; deaths < 3; deaths += 1) {
+      const worker = await eventually(
+        () => startedWorker(agent),
+        (pid) => pid !== undefined && pid !== killed,
+      );
+      process.kill(worker!, "SIGKILL");
+      killed = worker;
+    }
+    expect(await agent.event("registered")).toMatchObject({ node: "worker-1" });
+    expect(agent.stderr.match(/was ended by SIGKILL; it is started again/g)).toHaveLength(3);
   });
 
   test("leaves the supervisor in charge: its pid is shown, holds the folder, and takes the signals", async () => {

@@ -1,5 +1,7 @@
 import { tmpdir } from "node:os";
 import { setTimeout as sleep } from "node:timers/promises";
+import { keepMemoryOutOfCoreDumps } from "../supervisor/core-dumps.js";
+import { KeptInput } from "../supervisor/kept-input.js";
 import { openPipes } from "../supervisor/open-pipes.js";
 import { PipePair, type PipeDescriptors } from "../supervisor/pipe-pair.js";
 import { RestartPace } from "../supervisor/restart-pace.js";
@@ -9,15 +11,17 @@ import { startWorker } from "../supervisor/worker-process.js";
 
 /**
  * Run `rkl pod daemon` as a worker of this process, which keeps the node's identity when the worker dies. Where that
- * cannot be done it runs in this process, with a warning. This process parses no command line and no message; it loads
- * as little as it can.
+ * cannot be done it runs in this process, with a warning. This process parses no command line, but for where the join token
+ * comes from, and no message; it loads as little as it can.
  */
 export async function main(argv: readonly string[]): Promise<number> {
   const held = holdPipes();
   if (held === undefined) return (await import("./main.js")).main(argv);
   const { pipes, upgrade } = held;
+  keepMemoryOutOfCoreDumps();
+  const input = KeptInput.read(argv, process.env);
   return supervise({
-    startWorker: () => startWorker({ argv, pipes, upgrade }),
+    startWorker: () => startWorker({ argv, pipes, upgrade, input }),
     pipes: new PipePair(pipes),
     pace: new RestartPace(),
     monotonicMs: () => performance.now(),

@@ -1,5 +1,5 @@
-import { writeFileSync } from "node:fs";
 import { type CliIo, processIo } from "@rk8s/host/cli-io";
+import { keepMemoryOutOfCoreDumps } from "../supervisor/core-dumps.js";
 import { createPipeStash } from "../supervisor/pipe-stash.js";
 import { READY, STASH_DESCRIPTORS } from "../supervisor/worker-process.js";
 import { main as runCommand } from "./main.js";
@@ -32,15 +32,6 @@ function endWithSupervisor(): void {
   process.on("disconnect", end);
   process.channel?.unref();
   if (!process.connected) end();
-}
-
-/** Linux, core(5): no kind of memory is dumped. What the kernel has set up already stays: the limit of the launcher. */
-function keepMemoryOutOfCoreDumps(): void {
-  try {
-    writeFileSync("/proc/self/coredump_filter", "0");
-  } catch {
-    // A kernel without core dumps has no such file.
-  }
 }
 
 /** Signals come from the supervisor as SIGTERM; Ctrl-C reaches both processes and counts once. */

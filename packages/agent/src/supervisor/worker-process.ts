@@ -1,5 +1,6 @@
 import { spawn, type ChildProcess } from "node:child_process";
 import { fileURLToPath } from "node:url";
+import type { KeptInput } from "./kept-input.js";
 import type { PipeDescriptors } from "./pipe-pair.js";
 
 /** The worker's program, beside rkl.js. */
@@ -40,21 +41,34 @@ export interface WorkerInit {
   readonly pipes: PipeDescriptors;
   /** One word that tells the worker what survives an upgrade. */
   readonly upgrade: string;
+  /** What it reads from stdin, until one is in service; undefined: it has ours. */
+  readonly input?: KeptInput | undefined;
+  /** Default: the worker's. */
+  readonly program?: string;
 }
 
 /** Start a worker: the same terminal and the same words as ours, the two pipes, a channel. */
-export function startWorker({ argv, pipes, upgrade }: WorkerInit): Worker {
+export function startWorker({ argv, pipes, upgrade, input, program = WORKER }: WorkerInit): Worker {
   const node = [
     process.execPath,
     ...process.execArgv,
     `--secure-heap=${SECURE_HEAP_BYTES}`,
     "--expose-gc", // dropped keys are freed, and so cleared, soon
-    WORKER,
+    program,
   ];
   const child = spawn("/bin/sh", ["-c", LAUNCHER, "rkl", ...node, upgrade, ...argv], {
-    stdio: ["inherit", "inherit", "inherit", ...pipes, "ipc"],
+    stdio: [input === undefined ? "inherit" : "pipe", "inherit", "inherit", ...pipes, "ipc"],
   });
-  return new WorkerProcess(child);
+  if (input !== undefined) give(input, child);
+  return new WorkerProcess(child, input);
+}
+
+function give(input: KeptInput, { stdin }: ChildProcess): void {
+  const bytes = input.copy();
+  // One that is killed does not read it.
+  stdin?.on("error", () => undefined);
+  stdin?.on("close", () => bytes.fill(0));
+  stdin?.end(bytes);
 }
 
 class WorkerProcess implements Worker {
@@ -62,9 +76,13 @@ class WorkerProcess implements Worker {
   wasReady = false;
   readonly #child: ChildProcess;
 
-  constructor(child: ChildProcess) {
+  constructor(child: ChildProcess, input: KeptInput | undefined) {
     this.#child = child;
-    child.on("message", (message) => (this.wasReady ||= message === READY));
+    child.on("message", (message) => {
+      if (message !== READY) return;
+      this.wasReady = true;
+      input?.forget();
+    });
     this.ended = new Promise((resolve) => {
       child.once("exit", (code, signal) => resolve({ code, signal }));
       // There is no shell, or no process is left: as a shell says it.

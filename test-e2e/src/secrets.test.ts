@@ -57,8 +57,22 @@ const IDENTITY_PIPE = /\/rkl-\w+\/[ab]$/;
 
 /** Where a traced call writes to, when that has no name any more: `write(3<\x2f…>(deleted), …`. */
 function pathOf(line: string): string {
-  const digits = /^\d+ +write\(\d+<([^>]*)>\(deleted\), /.exec(line)?.[1] ?? "";
-  return Buffer.from(digits.replaceAll("\\x", ""), "hex").toString();
+  return decoded(/^\d+ +write\(\d+<([^>]*)>\(deleted\), /.exec(line)?.[1]);
+}
+
+/** Calls by which a process writes to sockets that are not its output; a supervisor's are its workers' stdin: `write(20<\x73…>, …`. */
+function socketWrites(pid: number, lines: readonly string[]): readonly string[] {
+  const write = new RegExp(String.raw`^${pid} +write\((?![12]<)\d+<([^>]*)>, `);
+  return lines.filter((line) => decoded(write.exec(line)?.[1]).startsWith("socket:"));
+}
+
+/** What a call has written. */
+function textOf(line: string): string {
+  return decoded(/>, "([^"]*)"/.exec(line)?.[1]);
+}
+
+function decoded(hex = ""): string {
+  return Buffer.from(hex.replaceAll("\\x", ""), "hex").toString();
 }
 
 test("the data folder of rks holds no secret in clear, keys.json apart", async () => {
@@ -130,7 +144,11 @@ suiteThatNeeds(["linux", "strace"], "an agent watched by strace", () => {
     const toPipes = lines.filter((line) => IDENTITY_PIPE.test(pathOf(line)));
     const keys = new Set(keysIn(tracedBytes(toPipes)).map((key) => key.toString("hex")));
     expect(keys.size, "the pipes held the key and the next one").toBe(2);
-    const traced = tracedBytes(lines.filter((line) => !toPipes.includes(line)));
+    const toWorker = socketWrites(agent.pid, lines);
+    expect(toWorker.map(textOf), "the worker gets what came on stdin, and nothing else").toEqual([
+      `${token}\n`,
+    ]);
+    const traced = tracedBytes(lines.filter((line) => !toPipes.includes(line) && !toWorker.includes(line)));
     for (const event of ["registered", "renewed"])
       expect(traced.includes(`"event":"${event}"`), "the trace shows what was written").toBe(true);
     assertAbsent(traced, [...spellings(token), ...MARKS], "something written");

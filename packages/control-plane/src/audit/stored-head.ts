@@ -46,18 +46,19 @@ export class StoredHead implements HeadStore {
     this.#place = place;
   }
 
+  /** The first of its names under which there is one. */
   async load(): Promise<ChainHead | undefined> {
-    const { alone, ofHost = alone } = this.#place;
-    const own = await this.#records.read(ofHost);
-    if (own !== undefined || this.#isShared) return own?.record;
-    return (await this.#records.read(alone))?.record;
+    for (const name of this.#names) {
+      const stored = await this.#records.read(name);
+      if (stored !== undefined) return stored.record;
+    }
+    return undefined;
   }
 
   async save(head: ChainHead): Promise<void> {
-    const names = this.#isShared ? this.#names.slice(0, 1) : this.#names;
     await this.#records.storage.transaction(
       [],
-      names.map((name) => this.#records.put(name, head)),
+      this.#names.map((name) => this.#records.put(name, head)),
     );
   }
 
@@ -65,17 +66,17 @@ export class StoredHead implements HeadStore {
   async forget(): Promise<void> {
     await this.#records.storage.transaction(
       [],
-      this.#names.map((name) => this.#records.delete(name)),
+      this.#allNames.map((name) => this.#records.delete(name)),
     );
   }
 
-  /** The host's own first. */
+  /** Those that count now, the host's own first. */
   get #names(): readonly string[] {
-    const { alone, ofHost = alone } = this.#place;
-    return [...new Set([ofHost, alone])];
+    return this.#place.isShared?.() === true ? this.#allNames.slice(0, 1) : this.#allNames;
   }
 
-  get #isShared(): boolean {
-    return this.#place.isShared?.() === true;
+  get #allNames(): readonly string[] {
+    const { alone, ofHost = alone } = this.#place;
+    return [...new Set([ofHost, alone])];
   }
 }

@@ -6,8 +6,8 @@ import type { RecoveryOptions } from "../recovery/recovery-options.js";
 import { IdentityKeeper } from "../identity/identity-keeper.js";
 import type { IdentityStash } from "../identity/identity-stash.js";
 import type { AgentPorts } from "../ports.js";
-import { backoffMs } from "./backoff.js";
 import { Enrolment, prepareEnrolment, type EnrolmentOptions } from "./enrolment.js";
+import { joinPause } from "./join-pause.js";
 import { resume, type Resumed } from "./resume.js";
 import { RksAddresses } from "./rks-addresses.js";
 
@@ -84,6 +84,7 @@ export class NodeJoin implements Disposable {
     }
     let identity: Identity | undefined;
     for (let attempt = 1; ; attempt++) {
+      const address = this.addresses.current;
       try {
         identity ??= await this.#ask(ports, signal);
         await this.#keep(identity);
@@ -92,7 +93,7 @@ export class NodeJoin implements Disposable {
         const error = RksError.from(reason);
         const isOver = signal.aborted || !error.retryable;
         if (!isOver) {
-          const delayMs = backoffMs(attempt - 1, ports.random);
+          const delayMs = joinPause({ code: error.code, address, attempt }, this.addresses, ports);
           onRetry(attempt, delayMs, error);
           await ports.clock.sleep(delayMs, { signal }).catch(() => undefined);
         }

@@ -1,28 +1,13 @@
-import type { ErrorCode, RksError, SocketAddress } from "@rk8s/protocol";
-import { backoffMs, DEFAULT_BACKOFF, type BackoffPolicy } from "../bootstrap/backoff.js";
+import type { RksError, SocketAddress } from "@rk8s/protocol";
+import { backoffMs, MOVE_BACKOFF, searchPolicy } from "../bootstrap/backoff.js";
 import type { RksAddresses } from "../bootstrap/rks-addresses.js";
 import type { AgentPorts } from "../ports.js";
 
 /** A session that lasted this long was a good one: the next pause is a short one again. */
 const STABLE_MS = 10_000;
-/**
- * A control plane that does not answer is looked for every two seconds on average, so that it has its nodes back within
- * five of its return; five hundred of them are then some 170 handshakes a second (ADR 0025). Whoever answers, but
- * cannot serve, is left alone for longer.
- */
-const SEARCH_BACKOFF: BackoffPolicy = { ...DEFAULT_BACKOFF, capMs: 3000 };
-/**
- * On the way from one control plane to another. It grows with sessions in a row that were short, so that control planes which all
- * take nodes and lose them are not stormed. With a silence of up to 3.3 s before and a handshake after it, it
- * is less than five seconds.
- */
-const MOVE_BACKOFF: BackoffPolicy = { floorMs: 50, baseMs: 300, capMs: 1000 };
 /** Of what is left of the certificate, how much a pause may take. */
 const PAUSE_SHARE = 1 / 8;
 const MIN_PAUSE_MS = 100;
-const NO_ANSWER: ReadonlySet<ErrorCode> = new Set(["CONNECTION_LOST", "TIMED_OUT", "UNREACHABLE"]);
-/** After these, one of several control planes is looked for like one that is away. */
-const NOT_NOW: ReadonlySet<ErrorCode> = new Set([...NO_ANSWER, "UNAVAILABLE", "VAULT_SEALED"]);
 
 /** How an attempt to be served ended. */
 interface FailedAttempt {
@@ -43,7 +28,7 @@ export class RetryPauses {
   retries = 0;
   readonly #addresses: RksAddresses;
   readonly #ports: Pick<AgentPorts, "clock" | "random">;
-  /** In a row. */
+  /** In a row. The way to another control plane grows with them, so that those which all take nodes and lose them are not stormed. */
   #shortSessions = 0;
 
   constructor(addresses: RksAddresses, ports: Pick<AgentPorts, "clock" | "random">) {
@@ -64,15 +49,12 @@ export class RetryPauses {
       moveMs = backoffMs(this.#shortSessions, random, MOVE_BACKOFF);
       if (!isStable) this.#shortSessions++;
     }
-    const dueMs = this.#addresses.charge(address, { policy: this.#policyFor(error), random, nowMs });
+    const policy = searchPolicy(error.code, this.#addresses);
+    const dueMs = this.#addresses.charge(address, { policy, random, nowMs });
     if (this.#addresses.current === address) moveMs = 0;
     // Pauses leave time for several more tries before the certificate ends.
     const longestMs = Math.max(MIN_PAUSE_MS, leftMs * PAUSE_SHARE);
     this.retries++;
     return { retries: this.retries, delayMs: Math.round(Math.min(Math.max(dueMs, moveMs), longestMs)) };
-  }
-
-  #policyFor({ code }: RksError): BackoffPolicy {
-    return (this.#addresses.isSeveral ? NOT_NOW : NO_ANSWER).has(code) ? SEARCH_BACKOFF : DEFAULT_BACKOFF;
   }
 }

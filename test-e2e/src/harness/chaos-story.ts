@@ -110,6 +110,11 @@ export async function surviveChaos(init: ChaosInit): Promise<ChaosOutcome> {
     () => Promise.resolve(planes),
     (all) => all.every(({ isReady }) => isReady),
   );
-  const ends = planes.flatMap((plane) => plane.ends);
-  return { kills, ends, ...(await agents.compareWith(one, two)) };
+  const ends = (): string[] => planes.flatMap((plane) => plane.ends);
+  const compared = await agents.compareWith(one, two).catch((cause: unknown) => {
+    throw new Error(`cannot compare; control planes that ended by themselves: ${ends().join("; ")}`, {
+      cause,
+    });
+  });
+  return { kills, ends: ends(), ...compared };
 }

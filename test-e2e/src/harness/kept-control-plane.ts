@@ -22,7 +22,9 @@ export class KeptControlPlane implements AsyncDisposable {
     return this.#isReady && this.cluster.controlPlane.isRunning;
   }
 
+  /** It is not ready from now on, although the process takes some milliseconds to end. */
   kill(): void {
+    this.#isReady = false;
     this.cluster.controlPlane.kill("SIGKILL");
   }
 

@@ -47,6 +47,14 @@ test("a scrape reads how the cluster is at that moment", async () => {
   expect(text).toContain("rks_trust_nodes_behind 2\n");
 });
 
+test("all gauges of a scrape share one look at the cluster, each scrape has its own", async () => {
+  const registry = new Registry();
+  let looks = 0;
+  registerFigures(registry, { figures: () => ({ ...FIGURES, trustGeneration: ++looks }), now: () => 1_000 });
+  expect(await registry.metrics()).toContain("rks_trust_generation 1\n");
+  expect(await registry.metrics()).toContain("rks_trust_generation 2\n");
+});
+
 test("what is not known is left out: a zero would read as a certificate that expires now", async () => {
   const registry = new Registry();
   let figures: ClusterFigures | undefined = FIGURES;

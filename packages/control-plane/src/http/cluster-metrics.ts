@@ -34,8 +34,9 @@ export function registerFigures(
   registry: Registry,
   ports: { readonly figures: () => ClusterFigures | undefined; readonly now: () => number },
 ): void {
+  const look = atOnce(ports.figures);
   const read = (figure: (figures: ClusterFigures) => Readonly<Record<string, number>> | undefined) => () => {
-    const figures = ports.figures();
+    const figures = look();
     return figures === undefined ? {} : (figure(figures) ?? {});
   };
   const secondsLeft = (notAfter: number | undefined): Readonly<Record<string, number>> =>
@@ -94,6 +95,18 @@ export function registerFigures(
     help: "Connected nodes that have not acknowledged the newest roots.",
     read: read(({ nodesBehindTrust }) => ({ "": nodesBehindTrust })),
   });
+}
+
+/** The same answer for all who ask in one go: a scrape asks for ten gauges, which would each walk over all nodes. */
+function atOnce<T>(read: () => T): () => T {
+  let answer: { readonly value: T } | undefined;
+  return () => {
+    if (answer === undefined) {
+      answer = { value: read() };
+      queueMicrotask(() => (answer = undefined));
+    }
+    return answer.value;
+  };
 }
 
 interface GaugeInit {

@@ -92,14 +92,15 @@ function buildTls(quiche: NativeQuiche, init: EndpointConfigInit): NativeConfig 
 
 /** BoringSSL silently drops a key that does not belong to the certificate, so this is looked at here. */
 function assertCredentials(credentials: Credentials): void {
-  const [leaf] = credentials.certificateChain;
-  if (leaf === undefined) {
+  if (credentials.certificateChain.length === 0) {
     throw new RksError("CONFIG_INVALID", "the certificate chain is empty", {
       suggestion: "Pass the leaf certificate first, followed by its issuers.",
     });
   }
-  credentials.certificateChain.forEach((der, index) => readCertificate(der, `certificate ${index + 1}`));
-  if (!isKeyOf(leaf, credentials.privateKey)) {
+  const chain = credentials.certificateChain.map((der, index) =>
+    readCertificate(der, `certificate ${index + 1}`),
+  );
+  if (!isKeyOf(chain[0]!, credentials.privateKey)) {
     throw new RksError("CONFIG_INVALID", "the private key does not belong to the certificate", {
       suggestion: "Pass the key that the first certificate of the chain was issued for.",
     });
@@ -114,8 +115,7 @@ const P256_POINT_BYTES = 65;
  * A key that brings its public half is compared by that, without another copy of the private one: the TLS stack
  * refuses a key whose halves do not belong together.
  */
-function isKeyOf(leaf: Uint8Array, pkcs8: Uint8Array): boolean {
-  const certificate = new X509Certificate(leaf);
+function isKeyOf(certificate: X509Certificate, pkcs8: Uint8Array): boolean {
   if (pkcs8.length === P256_PKCS8_BYTES) {
     const spki = certificate.publicKey.export({ format: "der", type: "spki" });
     const point = pkcs8.subarray(-P256_POINT_BYTES);

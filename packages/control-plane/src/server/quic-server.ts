@@ -59,6 +59,8 @@ export async function serveCluster(
       ...first.config,
       alpn: [ALPN],
       maxConnections: MAX_CONNECTIONS,
+      // Clients keep their connections alive; to do so from this side too would be a second packet for nothing.
+      limits: { keepAliveIntervalMs: 0 },
       resetKey: ports.resetKey,
     });
   } finally {

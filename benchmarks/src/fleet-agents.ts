@@ -11,6 +11,7 @@ import {
 } from "@rk8s/agent";
 import type { NodeStatus } from "@rk8s/protocol";
 import { createQuicTransport } from "@rk8s/quic";
+import { dialingInTurn } from "./dialing-in-turn.js";
 import { timingHeartbeats } from "./heartbeat-timing.js";
 
 /** This host's facts, read once for all agents of the process and stamped anew for each heartbeat. */
@@ -40,6 +41,8 @@ export interface FleetInit {
   readonly rootCertificates: readonly Uint8Array[];
   /** Joins under way at a time. */
   readonly concurrency: number;
+  /** Connections that are being opened at a time; default: as many as want to. */
+  readonly dials?: number | undefined;
 }
 
 /** How the agents are since the last report. */
@@ -66,8 +69,10 @@ export class FleetAgents implements AsyncDisposable {
 
   constructor(init: FleetInit) {
     this.#init = init;
-    this.#transport = timingHeartbeats(createQuicTransport({ clock: systemClock }), (ms) =>
-      this.#heartbeatsMs.push(ms),
+    const quic = createQuicTransport({ clock: systemClock });
+    this.#transport = timingHeartbeats(
+      init.dials === undefined ? quic : dialingInTurn(quic, init.dials),
+      (ms) => this.#heartbeatsMs.push(ms),
     );
   }
 

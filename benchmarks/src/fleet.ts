@@ -20,6 +20,8 @@ const AGENTS_PER_PROCESS = 2_500;
 /** Those that die, in a process of their own. */
 const VICTIMS = 100;
 const CONCURRENCY = 8;
+/** Dials under way in a process of the load: hosts have a processor each for theirs. */
+const DIALS = 8;
 const HEARTBEAT_MS = 10_000;
 const GRACE_MS = 40_000;
 /** Longest wait for a step, so that a fleet that does not come back ends the benchmark. */
@@ -43,6 +45,7 @@ export async function fleet(options: FleetOptions): Promise<Figure[]> {
       rksAddress: rks.address,
       rootCertificates: decodePemCertificates(await readFile(rks.rootCertPath)),
       concurrency: CONCURRENCY,
+      dials: DIALS,
     };
     await using load = await FleetLoad.start(Math.ceil(agents / AGENTS_PER_PROCESS), init);
     const joined = await join(load, rks, agents);

@@ -63,7 +63,7 @@ suiteThatNeeds(["etcd"], "a store of three etcd members with mutual TLS", () => 
     const leader = await cluster.leader();
     // Both clients still ask the first member; a follower that stands still must not disturb anybody else.
     const [first] = cluster.members;
-    first?.pause();
+    await first?.pause();
     try {
       await load.acknowledged(load.count + 100);
     } finally {

@@ -5,6 +5,7 @@ import { chown, readFile } from "node:fs/promises";
 import { createServer } from "node:net";
 import type { AddressInfo } from "node:net";
 import { createInterface } from "node:readline";
+import { standStill } from "@rk8s/storage/testing/etcd";
 
 /** How long a server may take to start; recovery after a kill included. */
 const START_MS = 60_000;
@@ -94,7 +95,7 @@ export class ServerProcess {
   /** Stop every process of it, so that it neither answers nor ends. */
   async pause(): Promise<void> {
     for (const pid of [this.#child.pid ?? 0, ...(await childrenOf(this.#child.pid ?? 0))]) {
-      process.kill(pid, "SIGSTOP");
+      await standStill(pid);
     }
   }
 

@@ -241,7 +241,7 @@ describe.skipIf(!hasEtcd())(
       await using storage = await open();
       await storage.transaction([], [{ type: "put", key: "a", value: Buffer.from("1") }]);
       const [member] = cluster.members;
-      member?.pause();
+      await member?.pause();
       try {
         const failures = await Promise.allSettled([
           storage.get("a"),

@@ -4,6 +4,8 @@ import { get as getPlain } from "node:http";
 import { get as getSecure } from "node:https";
 import { setTimeout as sleep } from "node:timers/promises";
 
+import { standStill } from "./stand-still.js";
+
 /** Of its log that is kept for when something fails. */
 const MAX_LOG = 20_000;
 const POLL_MS = 25;
@@ -74,9 +76,9 @@ export class EtcdMember {
     await this.#end("SIGTERM");
   }
 
-  /** Let it do nothing, with its connections open. */
-  pause(): void {
-    this.#process?.kill("SIGSTOP");
+  /** Let it do nothing, with its connections open, from the moment that this resolves. */
+  async pause(): Promise<void> {
+    if (this.pid !== undefined) await standStill(this.pid);
   }
 
   resume(): void {

@@ -10,6 +10,7 @@ import { etcdPlaces, placeFlags } from "./etcd-place.js";
 
 export { EtcdMember } from "./etcd-member.js";
 export { type EtcdPlace, etcdPlaces, placeFlags } from "./etcd-place.js";
+export { standStill } from "./stand-still.js";
 
 const run = promisify(execFile);
 

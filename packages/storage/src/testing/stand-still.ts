@@ -1,0 +1,28 @@
+import { readdir, readFile } from "node:fs/promises";
+import { setTimeout as sleep } from "node:timers/promises";
+
+const POLL_MS = 1;
+
+/**
+ * Stop a process (SIGSTOP), and resolve when all its threads stand still: each of them goes on until it has taken the signal, and may
+ * answer a last request. Where there is no `/proc` nobody can tell; this resolves at once.
+ */
+export async function standStill(pid: number): Promise<void> {
+  process.kill(pid, "SIGSTOP");
+  if (process.platform !== "linux") return;
+  while (!(await standsStill(pid))) await sleep(POLL_MS);
+}
+
+async function standsStill(pid: number): Promise<boolean> {
+  const folder = `/proc/${pid}/task`;
+  const states = await Promise.all(
+    (await readdir(folder)).map(async (thread) => stateOf(`${folder}/${thread}/stat`)),
+  );
+  return states.every((state) => state === "T");
+}
+
+/** The letter after the name, which may have parentheses of its own. A thread that has ended is as good as one that was stopped. */
+async function stateOf(file: string): Promise<string | undefined> {
+  const text = await readFile(file, "utf8").catch(() => ") T");
+  return text[text.lastIndexOf(")") + 2];
+}

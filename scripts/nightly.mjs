@@ -10,6 +10,7 @@
  *   store-chaos  200 nodes join while an agent, an rks or an etcd member is killed each second (needs etcd)
  *   trust-moves  a compromise drill with 200 agents
  *   store-trust  roots go, as they should and too soon, while three etcd members have their certificates (needs etcd)
+ *   store-full-disk  the disk under etcd, PostgreSQL and MariaDB runs full (needs root on Linux and all three)
  *   fleet       500 agents through a kill of rks and through a long absence
  *   abuse       500 nodes join behind one address while it floods rks, compared with issue 4
  *   large-fleet  10,000 agents for ten minutes, a kill of rks, and renewals, compared with issue 4 (--agents N, --minutes N);
@@ -40,6 +41,7 @@ const SUITES = [
   "store-chaos",
   "trust-moves",
   "store-trust",
+  "store-full-disk",
   "fleet",
 ];
 const PARTS = {

@@ -24,17 +24,17 @@ export class SmallDisk implements AsyncDisposable {
     this.#ballast = join(path, "ballast");
   }
 
-  /** Make one and mount it at `<folder>/data`. */
-  static async mount(folder: string, type: FileSystem): Promise<SmallDisk> {
+  /** Make one and mount it at `<folder>/data`, by default just big enough for a vault. */
+  static async mount(folder: string, type: FileSystem, bytes = BYTES): Promise<SmallDisk> {
     const path = join(folder, "data");
     await mkdir(path);
     if (type === "tmpfs") {
-      await execute("mount", ["-t", "tmpfs", "-o", `size=${BYTES},mode=0700`, "tmpfs", path]);
+      await execute("mount", ["-t", "tmpfs", "-o", `size=${bytes},mode=0700`, "tmpfs", path]);
       return new SmallDisk(path, undefined);
     }
     const image = join(folder, "disk.img");
     await (await open(image, "w")).close();
-    await truncate(image, BYTES);
+    await truncate(image, bytes);
     await execute("mkfs.ext4", ["-q", "-m", "0", image]);
     const disk = new SmallDisk(path, image);
     await disk.#mountImage();

@@ -2,6 +2,8 @@ import { readdir, readFile } from "node:fs/promises";
 import { setTimeout as sleep } from "node:timers/promises";
 
 const POLL_MS = 1;
+/** Stopped, and ended: a child of a stopped parent stays a zombie. */
+const STILL = new Set(["T", "Z", "X"]);
 
 /**
  * Stop a process (SIGSTOP), and resolve when all its threads stand still: each of them goes on until it has taken the signal, and may
@@ -18,11 +20,11 @@ async function standsStill(pid: number): Promise<boolean> {
   const states = await Promise.all(
     (await readdir(folder)).map(async (thread) => stateOf(`${folder}/${thread}/stat`)),
   );
-  return states.every((state) => state === "T");
+  return states.every((state) => STILL.has(state));
 }
 
-/** The letter after the name, which may have parentheses of its own. A thread that has ended is as good as one that was stopped. */
-async function stateOf(file: string): Promise<string | undefined> {
-  const text = await readFile(file, "utf8").catch(() => ") T");
-  return text[text.lastIndexOf(")") + 2];
+/** The letter after the name, which may have parentheses of its own. */
+async function stateOf(file: string): Promise<string> {
+  const text = await readFile(file, "utf8").catch(() => ") X");
+  return text.charAt(text.lastIndexOf(")") + 2);
 }

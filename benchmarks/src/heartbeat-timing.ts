@@ -1,4 +1,6 @@
-import type { Connection, DialOptions, Stream, Transport } from "@rk8s/protocol";
+import type { Connection, Stream, Transport } from "@rk8s/protocol";
+
+import { withDial } from "./with-dial.js";
 
 /** A frame is a length (u32) and a kind (u8) before its JSON: where the name of a message begins. */
 const NAME_OFFSET = 7;
@@ -6,11 +8,7 @@ const HEARTBEAT = Buffer.from("Heartbeat");
 
 /** The transport, with the time of every heartbeat: from opening its stream to the first byte of the answer, in ms. */
 export function timingHeartbeats(transport: Transport, onHeartbeat: (ms: number) => void): Transport {
-  return {
-    listen: async (options) => transport.listen(options),
-    probe: async (options) => transport.probe(options),
-    dial: async (options: DialOptions) => timed(await transport.dial(options), onHeartbeat),
-  };
+  return withDial(transport, async (options) => timed(await transport.dial(options), onHeartbeat));
 }
 
 function timed(connection: Connection, onHeartbeat: (ms: number) => void): Connection {

@@ -7,6 +7,7 @@ import { createCertificateRequest } from "../identity/csr.js";
 import { KeyPair } from "../identity/key-pair.js";
 import { FakeRks, refusal, type FakeAnswer, type FakeRksInit } from "../testing/fake-rks.js";
 import { spkiOf, TestCa } from "../testing/test-ca.js";
+import { RksAddresses } from "./rks-addresses.js";
 import { requestCertificate, type RequestCertificateOptions } from "./request-certificate.js";
 
 /** Never rejects: what was thrown, or undefined. */
@@ -197,6 +198,30 @@ test("a busy control plane is asked four times, with growing pauses, then it is 
   await pause(clock, 2250);
   expect(await result).toBe("BUSY");
   expect(rks.connections).toHaveLength(4);
+  expect(clock.pendingSleeps).toBe(0);
+});
+
+/** Two control planes of which the first one is away, in the order in which they are turned to. */
+function firstAway(address: string): RksAddresses {
+  let place = 0;
+  return RksAddresses.parse(`127.0.0.1:1,${address}`, () => (place += 0.01));
+}
+
+test("of two control planes the other one is asked after a moment when one is away", async () => {
+  const { rks, ask, clock } = await setUp();
+  const result = ask({ addresses: firstAway(rks.address) });
+  await pause(clock, 175);
+  using identity = await result;
+  expect(identity.nodeName).toBe("worker-1");
+  expect(rks.connections).toHaveLength(1);
+});
+
+test("each of two control planes is asked as often as it was said, and pays for its own failures", async () => {
+  const { rks, ask, clock } = await setUp({ answer: atFirst(9, () => refusal("BUSY")) });
+  const result = codeOf(ask({ addresses: firstAway(rks.address), maxAttempts: 2 }));
+  for (const ms of [175, 575, 175]) await pause(clock, ms);
+  expect(await result).toBe("BUSY");
+  expect(rks.connections).toHaveLength(2);
   expect(clock.pendingSleeps).toBe(0);
 });
 

@@ -2,9 +2,10 @@ import type { Identity } from "../identity/identity.js";
 import { completePorts, type PortOptions } from "../ports.js";
 import { prepareEnrolment, type EnrolmentOptions } from "./enrolment.js";
 import { retry } from "./retry.js";
+import { RksAddresses } from "./rks-addresses.js";
 
 export interface RequestCertificateOptions extends EnrolmentOptions, PortOptions {
-  /** How often to try in all when the failure is a passing one; default 4. Each try has a connection of its own. */
+  /** How often to try each control plane in all when the failure is a passing one; default 4. Each try has a connection of its own. */
   readonly maxAttempts?: number | undefined;
   readonly signal?: AbortSignal | undefined;
 }
@@ -26,7 +27,8 @@ const DEFAULT_MAX_ATTEMPTS = 4;
 export async function requestCertificate(options: RequestCertificateOptions): Promise<Identity> {
   const { signal, maxAttempts = DEFAULT_MAX_ATTEMPTS } = options;
   signal?.throwIfAborted();
-  using enrolment = await prepareEnrolment(options);
+  const addresses = options.addresses ?? RksAddresses.parse(options.rksAddress);
+  using enrolment = await prepareEnrolment({ ...options, addresses });
   const ports = await completePorts(options);
-  return await retry(() => enrolment.enrol(ports, { signal }), { ...ports, maxAttempts, signal });
+  return await retry(() => enrolment.enrol(ports, { signal }), { ...ports, addresses, maxAttempts, signal });
 }

@@ -1,6 +1,7 @@
-import { type ConnectionLimits, RksError, type SocketAddress } from "@rk8s/protocol";
+import { type ConnectionLimits, type ErrorCode, RksError, type SocketAddress } from "@rk8s/protocol";
+import type { AgentPorts } from "../ports.js";
 import { formatAddress, parseRksAddress } from "./address.js";
-import { backoffMs, type BackoffPolicy } from "./backoff.js";
+import { backoffMs, searchPolicy } from "./backoff.js";
 
 /** More control planes than a cluster has. */
 const MAX_ADDRESSES = 16;
@@ -60,9 +61,14 @@ export class RksAddresses {
     return this.#here.address;
   }
 
+  /** How many there are, each counted once. */
+  get count(): number {
+    return this.#order.length;
+  }
+
   /** Whether there is somewhere else to go. */
   get isSeveral(): boolean {
-    return this.#order.length > 1;
+    return this.count > 1;
   }
 
   /** Who can go elsewhere waits for less. */
@@ -105,17 +111,18 @@ export class RksAddresses {
   }
 
   /**
-   * Leave an address alone for the pause after one more failure in a row, and turn to the one that may be tried first, of several
-   * the next in turn. Returns how many milliseconds it is to be left alone still.
+   * Leave an address alone for the pause after one more failure in a row, by what it failed with, and turn to the one that may be
+   * tried first, of several the next in turn. Returns how many milliseconds that one is to be left alone still.
    */
   charge(
     address: SocketAddress,
-    pause: { readonly policy: BackoffPolicy; readonly random: () => number; readonly nowMs: number },
+    code: ErrorCode,
+    { clock, random }: Pick<AgentPorts, "clock" | "random">,
   ): number {
-    const { policy, random, nowMs } = pause;
+    const nowMs = clock.monotonicMs();
     const failed = this.#order.findIndex((place) => place.address === address);
     const { failures } = this.#order[failed]!;
-    const dueMs = nowMs + backoffMs(failures, random, policy);
+    const dueMs = nowMs + backoffMs(failures, random, searchPolicy(code, this));
     Object.assign(this.#order[failed]!, { failures: failures + 1, dueMs });
     const inTurn = [...this.#order.slice(failed + 1), ...this.#order.slice(0, failed + 1)];
     const [first] = inTurn.toSorted((a, b) => Math.max(nowMs, a.dueMs) - Math.max(nowMs, b.dueMs));

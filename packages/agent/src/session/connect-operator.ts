@@ -19,7 +19,7 @@ export interface ConnectOperatorOptions extends TrustOptions, PortOptions {
 
 /** What a person at a terminal waits for. */
 const DEFAULT_TIMEOUT_MS = 10_000;
-/** Passing failures within the deadline: enough for a restart of the control plane. */
+/** Tries of each control plane within the deadline: enough for a restart. */
 const MAX_ATTEMPTS = 5;
 
 /**

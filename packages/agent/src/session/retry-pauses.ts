@@ -1,5 +1,5 @@
 import type { RksError, SocketAddress } from "@rk8s/protocol";
-import { backoffMs, MOVE_BACKOFF, searchPolicy } from "../bootstrap/backoff.js";
+import { backoffMs, MOVE_BACKOFF } from "../bootstrap/backoff.js";
 import type { RksAddresses } from "../bootstrap/rks-addresses.js";
 import type { AgentPorts } from "../ports.js";
 
@@ -39,8 +39,7 @@ export class RetryPauses {
   /** Count the failure, choose where to turn to, and tell the pause before that. */
   after(failed: FailedAttempt): { readonly retries: number; readonly delayMs: number } {
     const { error, address, readyMs, leftMs } = failed;
-    const { clock, random } = this.#ports;
-    const nowMs = clock.monotonicMs();
+    const { random } = this.#ports;
     let moveMs = backoffMs(0, random, MOVE_BACKOFF);
     if (readyMs !== undefined) {
       const isStable = readyMs >= STABLE_MS;
@@ -49,8 +48,7 @@ export class RetryPauses {
       moveMs = backoffMs(this.#shortSessions, random, MOVE_BACKOFF);
       if (!isStable) this.#shortSessions++;
     }
-    const policy = searchPolicy(error.code, this.#addresses);
-    const dueMs = this.#addresses.charge(address, { policy, random, nowMs });
+    const dueMs = this.#addresses.charge(address, error.code, this.#ports);
     if (this.#addresses.current === address) moveMs = 0;
     // Pauses leave time for several more tries before the certificate ends.
     const longestMs = Math.max(MIN_PAUSE_MS, leftMs * PAUSE_SHARE);
